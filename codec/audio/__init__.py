@@ -1,0 +1,1 @@
+"""Audio in and out, resampling, and mel spectra."""

@@ -1,0 +1,137 @@
+"""Dataclasses from plain dicts and back: strict about keys and types, with dotted overrides.
+
+Every config of the project (model, training, evaluation) is a dataclass that is read through
+:func:`from_dict`, so that a misspelled key is an error before any work starts.
+"""
+
+import dataclasses
+import difflib
+import types
+import typing
+from typing import Any, TypeVar
+
+from codec.errors import CodecError
+
+T = TypeVar("T")
+
+
+def from_dict(cls: type[T], values: dict[str, Any], where: str = "") -> T:
+    """Build the dataclass ``cls`` from ``values``; nested dataclasses come from nested dicts.
+
+    Args:
+        cls: a dataclass type.
+        values: plain data, as read from JSON or YAML.
+        where: dotted path of ``values`` inside the whole config, for error messages.
+
+    Raises:
+        CodecError: on an unknown or missing key, or a value of the wrong type.
+    """
+    if not isinstance(values, dict):
+        raise CodecError(f"config {where or cls.__name__}: expected a mapping, got {values!r}")
+    hints = typing.get_type_hints(cls)
+    fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
+    for key in values:
+        if key not in fields:
+            raise CodecError(_unknown_key(key, fields, where or cls.__name__))
+    arguments = {
+        key: _convert(hints[key], value, f"{where}.{key}" if where else key)
+        for key, value in values.items()
+    }
+    try:
+        return cls(**arguments)
+    except TypeError as error:
+        raise CodecError(f"config {where or cls.__name__}: {error}") from None
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Plain data of a config dataclass: dicts, lists, strings, numbers, booleans and None."""
+    return _plain(dataclasses.asdict(config))
+
+
+def override(values: dict[str, Any], dotted: str, value: Any) -> None:
+    """Set ``values["a"]["b"] = value`` in place for ``dotted == "a.b"``.
+
+    Missing mappings on the way are made; whether the keys exist is checked by :func:`from_dict`.
+
+    Raises:
+        CodecError: when a key on the way holds something that is no mapping.
+    """
+    *parents, last = dotted.split(".")
+    for key in parents:
+        values = values.setdefault(key, {})
+        if not isinstance(values, dict):
+            raise CodecError(f"cannot set {dotted}: {key} is {values!r}, not a group of settings")
+    values[last] = value
+
+
+def _unknown_key(key: str, known: typing.Iterable[str], where: str) -> str:
+    close = difflib.get_close_matches(str(key), list(known), n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(sorted(known))}"
+    return f"config {where}: unknown key {key!r}; {hint}"
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return value
+    if origin in (typing.Union, types.UnionType):
+        return _convert_union(arguments, value, where)
+    if origin is typing.Literal:
+        if value not in arguments:
+            raise CodecError(f"config {where}: {value!r} is none of {', '.join(map(str, arguments))}")
+        return value
+    if dataclasses.is_dataclass(hint):
+        return value if isinstance(value, hint) else from_dict(hint, value, where)
+    if origin in (list, tuple):
+        return _convert_sequence(origin, arguments, value, where)
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise CodecError(f"config {where}: expected a mapping, got {value!r}")
+        return {key: _convert(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
+    return _convert_scalar(hint, value, where)
+
+
+def _convert_union(arguments: tuple[Any, ...], value: Any, where: str) -> Any:
+    if value is None and type(None) in arguments:
+        return None
+    first_error = None
+    for argument in arguments:
+        if argument is type(None):
+            continue
+        try:
+            return _convert(argument, value, where)
+        except CodecError as error:
+            first_error = first_error or error
+    raise first_error or CodecError(f"config {where}: {value!r} does not fit")
+
+
+def _convert_sequence(origin: type, arguments: tuple[Any, ...], value: Any, where: str) -> Any:
+    if not isinstance(value, (list, tuple)):
+        raise CodecError(f"config {where}: expected a list, got {value!r}")
+    item_hint = arguments[0] if arguments else Any
+    return origin(_convert(item_hint, item, f"{where}[{i}]") for i, item in enumerate(value))
+
+
+def _convert_scalar(hint: type, value: Any, where: str) -> Any:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if hint is float and is_number:
+        return float(value)
+    if hint is float and isinstance(value, str):
+        # YAML reads 1e-4 (no dot) as a string.
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    if hint is int and isinstance(value, bool):
+        raise CodecError(f"config {where}: expected int, got {value!r}")
+    if not isinstance(value, hint):
+        raise CodecError(f"config {where}: expected {hint.__name__}, got {value!r}")
+    return value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value

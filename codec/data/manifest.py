@@ -1,0 +1,77 @@
+"""Manifests: JSON lines, one clip a line, shared by training and evaluation."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from codec.config import from_dict
+from codec.errors import CodecError
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One recording of a manifest."""
+
+    path: str
+    """Relative to the manifest's folder, or absolute."""
+    seconds: float
+    speaker: str | None = None
+    language: str | None = None
+    text: str | None = None
+    domain: str = "speech"
+    label: str | None = None
+    """A class given by the user, for few-shot probes."""
+    root: str = ""
+    """Folder that ``path`` is relative to; set on reading, not written."""
+
+    @property
+    def audio(self) -> Path:
+        """Where the recording lies."""
+        return Path(self.root) / self.path
+
+    @property
+    def name(self) -> str:
+        """The path without its suffix, with forward slashes: the clip's name in outputs."""
+        return Path(self.path).with_suffix("").as_posix().lstrip("/")
+
+
+def read_manifest(path: str | Path) -> list[Clip]:
+    """Clips of a JSONL manifest, in order.
+
+    Raises:
+        CodecError: when the file is missing or empty, or a line is no clip (with its number).
+    """
+    path = Path(path)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CodecError(f"{path}: cannot be read as a manifest ({error})") from None
+    root = str(path.resolve().parent)
+    clips = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            clips.append(from_dict(Clip, {**json.loads(line), "root": root}))
+        except (ValueError, TypeError, CodecError) as error:
+            raise CodecError(f"{path}:{number}: not a clip ({error})") from None
+    if not clips:
+        raise CodecError(f"{path}: the manifest is empty; expected one JSON object a line")
+    return clips
+
+
+def write_manifest(path: str | Path, clips: Iterable[Clip]) -> None:
+    """Write clips as JSON lines in one step (temporary file, then rename)."""
+    path = Path(path)
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        for clip in clips:
+            values = dataclasses.asdict(clip)
+            del values["root"]
+            if values["label"] is None:
+                del values["label"]
+            file.write(json.dumps(values, ensure_ascii=False) + "\n")
+    os.replace(temporary, path)

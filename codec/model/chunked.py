@@ -1,0 +1,94 @@
+"""Whole clips through the network in bounded memory, by carrying state from chunk to chunk."""
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from codec.tokens.tokens import Tokens
+
+if TYPE_CHECKING:
+    from codec.model.codec import Codec
+
+CHUNK_FRAMES = 1024
+"""Frames of one step (about 20 s): large enough for speed, small enough for memory."""
+
+
+def encode_chunked(
+    model: "Codec", wav: Tensor, num_samples: list[int], num_codebooks: int | None
+) -> Tensor:
+    """Codes ``(B, K, F)`` of ``wav (B, T)``, whose clips are zero after ``num_samples``."""
+    if model.causal:
+        codes = _encode_causal(model, wav, num_codebooks)
+    else:
+        codes = _encode_one_by_one(model, wav, num_samples, num_codebooks)
+    lengths = torch.tensor([model.num_frames(n) for n in num_samples])
+    inside = torch.arange(codes.shape[2]) < lengths.unsqueeze(1)
+    return codes * inside.unsqueeze(1)
+
+
+def decode_chunked(model: "Codec", tokens: Tokens) -> Tensor:
+    """Waveforms ``(B, T)`` of tokens, zero after each clip's end."""
+    wav = _decode_causal(model, tokens) if model.causal else _decode_one_by_one(model, tokens)
+    total = int(tokens.num_samples.max())
+    inside = torch.arange(total) < tokens.num_samples.unsqueeze(1)
+    return wav[:, :total].mul_(inside).clamp_(-1.0, 1.0)
+
+
+def _encode_causal(model: "Codec", wav: Tensor, num_codebooks: int | None) -> Tensor:
+    chunk = CHUNK_FRAMES * model.hop_length
+    state, codes = None, []
+    for start in range(0, wav.shape[1], chunk):
+        piece = _pad_to_hop(wav[:, start : start + chunk], model).to(_device(model))
+        latent, state = model.encoder(piece, state)
+        codes.append(model.quantizer.encode(latent, num_codebooks).cpu())
+    return torch.cat(codes, dim=2)
+
+
+def _encode_one_by_one(
+    model: "Codec", wav: Tensor, num_samples: list[int], num_codebooks: int | None
+) -> Tensor:
+    """A network that sees the whole signal would see the padding too, so each clip goes alone."""
+    codes = []
+    for clip, count in zip(wav, num_samples, strict=True):
+        latent, _ = model.encoder(_pad_to_hop(clip[None, :count], model).to(_device(model)))
+        codes.append(model.quantizer.encode(latent, num_codebooks)[0].cpu().t())
+    return torch.nn.utils.rnn.pad_sequence(codes, batch_first=True).transpose(1, 2)
+
+
+def _decode_causal(model: "Codec", tokens: Tokens) -> Tensor:
+    # Frames past a clip's end are zero latents, alone as in a batch: they flush the overlap.
+    flush = model.decoder.delay // model.hop_length
+    frames = tokens.codes.shape[2]
+    state, wavs = None, []
+    for start in range(0, frames + flush, CHUNK_FRAMES):
+        stop = min(start + CHUNK_FRAMES, frames + flush)
+        latent = _latents(model, tokens, start, min(stop, frames))
+        latent = F.pad(latent, (0, stop - start - latent.shape[2]))
+        wav, state = model.decoder(latent, state)
+        wavs.append(wav.cpu())
+    return torch.cat(wavs, dim=1)[:, model.decoder.delay :]
+
+
+def _decode_one_by_one(model: "Codec", tokens: Tokens) -> Tensor:
+    wavs = []
+    for length, codes in zip(tokens.lengths.tolist(), tokens.codes, strict=True):
+        latent = model.quantizer.decode(codes[None, :, :length].to(_device(model)))
+        wavs.append(model.decoder(latent)[0][0].cpu())
+    return torch.nn.utils.rnn.pad_sequence(wavs, batch_first=True)
+
+
+def _latents(model: "Codec", tokens: Tokens, start: int, stop: int) -> Tensor:
+    """``(B, D, stop - start)``, zero where a clip has ended."""
+    latent = model.quantizer.decode(tokens.codes[:, :, start:stop].to(_device(model)))
+    inside = torch.arange(start, stop) < tokens.lengths.unsqueeze(1)
+    return latent * inside.unsqueeze(1).to(latent.device)
+
+
+def _pad_to_hop(wav: Tensor, model: "Codec") -> Tensor:
+    return F.pad(wav, (0, -wav.shape[1] % model.hop_length))
+
+
+def _device(model: "Codec") -> torch.device:
+    return model.quantizer.codebooks.device

@@ -1,0 +1,180 @@
+"""The model: encoder, residual vector quantizer, decoder, behind ``encode`` and ``decode``."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from codec.audio.resample import resample
+from codec.errors import CodecError
+from codec.model.chunked import decode_chunked, encode_chunked
+from codec.model.config import CodecConfig
+from codec.model.fingerprint import fingerprint
+from codec.model.quantizer import ResidualVQ
+from codec.tokens.tokens import Tokens
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Algorithmic delay from a sample's arrival to its decoded copy, computing time excluded."""
+
+    samples: int
+    milliseconds: float
+
+
+class Codec(nn.Module):
+    """Neural speech tokenizer.
+
+    The submodules ``encoder``, ``quantizer`` and ``decoder`` are the whole network; training adds
+    its own parts from outside.
+    """
+
+    def __init__(self, config: CodecConfig | None = None):
+        super().__init__()
+        self.config = config or CodecConfig()
+        self.encoder = self.config.network.build_encoder()
+        self.quantizer = ResidualVQ(self.config.quantizer, self.config.network.latent_dim)
+        self.decoder = self.config.network.build_decoder()
+        self._fingerprint: str | None = None
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz."""
+        return self.config.sample_rate
+
+    @property
+    def hop_length(self) -> int:
+        """Samples per token frame."""
+        return self.config.network.hop_length
+
+    @property
+    def num_codebooks(self) -> int:
+        return self.config.quantizer.num_codebooks
+
+    @property
+    def causal(self) -> bool:
+        """Whether chunks with carried state give exactly the codes of the whole."""
+        return self.encoder.causal and self.decoder.causal
+
+    @property
+    def latency(self) -> Latency | None:
+        """Algorithmic latency, or ``None`` when the model needs the whole signal."""
+        if not self.causal:
+            return None
+        samples = self.hop_length + self.decoder.delay
+        return Latency(samples, 1000.0 * samples / self.sample_rate)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of encoder, codebooks and config: equal when codes mean the same. Cached."""
+        if self._fingerprint is None:
+            self._fingerprint = fingerprint(self)
+        return self._fingerprint
+
+    def bitrate(self, num_codebooks: int | None = None) -> float:
+        """Bits per second of raw codes."""
+        count = self.quantizer.check_count(num_codebooks)
+        bits = (self.config.quantizer.codebook_size - 1).bit_length()
+        return count * bits * self.config.frame_rate
+
+    def num_frames(self, num_samples: int) -> int:
+        """Token frames of a clip: ``ceil(num_samples / hop_length)``."""
+        return -(-num_samples // self.hop_length)
+
+    @torch.inference_mode()
+    def encode(
+        self,
+        wav: Tensor | np.ndarray,
+        sample_rate: int | None = None,
+        lengths: Tensor | None = None,
+        num_codebooks: int | None = None,
+    ) -> Tokens:
+        """Tokenize mono waveforms.
+
+        Args:
+            wav: ``(T,)`` or ``(B, T)``, float in [-1, 1] or 16-bit integers.
+            sample_rate: Hz of ``wav``; resampled when it is not the model's (the default).
+            lengths: ``(B,)`` samples of each clip when they are padded to one length.
+            num_codebooks: 1 to K; all by default.
+
+        Returns:
+            Tokens with codes ``(B, K, F)``, ``F = ceil(T / hop_length)``.
+
+        Raises:
+            CodecError: on a wrong shape, no samples, NaN or infinite samples, or a bad length.
+        """
+        self.quantizer.check_count(num_codebooks)
+        wav, num_samples = self._prepare(wav, sample_rate, lengths)
+        codes = encode_chunked(self, wav, num_samples, num_codebooks)
+        return Tokens(
+            codes=codes,
+            lengths=torch.tensor([self.num_frames(n) for n in num_samples]),
+            num_samples=torch.tensor(num_samples),
+            sample_rate=self.sample_rate,
+            fingerprint=self.fingerprint,
+        )
+
+    @torch.inference_mode()
+    def decode(self, tokens: Tokens, force: bool = False) -> Tensor:
+        """Sound of tokens, as long as what was encoded.
+
+        Args:
+            tokens: from :meth:`encode` of this model, or of a file.
+            force: decode tokens of another model all the same.
+
+        Returns:
+            ``(B, T)`` float32 in [-1, 1], ``T = max(num_samples)``, zeros after a clip's end.
+
+        Raises:
+            CodecError: for tokens of another model, codes out of range or lengths that disagree.
+        """
+        self.check_tokens(tokens, force)
+        return decode_chunked(self, tokens)
+
+    def check_tokens(self, tokens: Tokens, force: bool = False) -> None:
+        """Raise a :class:`CodecError` unless :meth:`decode` can take these tokens."""
+        if tokens.fingerprint != self.fingerprint and not force:
+            raise CodecError(
+                f"tokens were made by model {tokens.fingerprint}, this is {self.fingerprint}; "
+                "load that model, or force the decoding (--force) and expect noise"
+            )
+        self.quantizer.check_count(tokens.num_codebooks)
+        size = self.config.quantizer.codebook_size
+        if tokens.codes.numel() and not 0 <= int(tokens.codes.min()) <= int(tokens.codes.max()) < size:
+            raise CodecError(f"codes must lie in 0..{size - 1}; the tokens are damaged")
+        frames = tokens.codes.shape[2]
+        for length, samples in zip(tokens.lengths.tolist(), tokens.num_samples.tolist(), strict=True):
+            if length > frames or length != self.num_frames(samples):
+                raise CodecError(
+                    f"{samples} samples are {self.num_frames(samples)} frames, "
+                    f"but the tokens say {length} of {frames}; the tokens are damaged"
+                )
+
+    def _prepare(
+        self, wav: Tensor | np.ndarray, sample_rate: int | None, lengths: Tensor | None
+    ) -> tuple[Tensor, list[int]]:
+        """Checked float32 ``(B, T)`` at the model's rate, zeros after each clip's end."""
+        wav = torch.as_tensor(wav)
+        wav = wav.float() / 32_768.0 if wav.dtype == torch.int16 else wav.float()
+        if wav.ndim not in (1, 2):
+            raise CodecError(f"expected mono audio (T,) or (B, T), got shape {tuple(wav.shape)}")
+        wav = wav.reshape(-1, wav.shape[-1])
+        if wav.numel() == 0:
+            raise CodecError("the audio has no samples; nothing to encode")
+        if not torch.isfinite(wav).all():
+            raise CodecError("the audio holds NaN or infinite samples; repair the recording first")
+        counts = [wav.shape[1]] * wav.shape[0] if lengths is None else torch.as_tensor(lengths).tolist()
+        if len(counts) != wav.shape[0] or not all(1 <= n <= wav.shape[1] for n in counts):
+            raise CodecError(
+                f"lengths {counts} do not fit audio of shape {tuple(wav.shape)}: "
+                f"one per clip, 1 to {wav.shape[1]}"
+            )
+        if sample_rate is not None and sample_rate != self.sample_rate:
+            clips = [resample(clip[:n], sample_rate, self.sample_rate) for clip, n in zip(wav, counts)]
+            counts = [len(clip) for clip in clips]
+            wav = nn.utils.rnn.pad_sequence(clips, batch_first=True)
+        if min(counts) == wav.shape[1]:
+            return wav, counts
+        mask = torch.arange(wav.shape[1]) < torch.tensor(counts).unsqueeze(1)
+        return wav * mask.to(wav.device), counts

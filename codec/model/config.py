@@ -1,0 +1,68 @@
+"""The model's config, saved as ``config.json`` beside ``model.safetensors``."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from codec.config import from_dict, to_dict
+from codec.errors import CodecError
+from codec.model import seanet, spectral  # noqa: F401  (they register themselves)
+from codec.model.quantizer import QuantizerConfig
+from codec.model.registry import NetworkConfig, network_config_class
+
+
+@dataclass(frozen=True)
+class CodecConfig:
+    """Everything that decides what the codes mean, but for the weights."""
+
+    architecture: str = "spectral"
+    sample_rate: int = 16_000
+    """Hz; other input is resampled."""
+    quantizer: QuantizerConfig = QuantizerConfig()
+    network: Any = None
+    """The architecture's own config dataclass; its defaults when omitted."""
+
+    def __post_init__(self) -> None:
+        network_class = network_config_class(self.architecture)
+        network = self.network
+        if network is None or isinstance(network, dict):
+            network = from_dict(network_class, network or {}, "network")
+            object.__setattr__(self, "network", network)
+        if not isinstance(network, network_class):
+            raise CodecError(
+                f"config network: {type(network).__name__} does not belong to {self.architecture!r}"
+            )
+        if not isinstance(network, NetworkConfig):
+            raise TypeError(f"{network_class.__name__} lacks a method of NetworkConfig")
+
+    @property
+    def frame_rate(self) -> float:
+        """Token frames per second."""
+        return self.sample_rate / self.network.hop_length
+
+
+def load_config(path: Path) -> CodecConfig:
+    """Read ``config.json``.
+
+    Raises:
+        CodecError: when the file is missing, no JSON, or has unknown keys.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CodecError(f"{path}: no such file; a model is config.json + model.safetensors") from None
+    except (ValueError, OSError) as error:
+        raise CodecError(f"{path}: cannot be read as JSON ({error})") from None
+    return from_dict(CodecConfig, values)
+
+
+def config_to_json(config: CodecConfig) -> str:
+    """The text of ``config.json``: every setting, defaults included, in declaration order."""
+    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    plain = {
+        name: to_dict(value) if dataclasses.is_dataclass(value) else value
+        for name, value in values.items()
+    }
+    return json.dumps(plain, indent=2) + "\n"

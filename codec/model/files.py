@@ -1,0 +1,100 @@
+"""A model on disk: a folder with ``config.json`` and ``model.safetensors``."""
+
+import os
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from codec.errors import CodecError
+from codec.model.codec import Codec
+from codec.model.config import config_to_json, load_config
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+# An installed wheel carries the checkpoints inside the package; a clone has them beside it.
+_CHECKPOINT_ROOTS = (_PACKAGE / "checkpoints", _PACKAGE.parent / "checkpoints")
+
+
+def load_model(name_or_path: str | Path = "default", device: str = "auto") -> Codec:
+    """Load a model for inference.
+
+    Args:
+        name_or_path: a shipped checkpoint's name, or a folder with ``config.json`` and
+            ``model.safetensors``.
+        device: ``auto`` (CUDA or MPS where there is one, else CPU), ``cpu``, ``cuda`` or ``mps``.
+
+    Returns:
+        The model in eval mode, in float32.
+
+    Raises:
+        CodecError: when the model or device is missing, or the files are damaged or disagree.
+    """
+    folder = find_model(name_or_path)
+    target = pick_device(device)
+    model = Codec(load_config(folder / "config.json"))
+    weights = folder / "model.safetensors"
+    try:
+        tensors = load_file(weights)
+    except FileNotFoundError:
+        raise CodecError(f"{weights}: no such file; a model is config.json + model.safetensors") from None
+    except (SafetensorError, OSError) as error:
+        raise CodecError(f"{weights}: damaged or no safetensors file ({error})") from None
+    try:
+        model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise CodecError(f"{weights}: does not fit config.json beside it ({reason})") from None
+    return model.eval().requires_grad_(False).to(target)
+
+
+def save_model(model: Codec, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:
+    """Write ``config.json`` and ``model.safetensors`` into ``folder``, each in one step.
+
+    The codebooks stay float32 whatever ``dtype`` is: rounding them would change codes.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        name: tensor.detach().cpu().to(torch.float32 if name.startswith("quantizer.") else dtype)
+        for name, tensor in model.state_dict().items()
+    }
+    temporary = folder / "model.safetensors.tmp"
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary)
+    os.replace(temporary, folder / "model.safetensors")
+    temporary = folder / "config.json.tmp"
+    temporary.write_text(config_to_json(model.config), encoding="utf-8")
+    os.replace(temporary, folder / "config.json")
+
+
+def find_model(name_or_path: str | Path) -> Path:
+    """Folder of a model given by path or by the name of a shipped checkpoint.
+
+    Raises:
+        CodecError: when there is neither.
+    """
+    path = Path(name_or_path)
+    for folder in (path, *(root / path for root in _CHECKPOINT_ROOTS)):
+        if (folder / "config.json").is_file():
+            return folder
+    shipped = sorted({p.parent.name for root in _CHECKPOINT_ROOTS for p in root.glob("*/config.json")})
+    raise CodecError(
+        f"no model {str(name_or_path)!r}: neither a folder with config.json nor a shipped "
+        f"checkpoint ({', '.join(shipped) or 'none found'})"
+    )
+
+
+def pick_device(device: str) -> torch.device:
+    """``torch.device`` for ``auto | cpu | cuda | mps``.
+
+    Raises:
+        CodecError: for another name, or a device that this machine lacks.
+    """
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.mps.is_available()}
+    if device == "auto":
+        return torch.device(next(name for name in ("cuda", "mps", "cpu") if available[name]))
+    if device not in available:
+        raise CodecError(f"unknown device {device!r}; choose auto, cpu, cuda or mps")
+    if not available[device]:
+        raise CodecError(f"device {device!r} is not available here; use auto or cpu")
+    return torch.device(device)

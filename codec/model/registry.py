@@ -1,0 +1,68 @@
+"""Architectures by name: a config dataclass that can build its encoder and decoder."""
+
+from typing import Any, Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+from codec.errors import CodecError
+
+
+class Encoder(Protocol):
+    """Waveform to latent frames, as one function of (input, state)."""
+
+    causal: bool
+    """Whether frames depend on the past only, so that the state makes chunks exact."""
+
+    def __call__(self, wav: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """``wav (B, n * hop_length)`` to ``(latent (B, D, n), state)``; ``None`` is a fresh state."""
+
+
+class Decoder(Protocol):
+    """Latent frames to waveform, as one function of (input, state)."""
+
+    causal: bool
+    delay: int
+    """Samples by which the output lags the frames: a multiple of the hop; 0 without overlap-add."""
+
+    def __call__(self, latent: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """``latent (B, D, n)`` to ``(wav (B, n * hop_length), state)``."""
+
+
+@runtime_checkable
+class NetworkConfig(Protocol):
+    """What a registered config dataclass offers."""
+
+    @property
+    def hop_length(self) -> int: ...
+
+    @property
+    def latent_dim(self) -> int: ...
+
+    def build_encoder(self) -> nn.Module: ...
+
+    def build_decoder(self) -> nn.Module: ...
+
+
+_ARCHITECTURES: dict[str, type] = {}
+
+
+def architecture(name: str):
+    """Class decorator: register a network config dataclass under ``name``."""
+
+    def register(config_class: type) -> type:
+        _ARCHITECTURES[name] = config_class
+        return config_class
+
+    return register
+
+
+def network_config_class(name: str) -> type:
+    """The config dataclass of an architecture.
+
+    Raises:
+        CodecError: for a name that nobody registered.
+    """
+    if name not in _ARCHITECTURES:
+        known = ", ".join(sorted(_ARCHITECTURES))
+        raise CodecError(f"unknown architecture {name!r}; known: {known}")
+    return _ARCHITECTURES[name]

@@ -1,0 +1,57 @@
+"""Settings of the ``spectral`` architecture."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from codec.errors import CodecError
+from codec.model.registry import architecture
+
+
+@architecture("spectral")
+@dataclass(frozen=True)
+class SpectralConfig:
+    """Sizes of the causal spectral encoder and decoder.
+
+    Latency: a frame needs its hop of samples, and overlap-add finishes a hop when the next
+    frame is known, so it is ``window_length`` samples in all (40 ms by default).
+    """
+
+    hop_length: int = 320
+    """Samples between frames."""
+    window_length: int = 640
+    """Samples of the STFT window: twice the hop."""
+    compression: float = 0.3
+    """Power applied to STFT magnitudes on the way in, undone on the way out."""
+    latent_dim: int = 64
+    """Width of the quantized latent, and so of the codebooks."""
+    kernel_size: int = 7
+    """Frames seen by each block's depthwise convolution: this one and the ones before."""
+    encoder_dim: int = 256
+    encoder_layers: int = 6
+    decoder_dim: int = 384
+    decoder_layers: int = 8
+    expansion: int = 3
+    """Hidden width of a block's two linear layers, as a multiple of its width."""
+
+    def __post_init__(self) -> None:
+        if self.window_length != 2 * self.hop_length:
+            raise CodecError(
+                f"config network: window_length {self.window_length} must be twice "
+                f"hop_length {self.hop_length}"
+            )
+
+    @property
+    def num_bins(self) -> int:
+        """Frequencies of the one-sided STFT."""
+        return self.window_length // 2 + 1
+
+    def build_encoder(self) -> nn.Module:
+        from codec.model.spectral.encoder import SpectralEncoder
+
+        return SpectralEncoder(self)
+
+    def build_decoder(self) -> nn.Module:
+        from codec.model.spectral.decoder import SpectralDecoder
+
+        return SpectralDecoder(self)

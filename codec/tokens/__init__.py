@@ -1,0 +1,5 @@
+"""Tokens and their files."""
+
+from codec.tokens.tokens import Tokens
+
+__all__ = ["Tokens"]
