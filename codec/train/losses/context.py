@@ -1,0 +1,14 @@
+"""What losses need to know of the model they train."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class LossContext:
+    """Facts of the model and data, fixed for a run."""
+
+    sample_rate: int
+    latent_dim: int
+    num_codebooks: int
+    teacher_dims: dict[str, int] = field(default_factory=dict)
+    """Feature width of each teacher, by its name."""

@@ -1,0 +1,93 @@
+"""What the parts of training hand to each other."""
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+
+@dataclass
+class TeacherFrames:
+    """A teacher's view of a batch, on the codec's frames.
+
+    Attributes:
+        features: ``(B, T, D)`` float.
+        mask: ``(B, T)`` bool; false where the teacher has nothing to say (silence, padding).
+    """
+
+    features: Tensor
+    mask: Tensor
+
+
+@dataclass
+class Batch:
+    """Crops of one training step.
+
+    Attributes:
+        wav: ``(B, T)`` float32, T a multiple of the hop.
+        mask: ``(B, F)`` bool over frames; false after a clip's end.
+        teachers: by teacher name (``sm``, ``lm``, ...).
+    """
+
+    wav: Tensor
+    mask: Tensor
+    teachers: dict[str, TeacherFrames] = field(default_factory=dict)
+
+
+@dataclass
+class QuantizerOutput:
+    """Result of the quantizer in training.
+
+    Attributes:
+        latent: ``(B, D, T)`` what went in, with gradient.
+        quantized: ``(B, D, T)`` sum of the active layers, straight-through to ``latent``.
+        sums: ``(K, B, D, T)`` detached; entry k is the sum of layers 1 to k + 1.
+        codes: ``(B, K, T)`` int64.
+        commitment: scalar, mean over active layers of the masked MSE(residual_k, sg(q_k)).
+    """
+
+    latent: Tensor
+    quantized: Tensor
+    sums: Tensor
+    codes: Tensor
+    commitment: Tensor
+
+    def prefix(self, num_codebooks: int) -> Tensor:
+        """``(B, D, T)``: layers 1 to ``num_codebooks``, straight-through to the latent.
+
+        One straight-through step over the whole sum, so a loss on any prefix reaches the encoder.
+        """
+        return self.latent + (self.sums[num_codebooks - 1] - self.latent).detach()
+
+
+@dataclass
+class Judgement:
+    """Discriminators' outputs for a generator step, one entry per sub-discriminator.
+
+    Attributes:
+        fake_logits: tensors of any shape.
+        real_features: per sub-discriminator, a list of feature maps, detached.
+        fake_features: likewise, with gradient.
+    """
+
+    fake_logits: list[Tensor]
+    real_features: list[list[Tensor]]
+    fake_features: list[list[Tensor]]
+
+
+@dataclass
+class LossInput:
+    """All that a generator loss may look at.
+
+    Attributes:
+        real: ``(B, T)`` target waveform.
+        fake: ``(B, T)`` decoded waveform.
+        batch: the step's batch (masks, teachers).
+        quantizer: the quantizer's output.
+        judgement: the discriminators' outputs; ``None`` before they start.
+    """
+
+    real: Tensor
+    fake: Tensor
+    batch: Batch
+    quantizer: QuantizerOutput
+    judgement: Judgement | None = None
