@@ -1,0 +1,200 @@
+"""Teachers' features on disk: one safetensors file per clip and teacher.
+
+``<folder>/<teacher name>/<clip name>.safetensors`` holds
+
+- ``features (N, D)`` float16,
+- ``mask (T,)`` bool, false where the teacher has nothing to say,
+- ``index (T,)`` int32, optional: frame t has row ``index[t]``. Without it N = T. A language teacher
+  repeats a sub-word's state over many frames; stored once, a corpus takes a tenth of the room.
+
+The metadata say which teacher, layer, rate (Hz), offset (seconds of frame 0's centre) and mode.
+"""
+
+import dataclasses
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from codec.data import Clip
+from codec.errors import CodecError
+
+REMEDY = "run recipes/extract_features.py, or name another cache folder"
+
+
+@dataclass(frozen=True)
+class FeatureInfo:
+    """What a teacher's features are; the same for all clips of a cache."""
+
+    teacher: str
+    """Hub id or folder name of the model (a machine's own paths are not kept)."""
+    layer: str
+    rate: float
+    """Hz."""
+    offset: float
+    """Seconds of frame 0's centre."""
+    mode: str
+    """``speech``, or the language teacher's ``aligned``, ``cls``, ``index``, ``shuffled``."""
+    dim: int
+
+    def to_metadata(self) -> dict[str, str]:
+        return {key: str(value) for key, value in dataclasses.asdict(self).items()}
+
+    @classmethod
+    def from_metadata(cls, values: dict[str, str]) -> "FeatureInfo":
+        numbers = {"rate": float(values["rate"]), "offset": float(values["offset"])}
+        texts = {key: values[key] for key in ("teacher", "layer", "mode")}
+        return cls(**texts, **numbers, dim=int(values["dim"]))
+
+
+@dataclass(frozen=True)
+class ExpectedFeatures:
+    """What a training run was told about a teacher; ``None`` accepts anything."""
+
+    teacher: str | None = None
+    layer: str | None = None
+    rate: float | None = None
+    mode: str | None = None
+
+    def differences(self, info: FeatureInfo) -> list[str]:
+        """One phrase per fact in which ``info`` differs."""
+        wanted = {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
+        return [
+            f"{key} {getattr(info, key)!r} instead of {value!r}"
+            for key, value in wanted.items()
+            if getattr(info, key) != value
+        ]
+
+
+@dataclass(frozen=True)
+class ClipFeatures:
+    """One clip's features in memory, before writing; shapes as in the module's docstring."""
+
+    features: Tensor
+    mask: Tensor
+    index: Tensor | None = None
+
+
+class CachedFeatures:
+    """One clip's features, read from disk as they are asked for.
+
+    Attributes:
+        info: teacher, layer, rate, offset, mode and width.
+        num_frames: T.
+    """
+
+    def __init__(self, handle, info: FeatureInfo, keys: set[str]):
+        self.info, self._handle, self._indexed = info, handle, "index" in keys
+        self.num_frames = handle.get_slice("mask").get_shape()[0]
+
+    rate = property(lambda self: self.info.rate, doc="Hz.")
+    offset = property(lambda self: self.info.offset, doc="Seconds of frame 0's centre.")
+    mode = property(lambda self: self.info.mode)
+    features = property(lambda self: self.slice(0, self.num_frames)[0], doc="``(T, D)`` float16.")
+    mask = property(lambda self: self.slice(0, self.num_frames)[1], doc="``(T,)`` bool.")
+
+    def slice(self, first: int, last: int) -> tuple[Tensor, Tensor]:
+        """Features ``(last - first, D)`` float16 and mask ``(last - first,)`` of a run of frames."""
+        mask = self._handle.get_slice("mask")[first:last].bool()
+        rows = self._handle.get_slice("features")
+        if not self._indexed or first >= last:
+            return rows[first:last], mask
+        index = self._handle.get_slice("index")[first:last].long()
+        lowest, highest = int(index.min()), int(index.max()) + 1
+        return rows[lowest:highest][index - lowest], mask
+
+
+class FeatureCache:
+    """The features that one teacher gave for many clips."""
+
+    def __init__(self, folder: str | Path, teacher_name: str):
+        self.folder, self.teacher_name = Path(folder), teacher_name
+
+    def path(self, clip: Clip) -> Path:
+        """Where the clip's features lie, or will."""
+        return self.folder / self.teacher_name / f"{clip.name}.safetensors"
+
+    def missing(self, clips: Iterable[Clip]) -> list[Clip]:
+        """The clips that have no features yet."""
+        return [clip for clip in clips if not self.path(clip).is_file()]
+
+    def read(self, clip: Clip) -> CachedFeatures:
+        """The clip's features, lazily.
+
+        Raises:
+            CodecError: when the file is missing or damaged.
+        """
+        handle, info = _load(self.path(clip))
+        return CachedFeatures(handle, info, set(handle.keys()))
+
+    def write(self, clip: Clip, features: ClipFeatures, info: FeatureInfo) -> None:
+        """Write in one step (temporary file, then rename).
+
+        Raises:
+            CodecError: when a feature is not finite in float16.
+        """
+        rows = features.features.to(torch.float16).contiguous()
+        if not bool(rows.isfinite().all()):
+            raise CodecError(f"{clip.path}: {self.teacher_name} features are not finite in float16")
+        tensors = {"features": rows, "mask": features.mask.bool().contiguous()}
+        if features.index is not None:
+            tensors["index"] = features.index.to(torch.int32).contiguous()
+        path = self.path(clip)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        save_file(tensors, temporary, metadata=info.to_metadata())
+        os.replace(temporary, path)
+
+    def check(self, clips: list[Clip], expected: ExpectedFeatures | None = None) -> FeatureInfo:
+        """Look at every clip's header before the first step.
+
+        Raises:
+            CodecError: when clips have no features, or features of another teacher, layer, rate or
+                mode than expected, or than the other clips'.
+        """
+        where = self.folder / self.teacher_name
+        missing = self.missing(clips)
+        if missing:
+            raise CodecError(
+                f"{where}: {len(missing)} of {len(clips)} clips have no features "
+                f"(first: {missing[0].path}); {REMEDY}"
+            )
+        first: FeatureInfo | None = None
+        for clip in clips:
+            info = read_info(self.path(clip))
+            problems = (expected or ExpectedFeatures()).differences(info)
+            if first is not None and info != first:
+                agreed = ExpectedFeatures(first.teacher, first.layer, first.rate, first.mode)
+                problems = problems or agreed.differences(info) or ["another width or offset"]
+            if problems:
+                raise CodecError(f"{self.path(clip)}: {', '.join(problems)}; {REMEDY}")
+            first = info
+        if first is None:
+            raise CodecError(f"{where}: no clips to check; the manifest gave none")
+        return first
+
+
+def read_info(path: Path) -> FeatureInfo:
+    """Header of one feature file.
+
+    Raises:
+        CodecError: when the file is missing, damaged or not ours.
+    """
+    return _load(path)[1]
+
+
+def _load(path: Path):
+    try:
+        handle = safe_open(path, framework="pt")
+        return handle, FeatureInfo.from_metadata(handle.metadata() or {})
+    except FileNotFoundError:
+        raise CodecError(f"{path}: no such features; {REMEDY}") from None
+    except (SafetensorError, OSError) as error:
+        raise CodecError(f"{path}: damaged ({error}); delete it and {REMEDY}") from None
+    except (KeyError, ValueError):
+        raise CodecError(f"{path}: no teacher in its metadata; {REMEDY}") from None
