@@ -1,0 +1,70 @@
+"""Short-time Fourier transform of whole clips, for losses and discriminators."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Spectrum(nn.Module):
+    """STFT with a periodic Hann window as long as the FFT, in float32 even under autocast.
+
+    With ``center`` the clip is extended by reflection so that T samples, a multiple of the hop,
+    give ``T / hop`` frames; without it only whole windows inside the clip count.
+
+    Args:
+        n_fft: samples of window and transform.
+        hop_length: samples from frame to frame.
+        center: extend the clip by reflection, ``(n_fft - hop) / 2`` on each side.
+        normalized: divide by the root of the window's energy, so that white noise of variance 1
+            has bins of mean power 1 whatever ``n_fft`` is.
+    """
+
+    window: Tensor
+
+    def __init__(self, n_fft: int, hop_length: int, center: bool = True, normalized: bool = False):
+        super().__init__()
+        self.n_fft = n_fft
+        self.hop_length = hop_length
+        self.padding = (n_fft - hop_length) // 2 if center else 0
+        window = torch.hann_window(n_fft, periodic=True, dtype=torch.float64)
+        if normalized:
+            window = window / window.square().sum().sqrt()
+        self.register_buffer("window", window.float(), persistent=False)
+
+    def forward(self, wav: Tensor) -> Tensor:
+        """``wav (B, T)`` to complex ``(B, frames, n_fft // 2 + 1)``.
+
+        Raises:
+            ValueError: for a clip too short for one frame or for its reflection.
+        """
+        if wav.ndim != 2 or wav.shape[1] <= self.padding or wav.shape[1] + 2 * self.padding < self.n_fft:
+            raise ValueError(f"expected clips (B, T) of at least {self.n_fft} samples, got {tuple(wav.shape)}")
+        wav = wav.float()
+        if self.padding:
+            wav = F.pad(wav.unsqueeze(1), (self.padding, self.padding), mode="reflect").squeeze(1)
+        # unfold and rfft have a faster backward on the CPU than torch.stft.
+        return torch.fft.rfft(wav.unfold(1, self.n_fft, self.hop_length) * self.window)
+
+
+def squared_magnitude(spectrum: Tensor) -> Tensor:
+    """``|X|^2`` of a complex tensor, with a gradient that is zero and finite at ``X = 0``."""
+    return torch.view_as_real(spectrum).square().sum(dim=-1)
+
+
+def power_compress(spectrum: Tensor, exponent: float, floor: float) -> tuple[Tensor, Tensor]:
+    """Power-law compression ``|X|^c e^{j phi}`` (Braun and Tashev 2021, arXiv 2009.12286).
+
+    The power is floored smoothly, ``|X|^2 + floor^2``: the slope of ``|X|^c`` at zero is infinite
+    for ``c < 1``, and digital silence is common.
+
+    Args:
+        spectrum: complex, any shape ``S``.
+        exponent: c, in (0, 1].
+        floor: magnitude below which the compression turns linear.
+
+    Returns:
+        The compressed spectrum as real and imaginary parts ``(*S, 2)`` and its magnitude ``S``.
+    """
+    power = squared_magnitude(spectrum) + floor**2
+    gain = power ** ((exponent - 1) / 2)
+    return torch.view_as_real(spectrum) * gain.unsqueeze(-1), power ** (exponent / 2)
