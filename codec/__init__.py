@@ -1,12 +1,64 @@
 """codec: a neural speech tokenizer. Waveforms to discrete tokens and back."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from codec.compat import warn_about_broken_torchaudio
 from codec.errors import CodecError
-from codec.model.codec import Codec, Latency
-from codec.model.config import CodecConfig
-from codec.model.files import load_model as load
-from codec.model.files import save_model as save
-from codec.tokens.tokens import Tokens
+
+if TYPE_CHECKING:
+    from codec.audio.io import Audio, load_audio, save_audio
+    from codec.model.codec import Codec, Latency
+    from codec.model.config import CodecConfig
+    from codec.model.files import load_model as load
+    from codec.model.files import save_model as save
+    from codec.tokens.files import load_tokens, save_tokens
+    from codec.tokens.tokens import Tokens
 
 __version__ = "0.1.0"
 
-__all__ = ["Codec", "CodecConfig", "CodecError", "Latency", "Tokens", "load", "save"]
+__all__ = [
+    "Audio",
+    "Codec",
+    "CodecConfig",
+    "CodecError",
+    "Latency",
+    "Tokens",
+    "load",
+    "load_audio",
+    "load_tokens",
+    "save",
+    "save_audio",
+    "save_tokens",
+]
+
+# Loaded on first use: torch takes seconds to import, and `codec --help` does not need it.
+_LAZY = {
+    "Audio": ("codec.audio.io", "Audio"),
+    "Codec": ("codec.model.codec", "Codec"),
+    "CodecConfig": ("codec.model.config", "CodecConfig"),
+    "Latency": ("codec.model.codec", "Latency"),
+    "Tokens": ("codec.tokens.tokens", "Tokens"),
+    "load": ("codec.model.files", "load_model"),
+    "load_audio": ("codec.audio.io", "load_audio"),
+    "load_tokens": ("codec.tokens.files", "load_tokens"),
+    "save": ("codec.model.files", "save_model"),
+    "save_audio": ("codec.audio.io", "save_audio"),
+    "save_tokens": ("codec.tokens.files", "save_tokens"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'codec' has no attribute {name!r}")
+    module, attribute = _LAZY[name]
+    value = getattr(importlib.import_module(module), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})
+
+
+warn_about_broken_torchaudio()

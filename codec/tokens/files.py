@@ -1,0 +1,116 @@
+"""Token files of either format, told apart by suffix on writing and by content on reading."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from codec.atomic import atomic_path, reason
+from codec.errors import CodecError
+from codec.tokens.clip import TokenClip
+from codec.tokens.pt import read_pt, write_pt
+from codec.tokens.rvq import MAGIC, from_rvq, to_rvq
+from codec.tokens.tokens import Tokens
+
+if TYPE_CHECKING:
+    from codec.model.codec import Codec
+
+TOKEN_SUFFIXES = (".pt", ".rvq")
+
+_PICKLE = b"\x80"
+_ZIP = b"PK"  # torch.save writes zip archives
+
+
+def save_tokens(path: str | Path, tokens: Tokens, model: "Codec", overwrite: bool = True) -> None:
+    """Write one clip's tokens; the file appears whole or not at all.
+
+    Args:
+        path: ends in ``.pt`` or ``.rvq``.
+        tokens: a batch of one; of a larger batch save ``tokens[i]``.
+        model: the model that made them.
+
+    Raises:
+        CodecError: for another suffix or batch size, or a path that cannot be written.
+    """
+    check_token_suffix(path)
+    clip = clip_of(tokens, model)
+    with atomic_path(path, overwrite) as temporary, temporary.open("wb") as file:
+        write_clip(file, clip, Path(path).suffix.lower())
+
+
+def load_tokens(path: str | Path) -> Tokens:
+    """Tokens of one clip, a batch of one, from a ``.pt`` or ``.rvq`` file.
+
+    Raises:
+        CodecError: when the file is missing, damaged, or no token file.
+    """
+    return read_clip(path).to_tokens()
+
+
+def clip_of(tokens: Tokens, model: "Codec") -> TokenClip:
+    """What a file of these tokens holds.
+
+    Raises:
+        CodecError: for a batch of more than one clip.
+    """
+    from codec import __version__
+
+    if len(tokens) != 1:
+        raise CodecError(f"a token file holds one clip, got {len(tokens)}; save tokens[i] one by one")
+    one = tokens[0]
+    return TokenClip(
+        codes=one.codes[0].cpu(),
+        num_samples=int(one.num_samples[0]),
+        sample_rate=one.sample_rate,
+        hop_length=model.hop_length,
+        codebook_size=model.config.quantizer.codebook_size,
+        fingerprint=one.fingerprint,
+        codec_version=__version__,
+    )
+
+
+def write_clip(file: BinaryIO, clip: TokenClip, suffix: str) -> None:
+    """Write to an open binary file in the format of ``.pt`` or ``.rvq``."""
+    if suffix == ".rvq":
+        file.write(to_rvq(clip))
+    else:
+        write_pt(file, clip)
+
+
+def read_clip(source: str | Path | BinaryIO) -> TokenClip:
+    """One clip's tokens and all that its file says.
+
+    Args:
+        source: a path, or an open binary file that can seek.
+
+    Raises:
+        CodecError: when the file is missing, damaged, or no token file.
+    """
+    if not isinstance(source, (str, Path)):
+        return _read_open(source, "standard input")
+    try:
+        with Path(source).open("rb") as file:
+            return _read_open(file, str(source))
+    except OSError as error:
+        raise CodecError(f"{source}: cannot be read ({reason(error)})") from None
+
+
+def check_token_suffix(path: str | Path) -> None:
+    """Raise a :class:`CodecError` unless the suffix is ``.pt`` or ``.rvq``."""
+    if Path(path).suffix.lower() not in TOKEN_SUFFIXES:
+        raise CodecError(f"{path}: token files end in {' or '.join(TOKEN_SUFFIXES)}")
+
+
+def _read_open(file: BinaryIO, name: str) -> TokenClip:
+    start = file.read(len(MAGIC))
+    file.seek(0)
+    try:
+        if not start:
+            raise CodecError("empty file (0 bytes); expected tokens")
+        if start == MAGIC:
+            return from_rvq(file.read())
+        if start[:1] == _PICKLE:
+            raise CodecError("refused: a pickle, which could run code; make tokens with `codec encode`")
+        if start[:2] != _ZIP:
+            raise CodecError("no token file: neither .rvq nor .pt; make one with `codec encode`")
+        return read_pt(file)
+    except CodecError as error:
+        raise CodecError(f"{name}: {error}") from None

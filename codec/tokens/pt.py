@@ -1,0 +1,67 @@
+"""``.pt`` token files: a plain dict of a tensor, ints and strings, for use from PyTorch.
+
+Read and written with ``torch.load(weights_only=True)`` in mind: no object in the file can run
+code. docs/formats.md lists the keys.
+"""
+
+import warnings
+from typing import Any, BinaryIO
+
+import torch
+
+from codec.errors import CodecError
+from codec.tokens.clip import TokenClip
+
+FORMAT = "codec-tokens"
+VERSION = 1
+
+
+def write_pt(file: BinaryIO, clip: TokenClip) -> None:
+    """Write one clip."""
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        "codes": clip.codes.contiguous().clone(),
+        "num_samples": clip.num_samples,
+        "sample_rate": clip.sample_rate,
+        "hop_length": clip.hop_length,
+        "codebook_size": clip.codebook_size,
+        "fingerprint": clip.fingerprint,
+        "codec_version": clip.codec_version,
+    }
+    torch.save(content, file)
+
+
+def read_pt(file: BinaryIO) -> TokenClip:
+    """Read one clip.
+
+    Raises:
+        CodecError: when the file is damaged, holds other objects, or another version.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about strange pickles, which are refused below
+            content = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # noqa: BLE001 (damaged data raise anything, EOFError to KeyError)
+        raise CodecError(
+            f"refused: not plain tensors, or damaged ({type(error).__name__}); "
+            "make the tokens again with `codec encode`"
+        ) from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise CodecError("no token file, though PyTorch can read it; make one with `codec encode`")
+    version = content.get("version")
+    reader = _READERS.get(version) if isinstance(version, int) else None
+    if reader is None:
+        raise CodecError(f"token file version {version!r} is unknown; update codec to read it")
+    return reader(content)
+
+
+def _read_v1(content: dict[str, Any]) -> TokenClip:
+    fields = {key: value for key, value in content.items() if key not in ("format", "version")}
+    try:
+        return TokenClip(**fields)
+    except TypeError as error:
+        raise CodecError(f"wrong keys ({str(error).removeprefix('TokenClip.')})") from None
+
+
+_READERS = {1: _read_v1}
