@@ -1,0 +1,1 @@
+"""Evaluation: judges, peers, probes and reports. Needs the extra ``codec[eval]``."""

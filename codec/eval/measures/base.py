@@ -1,0 +1,106 @@
+"""What a measure offers."""
+
+import hashlib
+import importlib.metadata
+from dataclasses import dataclass
+
+import numpy as np
+
+from codec.eval.types import Pair
+
+
+@dataclass(frozen=True)
+class Column:
+    """One figure of a table."""
+
+    name: str
+    title: str
+    higher_is_better: bool | None
+    digits: int = 2
+    scale: float = 1.0
+    """Factor from the stored value to the printed one."""
+
+
+@dataclass(frozen=True)
+class JudgeSettings:
+    """Options of the judges that have any."""
+
+    asr: str | None = None
+    """faster-whisper model folder, or a transformers model id or folder, for WER."""
+    speaker_model: str | None = None
+    """transformers x-vector model id or folder, for the measure ``xvector``."""
+
+
+class Measure:
+    """A judge. Light and picklable: models are loaded on first use, once in each process."""
+
+    name: str
+    columns: tuple[Column, ...]
+    packages: tuple[str, ...] = ()
+    """Distributions of the package index that it needs."""
+    intrusive: bool = True
+    """Whether it compares with the reference, and so cannot judge against a silent one."""
+
+    @classmethod
+    def from_settings(cls, settings: JudgeSettings) -> "Measure":
+        """Build it, checking its own settings.
+
+        Raises:
+            CodecError: when a setting that it needs is missing.
+        """
+        return cls()
+
+    def __call__(self, pair: Pair) -> dict[str, float]:
+        """Values by name, at least one for every column.
+
+        Raises:
+            Skip: when this clip cannot be scored.
+        """
+        raise NotImplementedError
+
+    def notes(self, pair: Pair) -> dict[str, str]:
+        """Text to keep beside the values, asked for after ``__call__`` on the same pair."""
+        return {}
+
+    def versions(self) -> dict[str, str]:
+        """Installed version of each package it stands on."""
+        return {package: importlib.metadata.version(package) for package in self.packages}
+
+    def signature(self) -> str:
+        """All that its values depend on but the audio."""
+        return f"{self.name} {self.versions()}"
+
+    def describe(self) -> str:
+        """One line for the report: how the figure is computed."""
+        return (self.__doc__ or "").strip().splitlines()[0]
+
+    def pool(self, column: str, values: dict[str, np.ndarray], weights: np.ndarray) -> np.ndarray:
+        """The figure of a set of clips: their mean.
+
+        Args:
+            column: which column.
+            values: by value name, ``(N,)`` over clips.
+            weights: ``(B, N)``, how often each clip counts in each of B draws.
+
+        Returns:
+            ``(B,)``
+        """
+        return weights @ values[column] / weights.sum(axis=1)
+
+    @classmethod
+    def missing_packages(cls) -> list[str]:
+        """Packages that are not installed."""
+        return [package for package in cls.packages if not _installed(package)]
+
+
+def _installed(package: str) -> bool:
+    try:
+        importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def digest(text: str) -> str:
+    """16 hex digits that name ``text``."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,163 @@
+"""Word error rate and word information lost of a recogniser's transcript."""
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from codec.errors import CodecError
+from codec.eval.measures.base import Column, JudgeSettings, Measure
+from codec.eval.measures.registry import measure
+from codec.eval.types import SCORING_RATE, Pair, Skip
+
+
+@dataclass(frozen=True)
+class WordCounts:
+    """Alignment of a transcript with the reference text, in words."""
+
+    hits: int
+    errors: int
+    reference_words: int
+    hypothesis_words: int
+
+
+@measure("wer")
+@dataclass(frozen=True)
+class WordErrors(Measure):
+    """Word error rate over all words (jiwer), after Whisper's normaliser (whisper_normalizer: English
+    rules for ``en``, basic ones else); greedy recognition.
+    """
+
+    asr: str
+
+    columns = (
+        Column("wer", "WER %", False, digits=1, scale=100),
+        Column("wil", "WIL %", False, digits=1, scale=100),
+    )
+    packages = ("jiwer", "whisper_normalizer")
+    intrusive = False
+
+    @classmethod
+    def from_settings(cls, settings: JudgeSettings) -> "WordErrors":
+        if not settings.asr:
+            raise CodecError("measure 'wer' needs a recogniser; pass --asr FOLDER|ID")
+        return cls(settings.asr)
+
+    def __call__(self, pair: Pair) -> dict[str, float]:
+        language = pair.clip.language or "en"
+        if not (pair.clip.text or "").strip():
+            raise Skip("the manifest has no text for it")
+        reference = normalize(pair.clip.text, language)
+        if not reference:
+            raise Skip("its text is empty after normalisation")
+        counts = count_words(reference, normalize(self._transcribe(pair), language))
+        return {
+            "wer": counts.errors / counts.reference_words,
+            "wil": _information_lost(counts.hits, counts.reference_words, counts.hypothesis_words),
+            "hits": counts.hits,
+            "errors": counts.errors,
+            "reference_words": counts.reference_words,
+            "hypothesis_words": counts.hypothesis_words,
+        }
+
+    def notes(self, pair: Pair) -> dict[str, str]:
+        return {"transcript": self._transcribe(pair)}
+
+    def pool(self, column: str, values: dict[str, np.ndarray], weights: np.ndarray) -> np.ndarray:
+        """Rates over all words of the set, not means of the clips' rates."""
+        total = {name: weights @ array for name, array in values.items()}
+        if column == "wer":
+            return total["errors"] / total["reference_words"]
+        return _information_lost(total["hits"], total["reference_words"], total["hypothesis_words"])
+
+    def versions(self) -> dict[str, str]:
+        from importlib.metadata import version
+
+        recogniser = "faster-whisper" if is_faster_whisper(self.asr) else "transformers"
+        return {**super().versions(), recogniser: version(recogniser)}
+
+    def signature(self) -> str:
+        return f"{super().signature()} {self.asr}"
+
+    def _transcribe(self, pair: Pair) -> str:
+        return _cached_transcript(self.asr, pair.clip.language or "en", pair.output.tobytes())
+
+
+def count_words(reference: str, hypothesis: str) -> WordCounts:
+    """Align two normalised texts; the reference must have words."""
+    import jiwer
+
+    result = jiwer.process_words(reference, hypothesis)
+    return WordCounts(
+        hits=result.hits,
+        errors=result.substitutions + result.deletions + result.insertions,
+        reference_words=result.hits + result.substitutions + result.deletions,
+        hypothesis_words=result.hits + result.substitutions + result.insertions,
+    )
+
+
+def normalize(text: str, language: str) -> str:
+    """Whisper's text normalisation: English rules for ``en``, letters and digits only else."""
+    return _normalizer(language == "en")(text).strip()
+
+
+def is_faster_whisper(asr: str) -> bool:
+    """Whether ``asr`` is a folder in CTranslate2's form."""
+    return (Path(asr) / "model.bin").is_file() and (
+        "alignment_heads" in json.loads((Path(asr) / "config.json").read_text())
+        or (Path(asr) / "vocabulary.txt").is_file()
+        or (Path(asr) / "vocabulary.json").is_file()
+    )
+
+
+def _information_lost(hits, reference_words, hypothesis_words):
+    """WIL (Morris et al. 2004): one minus the share of words kept on both sides."""
+    return 1 - hits / reference_words * (hits / np.maximum(hypothesis_words, 1))
+
+
+@lru_cache(maxsize=2)
+def _normalizer(english: bool):
+    from whisper_normalizer.basic import BasicTextNormalizer
+    from whisper_normalizer.english import EnglishTextNormalizer
+
+    return EnglishTextNormalizer() if english else BasicTextNormalizer()
+
+
+@lru_cache(maxsize=4)
+def _cached_transcript(asr: str, language: str, samples: bytes) -> str:
+    return _recogniser(asr)(np.frombuffer(samples, dtype=np.float32), language)
+
+
+@lru_cache(maxsize=1)
+def _recogniser(asr: str):
+    return _faster_whisper(asr) if is_faster_whisper(asr) else _transformers(asr)
+
+
+def _faster_whisper(folder: str):
+    from faster_whisper import WhisperModel
+
+    model = WhisperModel(folder, device="cpu", compute_type="int8", cpu_threads=1)
+
+    def transcribe(wav: np.ndarray, language: str) -> str:
+        segments, _ = model.transcribe(
+            wav, language=language, beam_size=1, temperature=0.0, condition_on_previous_text=False
+        )
+        return " ".join(segment.text.strip() for segment in segments)
+
+    return transcribe
+
+
+def _transformers(name: str):
+    from transformers import pipeline
+
+    recogniser = pipeline("automatic-speech-recognition", model=name, device="cpu")
+    whisper = recogniser.model.config.model_type == "whisper"
+
+    def transcribe(wav: np.ndarray, language: str) -> str:
+        options = {"num_beams": 1, "do_sample": False, "language": language} if whisper else {}
+        audio = {"raw": wav, "sampling_rate": SCORING_RATE}
+        return recogniser(audio, generate_kwargs=options)["text"] if options else recogniser(audio)["text"]
+
+    return transcribe

@@ -1,0 +1,37 @@
+"""ViSQOL in speech mode by the package ``visqol-python``."""
+
+from functools import lru_cache
+
+import numpy as np
+
+from codec.eval.measures.base import Column, Measure
+from codec.eval.measures.registry import measure
+from codec.eval.types import SCORING_RATE, Pair, Skip
+
+# Speech mode compares patches of 20 windows of 80 ms that overlap by three quarters.
+_MIN_SECONDS = 0.5
+
+
+@measure("visqol")
+class Visqol(Measure):
+    """ViSQOL v3, speech mode with the lattice mapping, MOS-LQO: 1 to 4.26 for identical speech."""
+
+    columns = (Column("visqol", "ViSQOL", True),)
+    packages = ("visqol-python", "ai-edge-litert")
+
+    def __call__(self, pair: Pair) -> dict[str, float]:
+        if len(pair.reference) < _MIN_SECONDS * SCORING_RATE:
+            raise Skip(f"shorter than the {_MIN_SECONDS} s that ViSQOL needs")
+        result = _judge().measure_from_arrays(
+            pair.reference.astype(np.float64), pair.output.astype(np.float64), SCORING_RATE
+        )
+        return {"visqol": float(result.moslqo)}
+
+
+@lru_cache(maxsize=1)
+def _judge():
+    from visqol import VisqolApi
+
+    judge = VisqolApi()
+    judge.create(mode="speech", use_lattice_model=True)
+    return judge

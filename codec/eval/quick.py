@@ -1,0 +1,71 @@
+"""Scores of a model in memory, for training runs: no files, no worker processes."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from codec.audio.io import load_audio
+from codec.audio.resample import resample
+from codec.data.manifest import Clip
+from codec.errors import CodecError
+from codec.eval.align import find_delay, remove_delay
+from codec.eval.measures import JudgeSettings, build_measures
+from codec.eval.types import SCORING_RATE, Pair, Skip
+from codec.model.codec import Codec
+
+
+def score(
+    model: Codec,
+    clips: Iterable[Clip],
+    measures: Sequence[str] = ("pesq", "stoi"),
+    codebooks: int | None = None,
+    settings: JudgeSettings | None = None,
+) -> dict[str, float]:
+    """Mean figures of a model over clips.
+
+    Args:
+        model: any codec, in eval mode.
+        clips: recordings to encode and decode.
+        measures: registered names; see :func:`codec.eval.measures.measure_names`.
+        codebooks: how many layers to use; all by default.
+        settings: for measures that need some, such as ``wer``.
+
+    Returns:
+        By column name the figure over the clips that could be scored, and under ``<measure>_clips``
+        how many those were. A measure that scored no clip has only the count.
+
+    Raises:
+        CodecError: for an unknown measure, a missing package, or no clips.
+    """
+    judges = build_measures(list(measures), settings or JudgeSettings())
+    pairs = [_pair(model, clip, codebooks) for clip in clips]
+    if not pairs:
+        raise CodecError("no clips to score")
+    figures: dict[str, float] = {}
+    for judge in judges:
+        rows = [values for pair in pairs if pair and (values := _values(judge, pair))]
+        figures[f"{judge.name}_clips"] = len(rows)
+        if rows:
+            table = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+            ones = np.ones((1, len(rows)))
+            figures |= {c.name: float(judge.pool(c.name, table, ones)[0]) for c in judge.columns}
+    return figures
+
+
+def _pair(model: Codec, clip: Clip, codebooks: int | None) -> Pair | None:
+    audio = load_audio(clip.audio)
+    if not audio.wav.numel() or not audio.wav.any():
+        return None
+    tokens = model.encode(audio.wav, audio.sample_rate, num_codebooks=codebooks)
+    output = resample(model.decode(tokens)[0], model.sample_rate, SCORING_RATE).cpu().numpy()
+    reference = resample(audio.wav, audio.sample_rate, SCORING_RATE).numpy()
+    delay = find_delay(reference, output, SCORING_RATE)
+    aligned = remove_delay(reference, output, delay, SCORING_RATE)
+    return Pair(clip, aligned.reference, aligned.output)
+
+
+def _values(judge, pair: Pair) -> dict[str, float] | None:
+    try:
+        return judge(pair)
+    except Skip:
+        return None

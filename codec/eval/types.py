@@ -1,0 +1,67 @@
+"""What the parts of evaluation hand to each other."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from codec.data.manifest import Clip
+
+SCORING_RATE = 16_000
+"""Hz at which every pair is judged: what PESQ-WB, ViSQOL's speech mode and DNSMOS are made for."""
+
+
+class Skip(Exception):
+    """A clip that cannot be scored, with the reason; never an error of the run."""
+
+
+@dataclass(frozen=True)
+class Coded:
+    """What a system made of one clip.
+
+    Attributes:
+        wav: ``(T,)`` float32 at ``sample_rate``.
+        sample_rate: Hz.
+        bits: size of the coded clip without container; ``None`` where nobody knows.
+        encode_seconds: computing time, ``None`` where it was not measured.
+        decode_seconds: likewise.
+        codes: ``(K, F)`` integers of a token codec, else ``None``.
+        codebook_size: codes lie in ``0..codebook_size - 1``.
+    """
+
+    wav: np.ndarray
+    sample_rate: int
+    bits: float | None = None
+    encode_seconds: float | None = None
+    decode_seconds: float | None = None
+    codes: np.ndarray | None = None
+    codebook_size: int | None = None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A reference and an output, delay removed, equally long.
+
+    Attributes:
+        clip: the manifest's entry.
+        reference: ``(T,)`` float32 at :data:`SCORING_RATE`.
+        output: ``(T,)`` likewise.
+    """
+
+    clip: Clip
+    reference: np.ndarray
+    output: np.ndarray
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measure of one system on one clip: values, or the reason why there are none."""
+
+    key: str
+    """Hash of all that the values depend on."""
+    system: str
+    clip: str
+    measure: str
+    values: dict[str, float] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+    """Text beside the values, such as the recognised words."""
+    skipped: str | None = None
