@@ -1,5 +1,7 @@
 """Short-time Fourier transform of whole clips, for losses and discriminators."""
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -48,23 +50,31 @@ class Spectrum(nn.Module):
 
 def squared_magnitude(spectrum: Tensor) -> Tensor:
     """``|X|^2`` of a complex tensor, with a gradient that is zero and finite at ``X = 0``."""
-    return torch.view_as_real(spectrum).square().sum(dim=-1)
+    real, imag = spectrum.real, spectrum.imag
+    return torch.addcmul(real * real, imag, imag)
 
 
-def power_compress(spectrum: Tensor, exponent: float, floor: float) -> tuple[Tensor, Tensor]:
+@dataclass
+class CompressedSpectrum:
+    """Real tensors of one shape: parts of the compressed spectrum, and its magnitude."""
+
+    real: Tensor
+    imag: Tensor
+    magnitude: Tensor
+
+
+def power_compress(spectrum: Tensor, exponent: float, floor: float) -> CompressedSpectrum:
     """Power-law compression ``|X|^c e^{j phi}`` (Braun and Tashev 2021, arXiv 2009.12286).
 
     The power is floored smoothly, ``|X|^2 + floor^2``: the slope of ``|X|^c`` at zero is infinite
     for ``c < 1``, and digital silence is common.
 
     Args:
-        spectrum: complex, any shape ``S``.
+        spectrum: complex, any shape.
         exponent: c, in (0, 1].
-        floor: magnitude below which the compression turns linear.
-
-    Returns:
-        The compressed spectrum as real and imaginary parts ``(*S, 2)`` and its magnitude ``S``.
+        floor: magnitude below which the compression turns linear; above 0 for ``c < 1``.
     """
     power = squared_magnitude(spectrum) + floor**2
-    gain = power ** ((exponent - 1) / 2)
-    return torch.view_as_real(spectrum) * gain.unsqueeze(-1), power ** (exponent / 2)
+    magnitude = power ** (exponent / 2)
+    gain = magnitude * power.rsqrt()
+    return CompressedSpectrum(spectrum.real * gain, spectrum.imag * gain, magnitude)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from codec.audio.spectrum import Spectrum, power_compress
+from codec.audio.spectrum import CompressedSpectrum, Spectrum, power_compress
 from codec.errors import CodecError
 from codec.train.losses.context import LossContext
 from codec.train.losses.registry import loss
@@ -27,7 +27,7 @@ class STFTLoss(nn.Module):
     class Config:
         """Scales and weights."""
 
-        n_fft: tuple[int, ...] = (256, 512, 1024, 2048)
+        n_fft: tuple[int, ...] = (256, 512, 1024)
         hop_length: tuple[int, ...] | None = None
         """A quarter of ``n_fft`` by default."""
         exponent: float = 0.3
@@ -55,11 +55,12 @@ class STFTLoss(nn.Module):
         total = inputs.fake.new_zeros(())
         for spectrum in self.spectra:
             with torch.no_grad():
-                real, real_magnitude = self._compress(spectrum(inputs.real))
-            fake, fake_magnitude = self._compress(spectrum(inputs.fake))
-            total = total + self.config.complex_weight * self.distance(fake, real)
-            total = total + self.config.magnitude_weight * self.distance(fake_magnitude, real_magnitude)
+                real = self._compress(spectrum(inputs.real))
+            fake = self._compress(spectrum(inputs.fake))
+            parts = self.distance(fake.real, real.real) + self.distance(fake.imag, real.imag)
+            total = total + self.config.complex_weight * parts / 2
+            total = total + self.config.magnitude_weight * self.distance(fake.magnitude, real.magnitude)
         return total / len(self.spectra)
 
-    def _compress(self, spectrum: Tensor) -> tuple[Tensor, Tensor]:
+    def _compress(self, spectrum: Tensor) -> CompressedSpectrum:
         return power_compress(spectrum, self.config.exponent, self.config.floor)
