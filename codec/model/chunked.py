@@ -49,10 +49,10 @@ def _encode_causal(model: "Codec", wav: Tensor, num_codebooks: int | None) -> Te
 def _encode_one_by_one(
     model: "Codec", wav: Tensor, num_samples: list[int], num_codebooks: int | None
 ) -> Tensor:
-    """A network that sees the whole signal would see the padding too, so each clip goes alone."""
+    """A network that sees the whole signal would see padding too, so each clip goes alone, unpadded."""
     codes = []
     for clip, count in zip(wav, num_samples, strict=True):
-        latent, _ = model.encoder(_pad_to_hop(clip[None, :count], model).to(_device(model)))
+        latent, _ = model.encoder(clip[None, :count].to(_device(model)))
         codes.append(model.quantizer.encode(latent, num_codebooks)[0].cpu().t())
     return torch.nn.utils.rnn.pad_sequence(codes, batch_first=True).transpose(1, 2)
 

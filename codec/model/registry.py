@@ -14,7 +14,10 @@ class Encoder(Protocol):
     """Whether frames depend on the past only, so that the state makes chunks exact."""
 
     def __call__(self, wav: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-        """``wav (B, n * hop_length)`` to ``(latent (B, D, n), state)``; ``None`` is a fresh state."""
+        """``wav (B, n * hop_length)`` to ``(latent (B, D, n), state)``; ``None`` is a fresh state.
+
+        An encoder that is not causal takes any number of samples T, and ``n = ceil(T / hop_length)``.
+        """
 
 
 class Decoder(Protocol):

@@ -1,0 +1,94 @@
+"""Activations, residual block and LSTM; each is one function of (input, state)."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from codec.model.seanet.config import SeanetConfig
+from codec.model.seanet.convolutions import Conv
+
+LSTMState = tuple[Tensor, Tensor]
+
+
+class StatefulSequential(nn.Sequential):
+    """Layers in a row; the state is the list of theirs."""
+
+    def forward(self, x: Tensor, state: list[Any] | None = None) -> tuple[Tensor, list[Any]]:
+        states = state if state is not None else [None] * len(self)
+        new_state = []
+        for layer, layer_state in zip(self, states, strict=True):
+            x, layer_state = layer(x, layer_state)
+            new_state.append(layer_state)
+        return x, new_state
+
+
+class ELU(nn.Module):
+    """Exponential linear unit, without state."""
+
+    def forward(self, x: Tensor, state: None = None) -> tuple[Tensor, None]:
+        return F.elu(x), None
+
+
+class Snake(nn.Module):
+    """``x + sin(a x)^2 / a`` with ``a`` learned per channel (Ziyin et al. 2020), without state."""
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.alpha = nn.Parameter(torch.ones(1, dim, 1))
+
+    def forward(self, x: Tensor, state: None = None) -> tuple[Tensor, None]:
+        """``x (B, C, T)`` to the same shape."""
+        return x + torch.sin(self.alpha * x).square() / (self.alpha + 1e-9), None
+
+
+def activation(config: SeanetConfig, dim: int) -> nn.Module:
+    """The configured activation for ``dim`` channels."""
+    return Snake(dim) if config.activation == "snake" else ELU()
+
+
+class ResidualBlock(nn.Module):
+    """Narrow dilated convolution and a pointwise one, added to a pointwise shortcut."""
+
+    def __init__(self, config: SeanetConfig, dim: int, dilation: int):
+        super().__init__()
+        hidden = dim // config.compress
+        kernel_size, causal = config.residual_kernel_size, config.causal
+        self.block = StatefulSequential(
+            activation(config, dim),
+            Conv(dim, hidden, kernel_size, dilation=dilation, causal=causal),
+            activation(config, hidden),
+            Conv(hidden, dim, kernel_size=1, causal=causal),
+        )
+        self.shortcut = Conv(dim, dim, kernel_size=1, causal=causal)
+
+    def forward(self, x: Tensor, state: list[Any] | None = None) -> tuple[Tensor, list[Any]]:
+        """``x (B, C, T)`` to the same shape and the block's state; the shortcut needs none."""
+        y, state = self.block(x, state)
+        return self.shortcut(x)[0] + y, state
+
+
+def residual_blocks(config: SeanetConfig, dim: int) -> list[nn.Module]:
+    """One stage's residual blocks, with growing dilation."""
+    return [
+        ResidualBlock(config, dim, dilation=config.dilation_base**index)
+        for index in range(config.n_residual_layers)
+    ]
+
+
+class LSTM(nn.Module):
+    """LSTM with a skip connection; reading both ways, it doubles the channels."""
+
+    def __init__(self, dim: int, layers: int, bidirectional: bool):
+        super().__init__()
+        self.bidirectional = bidirectional
+        self.lstm = nn.LSTM(dim, dim, layers, bidirectional=bidirectional)
+
+    def forward(self, x: Tensor, state: LSTMState | None = None) -> tuple[Tensor, LSTMState | None]:
+        """``x (B, C, T)`` to ``(B, C or 2C, T)`` and the cells' state, ``None`` when bidirectional."""
+        y, state = self.lstm(x.permute(2, 0, 1), state)
+        y = y.permute(1, 2, 0)
+        if self.bidirectional:
+            return y + torch.cat([x, x], dim=1), None
+        return y + x, state

@@ -1,0 +1,80 @@
+"""Settings of the ``seanet`` architecture."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import nn
+
+from codec.errors import CodecError
+from codec.model.registry import architecture
+
+
+@architecture("seanet")
+@dataclass(frozen=True)
+class SeanetConfig:
+    """Sizes of the SEANet encoder and decoder; the defaults are SpeechTokenizer's and DM-Codec's.
+
+    With ``causal`` every frame depends on the past only and the latency is one hop; an LSTM must
+    then be unidirectional, or be left out with ``lstm_layers: 0``.
+    """
+
+    n_filters: int = 64
+    """Width at the waveform; every stride doubles it."""
+    strides: tuple[int, ...] = (8, 5, 4, 2)
+    """Of the decoder, from the latent to the waveform; the encoder runs them backwards."""
+    latent_dim: int = 1024
+    """Width of the quantized latent, and so of the codebooks."""
+    lstm_layers: int = 2
+    """Of the encoder's LSTM and of the decoder's; 0 leaves both out."""
+    bidirectional: bool = True
+    """Whether the encoder's LSTM reads both ways; the decoder's never does."""
+    kernel_size: int = 7
+    """Of the first convolution."""
+    last_kernel_size: int = 7
+    residual_kernel_size: int = 3
+    n_residual_layers: int = 1
+    """Residual blocks per stride."""
+    dilation_base: int = 2
+    """Residual block j of a stage dilates by ``dilation_base ** j``."""
+    compress: int = 2
+    """A residual block is narrower inside by this factor."""
+    activation: Literal["elu", "snake"] = "elu"
+    causal: bool = False
+
+    def __post_init__(self) -> None:
+        sizes = (
+            *("n_filters", "latent_dim", "kernel_size", "last_kernel_size"),
+            *("residual_kernel_size", "n_residual_layers", "dilation_base", "compress"),
+        )
+        for name in sizes:
+            if getattr(self, name) < 1:
+                raise CodecError(f"config network: {name} is {getattr(self, name)}; it must be 1 or more")
+        if not self.strides or min(self.strides) < 1:
+            raise CodecError(f"config network: strides {list(self.strides)} must be one or more, each 1 or more")
+        if self.lstm_layers < 0:
+            raise CodecError(f"config network: lstm_layers is {self.lstm_layers}; it must be 0 or more")
+        if self.n_filters % self.compress:
+            raise CodecError(
+                f"config network: compress {self.compress} does not divide n_filters {self.n_filters}"
+            )
+        if self.causal and self.lstm_layers and self.bidirectional:
+            raise CodecError(
+                "config network: a bidirectional LSTM is not causal; "
+                "set lstm_layers to 0, or bidirectional to false"
+            )
+
+    @property
+    def hop_length(self) -> int:
+        """Samples between frames: the product of the strides."""
+        return math.prod(self.strides)
+
+    def build_encoder(self) -> nn.Module:
+        from codec.model.seanet.encoder import SeanetEncoder
+
+        return SeanetEncoder(self)
+
+    def build_decoder(self) -> nn.Module:
+        from codec.model.seanet.decoder import SeanetDecoder
+
+        return SeanetDecoder(self)

@@ -1,0 +1,47 @@
+"""Latent frames to waveform: an LSTM, then transposed convolutions between residual blocks."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from codec.model.seanet.blocks import LSTM, StatefulSequential, activation, residual_blocks
+from codec.model.seanet.config import SeanetConfig
+from codec.model.seanet.convolutions import Conv, ConvTranspose
+
+
+class SeanetDecoder(nn.Module):
+    """SEANet decoder (Tagliasacchi et al. 2020) as in EnCodec and SpeechTokenizer.
+
+    The layers' positions in ``model`` are those of the released checkpoints. A hop of the output
+    depends on its own frame and, when causal, on the ones before: nothing lags.
+    """
+
+    delay = 0
+
+    def __init__(self, config: SeanetConfig):
+        super().__init__()
+        self.causal = config.causal
+        self.model = StatefulSequential(*_layers(config))
+
+    def forward(self, latent: Tensor, state: list[Any] | None = None) -> tuple[Tensor, list[Any]]:
+        """``latent (B, D, n)`` to ``(wav (B, n * hop), state)``."""
+        wav, state = self.model(latent, state)
+        # Spectral losses need float32, which bf16 autocast does not leave.
+        return wav.squeeze(1).float(), state
+
+
+def _layers(config: SeanetConfig) -> list[nn.Module]:
+    causal = config.causal
+    dim = config.n_filters * 2 ** len(config.strides)
+    layers: list[nn.Module] = [Conv(config.latent_dim, dim, config.kernel_size, causal=causal)]
+    if config.lstm_layers:
+        layers += [LSTM(dim, config.lstm_layers, bidirectional=False)]
+    for stride in config.strides:
+        layers += [
+            activation(config, dim),
+            ConvTranspose(dim, dim // 2, 2 * stride, stride, causal=causal),
+        ]
+        dim //= 2
+        layers += residual_blocks(config, dim)
+    layers += [activation(config, dim), Conv(dim, 1, config.last_kernel_size, causal=causal)]
+    return layers

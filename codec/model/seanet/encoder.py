@@ -1,0 +1,43 @@
+"""Waveform to latent frames: strided convolutions between residual blocks, then an LSTM."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from codec.model.seanet.blocks import LSTM, StatefulSequential, activation, residual_blocks
+from codec.model.seanet.config import SeanetConfig
+from codec.model.seanet.convolutions import Conv
+
+
+class SeanetEncoder(nn.Module):
+    """SEANet encoder (Tagliasacchi et al. 2020) as in EnCodec and SpeechTokenizer.
+
+    The layers' positions in ``model`` are those of the released checkpoints.
+    """
+
+    def __init__(self, config: SeanetConfig):
+        super().__init__()
+        self.causal = config.causal
+        self.model = StatefulSequential(*_layers(config))
+
+    def forward(self, wav: Tensor, state: list[Any] | None = None) -> tuple[Tensor, list[Any]]:
+        """``wav (B, T)`` to ``(latent (B, D, ceil(T / hop)), state)``.
+
+        When causal, T is a multiple of the hop. Otherwise any T will do: the end is mirrored to
+        full windows, and a signal that was zero-padded instead would get other latents.
+        """
+        return self.model(wav.unsqueeze(1), state)
+
+
+def _layers(config: SeanetConfig) -> list[nn.Module]:
+    dim, causal = config.n_filters, config.causal
+    layers: list[nn.Module] = [Conv(1, dim, config.kernel_size, causal=causal)]
+    for stride in reversed(config.strides):
+        layers += residual_blocks(config, dim)
+        layers += [activation(config, dim), Conv(dim, 2 * dim, 2 * stride, stride, causal=causal)]
+        dim *= 2
+    if config.lstm_layers:
+        layers += [LSTM(dim, config.lstm_layers, config.bidirectional)]
+        dim *= 2 if config.bidirectional else 1
+    layers += [activation(config, dim), Conv(dim, config.latent_dim, config.last_kernel_size, causal=causal)]
+    return layers
