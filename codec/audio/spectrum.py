@@ -40,7 +40,9 @@ class Spectrum(nn.Module):
             ValueError: for a clip too short for one frame or for its reflection.
         """
         if wav.ndim != 2 or wav.shape[1] <= self.padding or wav.shape[1] + 2 * self.padding < self.n_fft:
-            raise ValueError(f"expected clips (B, T) of at least {self.n_fft} samples, got {tuple(wav.shape)}")
+            raise ValueError(
+                f"expected clips (B, T) of at least {self.n_fft} samples, got {tuple(wav.shape)}"
+            )
         wav = wav.float()
         if self.padding:
             wav = F.pad(wav.unsqueeze(1), (self.padding, self.padding), mode="reflect").squeeze(1)

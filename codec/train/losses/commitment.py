@@ -1,0 +1,27 @@
+"""Commitment of the encoder to its codes."""
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from codec.train.losses.context import LossContext
+from codec.train.losses.registry import loss
+from codec.train.types import LossInput
+
+
+@loss("commitment")
+class CommitmentLoss(nn.Module):
+    """Mean over layers of ``|r_k - sg(q_k)|^2`` (van den Oord et al. 2017, arXiv 1711.00937, eq. 3).
+
+    The quantizer computes it, as only it knows which layers were active; this gives it its name.
+    """
+
+    @dataclass(frozen=True)
+    class Config:
+        """Nothing to set."""
+
+    def __init__(self, config: Config, context: LossContext):
+        super().__init__()
+
+    def forward(self, inputs: LossInput) -> Tensor:
+        return inputs.quantizer.commitment

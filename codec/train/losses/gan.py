@@ -1,0 +1,59 @@
+"""The two adversarial objectives, over the logits of several sub-discriminators."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+GanKind = Literal["hinge", "lsgan"]
+Reduction = Literal["mean", "sum"]
+
+
+def discriminator_loss(
+    real_logits: Sequence[Tensor],
+    fake_logits: Sequence[Tensor],
+    kind: GanKind = "hinge",
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """What the discriminators minimise, over K sub-discriminators.
+
+    ``hinge`` (Lim and Ye 2017, arXiv 1705.02894)::
+
+        1/K sum_k [ mean max(0, 1 - D_k(x)) + mean max(0, 1 + D_k(x_hat)) ]
+
+    ``lsgan`` (Mao et al. 2017, arXiv 1611.04076)::
+
+        1/K sum_k [ mean (1 - D_k(x))^2 + mean D_k(x_hat)^2 ]
+
+    Args:
+        real_logits, fake_logits: one tensor of any shape per sub-discriminator.
+        kind: ``hinge`` or ``lsgan``.
+        reduction: ``sum`` leaves out 1/K.
+    """
+    terms = []
+    for real, fake in zip(real_logits, fake_logits, strict=True):
+        if kind == "hinge":
+            terms.append((1 - real.float()).relu().mean() + (1 + fake.float()).relu().mean())
+        else:
+            terms.append((1 - real.float()).square().mean() + fake.float().square().mean())
+    return reduce(terms, reduction)
+
+
+def generator_loss(
+    fake_logits: Sequence[Tensor], kind: GanKind = "hinge", reduction: Reduction = "mean"
+) -> Tensor:
+    """What the generator minimises to please the discriminators.
+
+    ``hinge``: ``1/K sum_k mean max(0, 1 - D_k(x_hat))``, the bounded form of EnCodec (Defossez et
+    al. 2022, arXiv 2210.13438, section 3.4); ``lsgan``: ``1/K sum_k mean (1 - D_k(x_hat))^2``.
+    """
+    if kind == "hinge":
+        return reduce([(1 - fake.float()).relu().mean() for fake in fake_logits], reduction)
+    return reduce([(1 - fake.float()).square().mean() for fake in fake_logits], reduction)
+
+
+def reduce(terms: Sequence[Tensor], reduction: Reduction) -> Tensor:
+    """Mean or sum of scalars."""
+    stacked = torch.stack(list(terms))
+    return stacked.mean() if reduction == "mean" else stacked.sum()

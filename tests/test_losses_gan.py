@@ -1,0 +1,74 @@
+"""Hand-computed values of adversarial, feature-matching and commitment losses."""
+
+import pytest
+import torch
+from loss_inputs import CONTEXT, loss_input
+
+from codec.errors import CodecError
+from codec.train.losses.gan import discriminator_loss, generator_loss
+from codec.train.losses.registry import build_loss
+from codec.train.types import Judgement
+
+REAL = [torch.tensor([2.0, 0.5]), torch.tensor([[-1.0]])]
+FAKE = [torch.tensor([-2.0, 0.5]), torch.tensor([[3.0]])]
+
+
+# hinge: sub 1: real (0 + .5) / 2, fake (0 + 1.5) / 2; sub 2: real 2, fake 4.
+# lsgan: sub 1: real (1 + .25) / 2, fake (4 + .25) / 2; sub 2: real 4, fake 9.
+@pytest.mark.parametrize(
+    "kind, reduction, expected",
+    [("hinge", "mean", 3.5), ("hinge", "sum", 7.0), ("lsgan", "mean", 7.875), ("lsgan", "sum", 15.75)],
+)
+def test_discriminator_loss_value(kind, reduction, expected):
+    assert discriminator_loss(REAL, FAKE, kind, reduction).item() == pytest.approx(expected)
+
+
+# hinge: sub 1: (3 + .5) / 2, sub 2: 0.  lsgan: sub 1: (9 + .25) / 2, sub 2: 4.
+@pytest.mark.parametrize(
+    "kind, reduction, expected",
+    [("hinge", "mean", 0.875), ("hinge", "sum", 1.75), ("lsgan", "mean", 4.3125), ("lsgan", "sum", 8.625)],
+)
+def test_adversarial_value(kind, reduction, expected):
+    assert generator_loss(FAKE, kind, reduction).item() == pytest.approx(expected)
+    term = build_loss("adversarial", {"kind": kind, "reduction": reduction}, CONTEXT)
+    assert term(loss_input(judgement=Judgement(FAKE, [], []))).item() == pytest.approx(expected)
+
+
+def test_unequal_numbers_of_discriminators_are_refused():
+    with pytest.raises(ValueError, match="zip"):
+        discriminator_loss(REAL, FAKE[:1])
+    with pytest.raises(CodecError, match=r"losses.adversarial.kind: 'wgan' is none of hinge, lsgan"):
+        build_loss("adversarial", {"kind": "wgan"}, CONTEXT)
+
+
+# Maps: |2 - 1| = 1 at mean 2; (|1 - 1| + |-3 - 1|) / 2 = 2 at mean 2; |4 - 1| = 3 at mean 4.
+@pytest.mark.parametrize(
+    "normalize, reduction, expected",
+    [(False, "mean", 2.0), (False, "sum", 6.0), (True, "mean", 2.25 / 3), (True, "sum", 2.25)],
+)
+def test_feature_matching_value(normalize, reduction, expected):
+    real = [[torch.tensor([2.0]), torch.tensor([[1.0, -3.0]])], [torch.tensor([4.0])]]
+    fake = [[torch.tensor([1.0]), torch.tensor([[1.0, 1.0]])], [torch.tensor([1.0])]]
+    term = build_loss("feature_matching", {"normalize": normalize, "reduction": reduction}, CONTEXT)
+    assert term(loss_input(judgement=Judgement(FAKE, real, fake))).item() == pytest.approx(expected)
+
+
+def test_dead_feature_map_stays_finite():
+    fake = torch.tensor([0.5], requires_grad=True)
+    term = build_loss("feature_matching", {}, CONTEXT)
+    term(loss_input(judgement=Judgement(FAKE, [[torch.zeros(1)]], [[fake]]))).backward()
+    assert torch.isfinite(fake.grad).all()
+
+
+@pytest.mark.parametrize("name", ["adversarial", "feature_matching"])
+def test_no_judgement_costs_nothing(name):
+    value = build_loss(name, {}, CONTEXT)(loss_input())
+    assert value.item() == 0.0 and not value.requires_grad
+
+
+def test_commitment_is_the_quantizers():
+    latent = torch.tensor([[[1.0, 2.0], [0.0, 0.0], [3.0, 0.0]]], requires_grad=True)
+    value = build_loss("commitment", {}, CONTEXT)(loss_input(latent=latent))
+    assert value.item() == pytest.approx((0.25 + 1.0 + 2.25) / 6)  # the first layer takes half
+    value.backward()
+    torch.testing.assert_close(latent.grad, latent.detach() / 6)
