@@ -30,10 +30,15 @@ def encode_chunked(
 
 def decode_chunked(model: "Codec", tokens: Tokens) -> Tensor:
     """Waveforms ``(B, T)`` of tokens, zero after each clip's end."""
-    wav = _decode_causal(model, tokens) if model.causal else _decode_one_by_one(model, tokens)
-    total = int(tokens.num_samples.max())
-    inside = torch.arange(total) < tokens.num_samples.unsqueeze(1)
-    return wav[:, :total].mul_(inside).clamp_(-1.0, 1.0)
+    # Written in place: beside an hour of sound there is room for no second copy.
+    wav = torch.zeros(len(tokens), int(tokens.num_samples.max()))
+    if model.causal:
+        _decode_causal(model, tokens, wav)
+    else:
+        _decode_one_by_one(model, tokens, wav)
+    for clip, count in zip(wav, tokens.num_samples.tolist(), strict=True):
+        clip[count:] = 0.0
+    return wav.clamp_(-1.0, 1.0)
 
 
 def _encode_causal(model: "Codec", wav: Tensor, num_codebooks: int | None) -> Tensor:
@@ -57,26 +62,28 @@ def _encode_one_by_one(
     return torch.nn.utils.rnn.pad_sequence(codes, batch_first=True).transpose(1, 2)
 
 
-def _decode_causal(model: "Codec", tokens: Tokens) -> Tensor:
+def _decode_causal(model: "Codec", tokens: Tokens, wav: Tensor) -> None:
     # Frames past a clip's end are zero latents, alone as in a batch: they flush the overlap.
     flush = model.decoder.delay // model.hop_length
     frames = tokens.codes.shape[2]
-    state, wavs = None, []
+    state, position = None, -model.decoder.delay
     for start in range(0, frames + flush, CHUNK_FRAMES):
         stop = min(start + CHUNK_FRAMES, frames + flush)
         latent = _latents(model, tokens, start, min(stop, frames))
         latent = F.pad(latent, (0, stop - start - latent.shape[2]))
-        wav, state = model.decoder(latent, state)
-        wavs.append(wav.cpu())
-    return torch.cat(wavs, dim=1)[:, model.decoder.delay :]
+        piece, state = model.decoder(latent, state)
+        # The first samples, before the lag is over, and those past the end are of no clip.
+        kept = piece[:, max(0, -position) : wav.shape[1] - position].cpu()
+        begin = max(0, position)
+        wav[:, begin : begin + kept.shape[1]] = kept
+        position += piece.shape[1]
 
 
-def _decode_one_by_one(model: "Codec", tokens: Tokens) -> Tensor:
-    wavs = []
-    for length, codes in zip(tokens.lengths.tolist(), tokens.codes, strict=True):
+def _decode_one_by_one(model: "Codec", tokens: Tokens, wav: Tensor) -> None:
+    for clip, length, codes in zip(wav, tokens.lengths.tolist(), tokens.codes, strict=True):
         latent = model.quantizer.decode(codes[None, :, :length].to(_device(model)))
-        wavs.append(model.decoder(latent)[0][0].cpu())
-    return torch.nn.utils.rnn.pad_sequence(wavs, batch_first=True)
+        decoded = model.decoder(latent)[0][0, : len(clip)].cpu()
+        clip[: len(decoded)] = decoded
 
 
 def _latents(model: "Codec", tokens: Tokens, start: int, stop: int) -> Tensor:

@@ -156,13 +156,14 @@ class Codec(nn.Module):
     ) -> tuple[Tensor, list[int]]:
         """Checked float32 ``(B, T)`` at the model's rate, zeros after each clip's end."""
         wav = torch.as_tensor(wav)
-        wav = wav.float() / 32_768.0 if wav.dtype == torch.int16 else wav.float()
+        wav = wav.float().div_(32_768.0) if wav.dtype == torch.int16 else wav.float()
         if wav.ndim not in (1, 2):
             raise CodecError(f"expected mono audio (T,) or (B, T), got shape {tuple(wav.shape)}")
         wav = wav.reshape(-1, wav.shape[-1])
         if wav.numel() == 0:
             raise CodecError("the audio has no samples; nothing to encode")
-        if not torch.isfinite(wav).all():
+        # Piece by piece: the check of a whole hour at once would need memory for three more.
+        if not all(torch.isfinite(piece).all() for piece in wav.split(1 << 20, dim=1)):
             raise CodecError("the audio holds NaN or infinite samples; repair the recording first")
         counts = [wav.shape[1]] * wav.shape[0] if lengths is None else torch.as_tensor(lengths).tolist()
         if len(counts) != wav.shape[0] or not all(1 <= n <= wav.shape[1] for n in counts):
@@ -173,8 +174,11 @@ class Codec(nn.Module):
         if sample_rate is not None and sample_rate != self.sample_rate:
             clips = [resample(clip[:n], sample_rate, self.sample_rate) for clip, n in zip(wav, counts)]
             counts = [len(clip) for clip in clips]
-            wav = nn.utils.rnn.pad_sequence(clips, batch_first=True)
+            one = len(clips) == 1
+            wav = clips[0].unsqueeze(0) if one else nn.utils.rnn.pad_sequence(clips, batch_first=True)
         if min(counts) == wav.shape[1]:
             return wav, counts
-        mask = torch.arange(wav.shape[1]) < torch.tensor(counts).unsqueeze(1)
-        return wav * mask.to(wav.device), counts
+        wav = wav.clone()
+        for clip, count in zip(wav, counts, strict=True):
+            clip[count:] = 0.0
+        return wav, counts

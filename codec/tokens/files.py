@@ -32,8 +32,8 @@ def save_tokens(path: str | Path, tokens: Tokens, model: "Codec", overwrite: boo
     """
     check_token_suffix(path)
     clip = clip_of(tokens, model)
-    with atomic_path(path, overwrite) as temporary, temporary.open("wb") as file:
-        write_clip(file, clip, Path(path).suffix.lower())
+    with atomic_path(path, overwrite) as temporary:
+        write_clip(temporary, clip, Path(path).suffix.lower())
 
 
 def load_tokens(path: str | Path) -> Tokens:
@@ -67,12 +67,15 @@ def clip_of(tokens: Tokens, model: "Codec") -> TokenClip:
     )
 
 
-def write_clip(file: BinaryIO, clip: TokenClip, suffix: str) -> None:
-    """Write to an open binary file in the format of ``.pt`` or ``.rvq``."""
-    if suffix == ".rvq":
-        file.write(to_rvq(clip))
+def write_clip(target: Path | BinaryIO, clip: TokenClip, suffix: str) -> None:
+    """Write to a path or an open binary file in the format of ``.pt`` or ``.rvq``."""
+    if isinstance(target, Path):
+        with target.open("wb") as file:
+            write_clip(file, clip, suffix)
+    elif suffix == ".rvq":
+        target.write(to_rvq(clip))
     else:
-        write_pt(file, clip)
+        write_pt(target, clip)
 
 
 def read_clip(source: str | Path | BinaryIO) -> TokenClip:

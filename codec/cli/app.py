@@ -1,0 +1,83 @@
+"""The command's root: its verbs, and one line for whatever goes wrong.
+
+Command modules keep their heavy imports inside the functions, so that ``codec --help`` is quick
+and a missing extra is told in words.
+"""
+
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from codec import CodecError, __version__
+from codec.atomic import reason
+from codec.cli.console import print_error
+from codec.cli.decode import decode
+from codec.cli.demo import demo
+from codec.cli.encode import encode
+from codec.cli.extras import run_extra
+from codec.cli.info import info
+
+# typer brings its own copy of click in newer versions; this finds ClickException in either.
+_CommandLineError = typer.BadParameter.__mro__[2]
+_PASS_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+
+app = typer.Typer(
+    help="Neural speech tokenizer: speech to discrete tokens and back.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    """Neural speech tokenizer: speech to discrete tokens and back."""
+    if version:
+        typer.echo(f"codec {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+app.command("encode")(encode)
+app.command("decode")(decode)
+app.command("info")(info)
+app.command("demo")(demo)
+
+
+@app.command("eval", context_settings=_PASS_ON)
+def evaluate(context: typer.Context) -> int | None:
+    """Measure codecs over a manifest of clips (extra: eval)."""
+    return run_extra("eval", "codec.cli.eval", "evaluate", context.args)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status; errors become one line on standard error."""
+    previous = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        status = app(arguments, prog_name="codec", standalone_mode=False)
+        return status if isinstance(status, int) else 0
+    except CodecError as error:
+        print_error(str(error))
+        return 1
+    except _CommandLineError as error:
+        print_error(f"{error.format_message()} (see codec --help)")
+        return 2
+    except OSError as error:
+        print_error(f"{error.filename or 'input or output'}: {reason(error)}")
+        return 1
+    except (KeyboardInterrupt, typer.Abort):
+        print_error("interrupted; nothing was left half written")
+        return 130
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _terminate(number: int, frame: object) -> None:
+    """Let a polite kill unwind like an exception, so that temporary files are removed."""
+    sys.exit(128 + number)

@@ -1,0 +1,99 @@
+"""``codec encode``: sound files to token files."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from codec.cli import options
+from codec.errors import CodecError
+
+if TYPE_CHECKING:
+    from codec.audio.io import Audio
+    from codec.cli.jobs import Job
+    from codec.cli.run import Done
+    from codec.model.codec import Codec
+
+Source = Annotated[
+    str, typer.Argument(metavar="IN", help="A sound file, a folder, a quoted glob, or - for stdin.")
+]
+Target = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[OUT]", help="A .pt or .rvq file, a folder, or - for stdout; beside IN by default."
+    ),
+]
+Codebooks = Annotated[
+    int | None, typer.Option("--codebooks", "-k", help="Codebook layers to keep, 1 to all.")
+]
+Format = Annotated[
+    str | None, typer.Option("--format", "-f", help="pt or rvq, where OUT does not say it (pt).")
+]
+
+
+def encode(
+    source: Source,
+    target: Target = None,
+    codebooks: Codebooks = None,
+    model: options.Model = "default",
+    device: options.Device = "auto",
+    format: Format = None,
+    overwrite: options.Overwrite = False,
+) -> None:
+    """Turn speech into tokens.
+
+    Any rate and number of channels is taken, resampled and mixed down. A folder keeps its tree;
+    what cannot be read is listed at the end, and the exit status is then 1.
+    """
+    from codec.audio.io import SOUND_SUFFIXES
+    from codec.cli.jobs import Rules, make_plan
+    from codec.cli.run import run_plan
+    from codec.model.files import load_model
+    from codec.tokens.files import check_token_suffix
+
+    suffix = _format_suffix(format)
+    rules = Rules(SOUND_SUFFIXES, "sound files", suffix, suffix, check_token_suffix)
+    plan = make_plan(source, target, rules, overwrite)
+    named = plan.jobs[0].target
+    if format and named and named.suffix.lower() != suffix:
+        raise CodecError(f"{named}: --format {format} does not fit this suffix; drop one of them")
+    loaded = load_model(model, device)
+    loaded.quantizer.check_count(codebooks)
+    run_plan(plan, lambda job: encode_file(loaded, job, codebooks, suffix, overwrite))
+
+
+def encode_file(
+    model: "Codec", job: "Job", codebooks: int | None, suffix: str, overwrite: bool
+) -> "Done":
+    """Encode one input; ``suffix`` is the format for standard output."""
+    from codec.audio.io import load_audio
+    from codec.cli.run import Done, open_input, open_output
+    from codec.tokens.files import clip_of, write_clip
+
+    with open_output(job, overwrite) as output:
+        with open_input(job) as source:
+            audio = load_audio(source, model.sample_rate)
+        clip = clip_of(model.encode(audio.wav, num_codebooks=codebooks), model)
+        write_clip(output, clip, job.target.suffix.lower() if job.target else suffix)
+    summary = (
+        f"{job.target or 'standard output'}: {clip.seconds:.2f} s, {clip.num_frames} frames x "
+        f"{clip.num_codebooks} codebooks, {clip.bitrate / 1000:g} kbps"
+    )
+    return Done(summary, _conversion_note(audio, job.name))
+
+
+def _conversion_note(audio: "Audio", name: str) -> str | None:
+    """What was done to fit the model, or ``None``."""
+    steps = []
+    if audio.source_channels != 1:
+        steps.append(f"{audio.source_channels} channels mixed down to 1")
+    if audio.source_rate != audio.sample_rate:
+        steps.append(f"{audio.source_rate} Hz resampled to {audio.sample_rate} Hz")
+    if audio.source_rate < audio.sample_rate:
+        steps.append(f"nothing above {audio.source_rate // 2} Hz is in the recording")
+    return f"{name}: {', '.join(steps)}" if steps else None
+
+
+def _format_suffix(format: str | None) -> str:
+    if format not in (None, "pt", "rvq"):
+        raise CodecError(f"unknown token format {format!r}; choose pt or rvq")
+    return f".{format or 'pt'}"

@@ -1,0 +1,34 @@
+"""Commands that need an extra: a missing package is told in words."""
+
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+from codec.errors import CodecError
+
+
+@contextmanager
+def require_extra(name: str) -> Iterator[None]:
+    """Turn a missing package inside the block into advice to install the extra ``name``.
+
+    Raises:
+        CodecError: instead of a ``ModuleNotFoundError`` of another package.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "codec":
+            raise
+        raise CodecError(
+            f"codec {name} needs the package {error.name}; run: pip install 'codec[{name}]'"
+        ) from None
+
+
+def run_extra(name: str, module: str, function: str, arguments: list[str]) -> int | None:
+    """Run the command ``function`` of a ``module`` that an extra's packages are needed for."""
+    with require_extra(name):
+        command = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        command.command()(getattr(importlib.import_module(module), function))
+        return command(arguments, prog_name=f"codec {name}", standalone_mode=False)

@@ -1,0 +1,11 @@
+"""Options that several commands share."""
+
+from typing import Annotated
+
+import typer
+
+Model = Annotated[
+    str, typer.Option("--model", "-m", help="A shipped model's name, or a folder with config.json.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")]

@@ -1,0 +1,1 @@
+"""The demo behind ``codec demo`` (extra: demo)."""
