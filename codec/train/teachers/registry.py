@@ -1,0 +1,74 @@
+"""Teachers by type. A new one is one file with ``@teacher("type")``, imported by the package."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from codec.config import from_dict
+from codec.data import Clip
+from codec.errors import CodecError
+from codec.train.features.cache import ClipFeatures, FeatureInfo
+from codec.train.teachers.words import ClipWords
+
+_TEACHERS: dict[str, type] = {}
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """What a teacher looks at.
+
+    Attributes:
+        clip: the manifest's line.
+        wav: ``(T,)`` float32 at the teacher's rate; ``None`` unless it needs audio.
+        words: the clip's words and times; ``None`` unless it needs them.
+    """
+
+    clip: Clip
+    wav: Tensor | None = None
+    words: ClipWords | None = None
+
+
+class Teacher(Protocol):
+    """A registered teacher; built as ``cls(config)`` from its nested ``Config`` dataclass."""
+
+    Config: type
+    info: FeatureInfo
+    sample_rate: int | None
+    """Hz of the audio it needs; ``None``: it needs no audio."""
+    needs_words: bool
+
+    def prepare(self, clips: list[Clip], words: dict[str, ClipWords]) -> None:
+        """Look at all clips before work starts; raises CodecError for what it cannot do."""
+
+    def features(self, batch: list[Utterance]) -> list[ClipFeatures]:
+        """One entry per utterance, independent of what else is in the batch."""
+
+
+def teacher(name: str):
+    """Class decorator: register a teacher type; see :class:`Teacher`."""
+
+    def register(cls: type) -> type:
+        _TEACHERS[name] = cls
+        return cls
+
+    return register
+
+
+def teacher_configs() -> dict[str, type]:
+    """The ``Config`` dataclass of every type."""
+    return {name: cls.Config for name, cls in _TEACHERS.items()}
+
+
+def build_teacher(name: str, options: dict[str, Any]) -> Teacher:
+    """Build the teacher called ``name``; ``options["type"]`` picks the class.
+
+    Raises:
+        CodecError: for an unknown type or option, or a model that cannot be loaded.
+    """
+    values = dict(options)
+    kind = values.pop("type", None)
+    if kind not in _TEACHERS:
+        raise CodecError(f"teachers.{name}: type {kind!r} is unknown; known: {', '.join(sorted(_TEACHERS))}")
+    cls = _TEACHERS[kind]
+    return cls(from_dict(cls.Config, values, f"teachers.{name}"))
