@@ -96,7 +96,13 @@ def evaluate(
 
 
 def _run(plan: "Plan") -> None:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     from codec.cli.console import print_note, progress_console
     from codec.eval.evaluation import execute

@@ -1,0 +1,86 @@
+"""Which clips an evaluation listens to."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import soundfile
+
+from codec.data.manifest import Clip, read_manifest
+from codec.errors import CodecError
+from codec.eval.systems.directory import SUFFIXES
+
+
+@dataclass(frozen=True)
+class Selection:
+    """A reproducible choice of clips: filters first, then counts, always in name order."""
+
+    min_seconds: float = 0.0
+    max_seconds: float = float("inf")
+    per_speaker: int | None = None
+    """The first so many of each speaker."""
+    limit: int | None = None
+    """The first so many of what is left."""
+
+
+def read_clips(source: str | Path) -> list[Clip]:
+    """Clips of a manifest, or of a folder of recordings.
+
+    In a folder the sub-folder is the speaker, and there are no texts. A file that cannot be opened
+    stays in the list with a length of zero, so that the report can say so.
+
+    Raises:
+        CodecError: when there is nothing to read.
+    """
+    source = Path(source)
+    if not source.is_dir():
+        return read_manifest(source)
+    files = sorted(path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not files:
+        raise CodecError(f"{source}: no recordings ({', '.join(SUFFIXES)}) in this folder")
+    return [
+        Clip(
+            path=path.relative_to(source).as_posix(),
+            seconds=_seconds(path),
+            speaker=path.parent.name if path.parent != source else None,
+            root=str(source.resolve()),
+        )
+        for path in files
+    ]
+
+
+def select(clips: list[Clip], selection: Selection) -> list[Clip]:
+    """The clips of a selection, in name order.
+
+    Raises:
+        CodecError: when none is left, or two clips have one name.
+    """
+    names = Counter(clip.name for clip in clips)
+    twice = [name for name, count in names.items() if count > 1]
+    if twice:
+        raise CodecError(f"{len(twice)} names occur twice, first {twice[0]!r}; each clip needs its own")
+    # A length of zero is an unreadable file: it goes on, to be counted with its reason.
+    chosen = [
+        clip
+        for clip in sorted(clips, key=lambda clip: clip.name)
+        if clip.seconds == 0 or selection.min_seconds <= clip.seconds <= selection.max_seconds
+    ]
+    if selection.per_speaker is not None:
+        seen: Counter = Counter()
+        kept = []
+        for clip in chosen:
+            seen[clip.speaker] += 1
+            if seen[clip.speaker] <= selection.per_speaker:
+                kept.append(clip)
+        chosen = kept
+    chosen = chosen[: selection.limit]
+    if not chosen:
+        raise CodecError(f"none of {len(clips)} clips fits the selection; widen it")
+    return chosen
+
+
+def _seconds(path: Path) -> float:
+    try:
+        return soundfile.info(path).duration
+    except soundfile.LibsndfileError:
+        return 0.0

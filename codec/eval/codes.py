@@ -1,0 +1,62 @@
+"""How a token codec uses its codebooks."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class CodebookUse:
+    """One codebook over all clips.
+
+    Attributes:
+        layer: 1 to K.
+        size: entries.
+        used: share of entries that occur.
+        entropy: bits per code, of the code's frequencies (order 0).
+        perplexity: ``2 ** entropy``: entries that equally frequent codes would need.
+        frames: codes counted; fewer than some multiples of ``size`` understate all three.
+    """
+
+    layer: int
+    size: int
+    used: float
+    entropy: float
+    perplexity: float
+    frames: int
+
+
+def codebook_use(codes: Iterable[np.ndarray], size: int) -> list[CodebookUse]:
+    """Usage of every layer.
+
+    Args:
+        codes: of each clip ``(K, F)``, in ``0..size - 1``.
+        size: entries of a codebook.
+    """
+    counts: np.ndarray | None = None
+    for clip in codes:
+        found = np.stack([np.bincount(layer, minlength=size) for layer in clip])
+        counts = found if counts is None else counts + found
+    if counts is None:
+        return []
+    return [_use(layer, row) for layer, row in enumerate(counts, start=1)]
+
+
+def read_codes(paths: Iterable[Path]) -> list[np.ndarray]:
+    """Those of the code files that are there."""
+    return [np.load(path, allow_pickle=False) for path in paths if path.is_file()]
+
+
+def _use(layer: int, counts: np.ndarray) -> CodebookUse:
+    share = counts[counts > 0] / counts.sum()
+    entropy = float(-(share * np.log2(share)).sum())
+    return CodebookUse(
+        layer=layer,
+        size=len(counts),
+        used=float((counts > 0).mean()),
+        entropy=entropy + 0.0,
+        perplexity=float(2**entropy),
+        frames=int(counts.sum()),
+    )

@@ -1,0 +1,166 @@
+"""The whole of ``codec eval``: options checked, jobs run, probes asked, report written."""
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from codec.config import to_dict
+from codec.data.manifest import Clip, read_manifest
+from codec.errors import CodecError
+from codec.eval.clips import Selection, read_clips, select
+from codec.eval.measures import JudgeSettings, Measure, build_measures
+from codec.eval.measures.registry import installed_measures
+from codec.eval.report import About, Report, write_report
+from codec.eval.runner import Request, run
+from codec.eval.summary import all_columns, summarize
+from codec.eval.systems import Original, Ours, System, model_systems, parse_peer
+from codec.eval.systems.ours import load_cached
+
+DEFAULT_MEASURES = ("pesq", "stoi", "estoi", "visqol", "si_sdr", "mel", "stft", "dnsmos", "speaker")
+PROBES = ("phone", "text", "speaker", "fewshot")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user may say."""
+
+    out: Path
+    models: list[str] = field(default_factory=list)
+    """Names or folders; the original is always measured too."""
+    codebooks: list[int] | None = None
+    peers: list[str] = field(default_factory=list)
+    measures: list[str] | None = None
+    """By default all of :data:`DEFAULT_MEASURES` that are installed, and WER when there is an ASR."""
+    asr: str | None = None
+    speaker_model: str | None = None
+    probes: list[str] = field(default_factory=list)
+    probe_train: Path | None = None
+    selection: Selection = field(default_factory=Selection)
+    workers: int = 2
+    players: int = 3
+    max_delay: float = 0.25
+    seed: int = 0
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked evaluation, ready to run."""
+
+    options: Options
+    request: Request
+    about: About
+    train_clips: list[Clip] | None
+    notes: list[str]
+
+
+def prepare(source: Path, options: Options, command: str = "") -> Plan:
+    """Check everything that can be checked before work starts.
+
+    Args:
+        source: manifest or folder.
+        options: what to do.
+        command: what to print in the report for others to repeat.
+
+    Raises:
+        CodecError: for anything that the user has to change.
+    """
+    clips = select(read_clips(source), options.selection)
+    measures, notes = _measures(options)
+    systems: list[System] = [Original()]
+    systems += model_systems(options.models, options.codebooks, options.device)
+    systems += [parse_peer(spec) for spec in options.peers]
+    unknown = [name for name in options.probes if name not in PROBES]
+    if unknown:
+        raise CodecError(f"unknown probe {unknown[0]!r}; known: {', '.join(PROBES)}")
+    if options.probes and not options.models:
+        raise CodecError("probes look into a model's tokens; name one with --model")
+    train_clips = read_manifest(options.probe_train) if options.probe_train else None
+    request = Request(clips, systems, measures, options.out, options.workers, options.max_delay)
+    return Plan(options, request, _about(source, options, measures, command), train_clips, notes)
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A finished evaluation.
+
+    Attributes:
+        report: as written.
+        reused: how many measurements an earlier run had made.
+    """
+
+    report: Report
+    reused: int
+
+
+def execute(plan: Plan, progress: Callable[[int, int], None] = lambda done, total: None) -> Evaluated:
+    """Run a plan and write its report."""
+    outcome = run(plan.request, progress)
+    report = Report(
+        about=plan.about,
+        clips=list(plan.request.clips),
+        columns=all_columns(plan.request.measures),
+        systems=summarize(plan.request, outcome, plan.options.seed),
+        rows=outcome.rows,
+        probes=_probes(plan),
+    )
+    write_report(report, plan.options.out, plan.options.players)
+    return Evaluated(report, outcome.reused)
+
+
+def _measures(options: Options) -> tuple[list[Measure], list[str]]:
+    settings = JudgeSettings(options.asr, options.speaker_model)
+    if options.measures is not None:
+        return build_measures(options.measures, settings), []
+    wanted = [*DEFAULT_MEASURES]
+    wanted += ["xvector"] if options.speaker_model else []
+    wanted += ["wer"] if options.asr else []
+    names = installed_measures(wanted)
+    absent = [name for name in wanted if name not in names]
+    notes = [f"not installed and left out: {', '.join(absent)} (pip install 'codec[eval]')"] if absent else []
+    return build_measures(names, settings), notes
+
+
+def _probes(plan: Plan) -> dict[str, dict[str, Any]]:
+    """Probes of each model, with all its codebooks."""
+    if not plan.options.probes:
+        return {}
+    from codec.eval.probes import run_probes
+
+    found = {}
+    models = {s.family: s.folder for s in plan.request.systems if isinstance(s, Ours)}
+    for name, folder in models.items():
+        results = run_probes(
+            model=load_cached(folder, plan.options.device),
+            clips=list(plan.request.clips),
+            train_clips=plan.train_clips,
+            which=plan.options.probes,
+            seed=plan.options.seed,
+            out=plan.options.out / "probes" / name,
+        )
+        found[name] = {probe: to_dict(result) for probe, result in results.items()}
+    return found
+
+
+def _about(source: Path, options: Options, measures: list[Measure], command: str) -> About:
+    versions = {name: version(name) for name in ("torch", "numpy", "soundfile", "soxr")}
+    for measure in measures:
+        versions |= measure.versions()
+    settings = to_dict(options)
+    for path in ("out", "probe_train"):
+        settings[path] = str(settings[path]) if settings[path] else None
+    if settings["selection"]["max_seconds"] == float("inf"):
+        settings["selection"]["max_seconds"] = None
+    return About(
+        command=command,
+        codec=version("codec"),
+        python=platform.python_version(),
+        machine=f"{platform.system()} {platform.machine()}",
+        seed=options.seed,
+        versions=versions,
+        measures={measure.name: measure.describe() for measure in measures},
+        settings={"source": str(source), **settings},
+    )

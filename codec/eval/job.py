@@ -1,0 +1,164 @@
+"""One job of an evaluation: code a clip with a system, then judge it. Runs in a worker process."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from codec.audio.io import load_audio, save_audio
+from codec.audio.resample import resample
+from codec.data.manifest import Clip
+from codec.errors import CodecError
+from codec.eval.align import find_delay, remove_delay
+from codec.eval.measures.base import Measure, digest
+from codec.eval.systems.base import System
+from codec.eval.types import SCORING_RATE, Coded, Pair, Row, Skip
+
+CODING = "coding"
+"""Name of the row that holds what coding itself tells: bits, seconds, delay."""
+# -70 dBFS: below the noise of any recording of speech.
+_SILENT_RMS = 10 ** (-70 / 20)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A clip, a system, and the measures still to be made.
+
+    Attributes:
+        coding_key: key of the coding row.
+        coded: the coding row of an earlier run, whose sound is on disk; else ``None``.
+        keys: row key of each measure, by name.
+        folder: of the evaluation's output.
+    """
+
+    clip: Clip
+    system: System
+    measures: tuple[Measure, ...]
+    coding_key: str
+    coded: Row | None
+    keys: dict[str, str]
+    folder: Path
+    max_delay: float
+
+    @property
+    def audio(self) -> Path:
+        """Where the decoded sound is kept."""
+        return output_path(self.folder, self.system.label, self.clip.name, ".flac")
+
+
+def output_path(folder: Path, system: str, clip: str, suffix: str) -> Path:
+    """File of a system's output for a clip; the digest keeps apart names that look alike."""
+    return folder / "outputs" / _file_name(system) / f"{_file_name(clip)}{suffix}"
+
+
+def run_job(job: Job) -> list[Row]:
+    """Code, align, judge. Whatever goes wrong becomes a row with its reason."""
+    row = job.coded or _code(job)
+    rows = [row] if job.coded is None else []
+    if row.skipped is not None:
+        return rows + [_skipped(job, measure, row.skipped) for measure in job.measures]
+    if not job.measures:
+        return rows
+    try:
+        pair = _pair(job, int(row.values["delay"]))
+    except Skip as skip:
+        return rows + [_skipped(job, measure, str(skip)) for measure in job.measures]
+    return rows + [_judge(job, measure, pair) for measure in job.measures]
+
+
+def _code(job: Job) -> Row:
+    try:
+        wav = _read(job.clip, job.system.sample_rate)
+        reference = _read(job.clip, SCORING_RATE)
+        coded = job.system.code(job.clip, wav)
+        if not np.isfinite(coded.wav).all():
+            raise Skip("its output holds NaN or infinite samples")
+        if not len(coded.wav):
+            raise Skip("its output is empty")
+        output = resample(torch.from_numpy(coded.wav), coded.sample_rate, SCORING_RATE)
+        _save_output(job, coded, output)
+        # The delay is that of the file as judged: 16-bit, clipped to full scale.
+        delay = find_delay(reference, load_audio(job.audio).wav.numpy(), SCORING_RATE, job.max_delay)
+        return _row(job, CODING, job.coding_key, _coding_values(coded, len(reference), delay))
+    except Exception as error:  # noqa: BLE001  (one bad clip must not end the run)
+        return _row(job, CODING, job.coding_key, skipped=_reason(error))
+
+
+def _coding_values(coded: Coded, samples: int, delay: int) -> dict[str, float]:
+    values = {"seconds": samples / SCORING_RATE, "delay": float(delay)}
+    known = {
+        "bits": coded.bits,
+        "encode_seconds": coded.encode_seconds,
+        "decode_seconds": coded.decode_seconds,
+        "codebook_size": coded.codebook_size,
+    }
+    return values | {name: float(value) for name, value in known.items() if value is not None}
+
+
+def _save_output(job: Job, coded: Coded, output: torch.Tensor) -> None:
+    job.audio.parent.mkdir(parents=True, exist_ok=True)
+    if coded.codes is not None:
+        codes = output_path(job.folder, job.system.label, job.clip.name, ".npy")
+        np.save(codes, coded.codes.astype(np.int32), allow_pickle=False)
+    temporary = job.audio.with_name(f"{os.getpid()}.tmp.flac")
+    save_audio(temporary, output, SCORING_RATE)
+    os.replace(temporary, job.audio)
+
+
+def _pair(job: Job, delay: int) -> Pair:
+    reference = _read(job.clip, SCORING_RATE)
+    output = load_audio(job.audio).wav.numpy()
+    aligned = remove_delay(reference, output, delay, SCORING_RATE)
+    return Pair(job.clip, aligned.reference, aligned.output)
+
+
+def _judge(job: Job, measure: Measure, pair: Pair) -> Row:
+    key = job.keys[measure.name]
+    try:
+        if measure.intrusive and _silent(pair.reference):
+            raise Skip("the recording is silent")
+        values = {name: float(value) for name, value in measure(pair).items()}
+        broken = [name for name, value in values.items() if not np.isfinite(value)]
+        if broken:
+            raise Skip(f"{', '.join(broken)} came out as NaN or infinite")
+        return _row(job, measure.name, key, values, notes=measure.notes(pair))
+    except Exception as error:  # noqa: BLE001  (a judge's crash on one file must not end the run)
+        return _row(job, measure.name, key, skipped=_reason(error))
+
+
+def _read(clip: Clip, sample_rate: int) -> np.ndarray:
+    if not clip.audio.is_file():
+        raise Skip("the recording is not there")
+    wav = load_audio(clip.audio, sample_rate).wav.numpy()
+    if not len(wav):
+        raise Skip("the recording is empty")
+    if not np.isfinite(wav).all():
+        raise Skip("the recording holds NaN or infinite samples")
+    return wav
+
+
+def _silent(wav: np.ndarray) -> bool:
+    return float(np.sqrt(np.mean(np.square(wav, dtype=np.float64)))) < _SILENT_RMS
+
+
+def _skipped(job: Job, measure: Measure, reason: str) -> Row:
+    return _row(job, measure.name, job.keys[measure.name], skipped=reason)
+
+
+def _row(job: Job, measure: str, key: str, values=None, notes=None, skipped: str | None = None) -> Row:
+    return Row(key, job.system.label, job.clip.name, measure, values or {}, notes or {}, skipped)
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())[:200]
+    if isinstance(error, (Skip, CodecError)):
+        return text
+    return f"crashed: {type(error).__name__}: {text}"
+
+
+def _file_name(name: str) -> str:
+    safe = re.sub(r"[^A-Za-z0-9.@-]+", "_", name)
+    return safe if safe == name else f"{safe[-80:]}-{digest(name)[:8]}"

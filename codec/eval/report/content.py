@@ -1,0 +1,47 @@
+"""What a report says, whatever its form."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from codec.data.manifest import Clip
+from codec.eval.measures.base import Column
+from codec.eval.summary import SystemSummary
+from codec.eval.types import Row
+
+
+@dataclass(frozen=True)
+class About:
+    """What another needs to repeat the run. No dates: two runs give one report."""
+
+    command: str
+    codec: str
+    python: str
+    machine: str
+    seed: int
+    versions: dict[str, str]
+    measures: dict[str, str]
+    """How each measure is computed, by name."""
+    settings: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that was found.
+
+    Attributes:
+        columns: of the measures, in table order.
+        rows: every measurement of every file.
+        probes: by system and probe, results of :mod:`codec.eval.probes`.
+    """
+
+    about: About
+    clips: list[Clip]
+    columns: list[Column]
+    systems: list[SystemSummary]
+    rows: list[Row]
+    probes: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def seconds(self) -> float:
+        """Length of all clips by the manifest."""
+        return sum(clip.seconds for clip in self.clips)

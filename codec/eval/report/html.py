@@ -1,0 +1,59 @@
+"""The report as one page that needs nothing beside it."""
+
+import base64
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined
+
+from codec.eval.report.content import Report
+from codec.eval.report.listening import Listening, flac_bytes
+from codec.eval.report.markdown import probe_rows
+from codec.eval.report.plots import spectrogram_image
+from codec.eval.report.table import (
+    CODING_HEADINGS,
+    clip_counts,
+    coding_cells,
+    fewer_lines,
+    figure_cells,
+    heading,
+    omission_lines,
+)
+
+_TEMPLATE = Path(__file__).with_name("page.html.jinja")
+
+
+def to_html(report: Report, listening: list[Listening], curves: bytes | None) -> str:
+    """The page: table, curves, spectrograms with players, and how it was made."""
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
+    return template.render(
+        report=report,
+        headings=[heading(column) for column in report.columns],
+        coding_headings=CODING_HEADINGS,
+        cells=figure_cells(report),
+        coding={system.label: coding_cells(system) for system in report.systems},
+        counts=list(clip_counts(report).values()),
+        curves=_data_url(curves, "image/png") if curves else None,
+        listening=[_card(item) for item in listening],
+        omissions=omission_lines(report),
+        fewer=fewer_lines(report),
+        probes={system: probe_rows(probes) for system, probes in report.probes.items()},
+    )
+
+
+def _card(item: Listening) -> dict:
+    players = [
+        {
+            "system": system,
+            "image": _data_url(spectrogram_image(wav), "image/png"),
+            "audio": _data_url(flac_bytes(wav), "audio/flac"),
+        }
+        for system, wav in item.outputs.items()
+    ]
+    return {"clip": item.clip, "players": players}
+
+
+def _data_url(data: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"

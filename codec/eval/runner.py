@@ -1,0 +1,128 @@
+"""An evaluation from request to rows: what to do, what is done already, and the rest."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from codec.data.manifest import Clip
+from codec.errors import CodecError
+from codec.eval.align import MAX_DELAY_SECONDS
+from codec.eval.job import Job, output_path
+from codec.eval.measures.base import Measure, digest
+from codec.eval.pool import run_jobs
+from codec.eval.store import ResultStore
+from codec.eval.systems.base import System
+from codec.eval.types import Row
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to evaluate.
+
+    Attributes:
+        clips: at least one, names unique.
+        systems: in the table's order, labels unique.
+        measures: judges, ready.
+        out: folder of the report; results of an earlier run in it are used again.
+        workers: processes with one thread each; 0 works in this process.
+        max_delay: seconds within which the delay of an output is looked for.
+    """
+
+    clips: Sequence[Clip]
+    systems: Sequence[System]
+    measures: Sequence[Measure]
+    out: Path
+    workers: int = 2
+    max_delay: float = MAX_DELAY_SECONDS
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came out.
+
+    Attributes:
+        rows: one for every system that could run, clip and measure, coding included.
+        absent: by label, why a system could not run at all.
+        reused: measurements taken from an earlier run.
+    """
+
+    rows: list[Row]
+    absent: dict[str, str] = field(default_factory=dict)
+    reused: int = 0
+
+
+def run(request: Request, progress: Callable[[int, int], None] = lambda done, total: None) -> Outcome:
+    """Run what is not done yet.
+
+    Args:
+        request: what to evaluate.
+        progress: called with jobs done and jobs in all.
+
+    Raises:
+        CodecError: when there is nothing to evaluate, or two systems have one name.
+    """
+    _check(request)
+    request.out.mkdir(parents=True, exist_ok=True)
+    store = ResultStore(request.out / "results.jsonl")
+    absent = {s.label: reason for s in request.systems if (reason := s.missing())}
+    present = [system for system in request.systems if system.label not in absent]
+    planner = _Planner(request, store, present)
+    plans = [planner.job(clip, system) for clip in request.clips for system in present]
+    jobs = [job for job in plans if job.measures or job.coded is None]
+    finished = len(plans) - len(jobs)
+    progress(finished, len(plans))
+
+    def done(job: Job, rows: list[Row]) -> None:
+        nonlocal finished
+        finished += 1
+        store.add(rows)
+        progress(finished, len(plans))
+
+    reused = sum(len(request.measures) - len(job.measures) for job in plans)
+    run_jobs(jobs, request.workers, done)
+    rows = [store.rows[key] for job in plans for key in (job.coding_key, *job.keys.values())]
+    return Outcome(rows, absent, reused)
+
+
+def _check(request: Request) -> None:
+    if not request.clips:
+        raise CodecError("no clips to evaluate")
+    if not request.systems:
+        raise CodecError("no systems to evaluate; name a --model or --peers")
+    labels = [system.label for system in request.systems]
+    twice = sorted({label for label in labels if labels.count(label) > 1})
+    if twice:
+        raise CodecError(f"two systems are called {twice[0]!r}; name each once")
+
+
+class _Planner:
+    """Makes jobs of what no earlier run has done."""
+
+    def __init__(self, request: Request, store: ResultStore, systems: list[System]):
+        self.request = request
+        self.store = store
+        # Asking a tool for its version starts a process, so once is enough.
+        self.systems = {system.label: system.signature() for system in systems}
+        self.measures = {measure.name: measure.signature() for measure in request.measures}
+
+    def job(self, clip: Clip, system: System) -> Job:
+        """The job of a clip and a system, without the measures that are stored already."""
+        coding_key = digest(
+            f"{system.label}\n{self.systems[system.label]}\n{system.clip_signature(clip)}\n"
+            f"{_clip_signature(clip)}\n{self.request.max_delay}"
+        )
+        keys = {
+            name: digest(f"{coding_key}\n{signature}\n{clip.text}\n{clip.language}")
+            for name, signature in self.measures.items()
+        }
+        output = output_path(self.request.out, system.label, clip.name, ".flac")
+        coded = self.store.rows[coding_key] if self.store.scored(coding_key) and output.is_file() else None
+        todo = tuple(m for m in self.request.measures if not (coded and self.store.scored(keys[m.name])))
+        return Job(clip, system, todo, coding_key, coded, keys, self.request.out, self.request.max_delay)
+
+
+def _clip_signature(clip: Clip) -> str:
+    if not clip.audio.is_file():
+        return f"{clip.name} missing"
+    stat = clip.audio.stat()
+    return f"{clip.audio.resolve()} {stat.st_size} {stat.st_mtime_ns}"

@@ -1,0 +1,62 @@
+"""What a system offers."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+
+from codec.data.manifest import Clip
+from codec.eval.types import Coded
+
+
+class System:
+    """Something that codes and decodes speech. Light and picklable: models are loaded on first use."""
+
+    label: str
+    """Name in tables, unique in a run."""
+    family: str
+    """Systems of one family at several bitrates make one rate-quality curve."""
+    sample_rate: int = 16_000
+    """Hz at which it wants its input."""
+
+    def missing(self) -> str | None:
+        """Why this system cannot run on this machine, and what to do; ``None`` when it can."""
+        return None
+
+    def signature(self) -> str:
+        """All that its output depends on but the clip."""
+        raise NotImplementedError
+
+    def clip_signature(self, clip: Clip) -> str:
+        """What its output for ``clip`` depends on beside the recording."""
+        return ""
+
+    def code(self, clip: Clip, wav: np.ndarray) -> Coded:
+        """Code and decode ``wav (T,)``, float32 at :attr:`sample_rate`.
+
+        Raises:
+            Skip: when this clip cannot be coded.
+        """
+        raise NotImplementedError
+
+
+def missing_tools(tools: tuple[str, ...], package: str) -> str | None:
+    """One line that names the Debian package of command-line tools that are not on the path."""
+    absent = [tool for tool in tools if shutil.which(tool) is None]
+    if not absent:
+        return None
+    return f"{' and '.join(absent)} not found; install the Debian package: apt-get install {package}"
+
+
+def run_tool(*command: str | Path) -> str:
+    """Run a command-line tool and return what it printed.
+
+    Raises:
+        RuntimeError: when it fails, with the end of its output.
+    """
+    result = subprocess.run([str(part) for part in command], capture_output=True, check=False)
+    printed = (result.stdout + result.stderr).decode(errors="replace")
+    if result.returncode != 0:
+        raise RuntimeError(f"{command[0]} failed ({result.returncode}): {' '.join(printed.split())[-200:]}")
+    return printed

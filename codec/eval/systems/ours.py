@@ -1,0 +1,91 @@
+"""Models of this project."""
+
+import hashlib
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from codec.data.manifest import Clip
+from codec.errors import CodecError
+from codec.eval.systems.base import System
+from codec.eval.types import Coded
+from codec.model.codec import Codec
+from codec.model.config import load_config
+from codec.model.files import find_model, load_model
+
+
+@dataclass(frozen=True)
+class Ours(System):
+    """A checkpoint at a number of codebooks."""
+
+    folder: Path
+    family: str
+    codebooks: int
+    sample_rate: int
+    device: str = "cpu"
+
+    @property
+    def label(self) -> str:
+        return f"{self.family}@{self.codebooks}"
+
+    def signature(self) -> str:
+        # The fingerprint leaves the decoder out, so the files themselves are hashed.
+        return f"codec {_files_digest(self.folder)} {self.codebooks} {self.device}"
+
+    def code(self, clip: Clip, wav: np.ndarray) -> Coded:
+        model = load_cached(self.folder, self.device)
+        start = time.perf_counter()
+        tokens = model.encode(wav, num_codebooks=self.codebooks)
+        middle = time.perf_counter()
+        output = model.decode(tokens)[0]
+        end = time.perf_counter()
+        size = model.config.quantizer.codebook_size
+        codes = tokens.codes[0].numpy()
+        return Coded(
+            output.cpu().numpy(),
+            self.sample_rate,
+            bits=float(codes.size * (size - 1).bit_length()),
+            encode_seconds=middle - start,
+            decode_seconds=end - middle,
+            codes=codes,
+            codebook_size=size,
+        )
+
+
+def model_systems(names: list[str], codebooks: list[int] | None, device: str = "cpu") -> list[Ours]:
+    """Every model at every number of codebooks (all of the model's when ``None``).
+
+    Raises:
+        CodecError: for a model that is not there, or a number that none of the models has.
+    """
+    folders = [find_model(name) for name in names]
+    families = [Path(name).resolve().name for name in names]
+    systems = []
+    for name, folder, family in zip(names, folders, families, strict=True):
+        config = load_config(folder / "config.json")
+        available = config.quantizer.num_codebooks
+        unique = family if families.count(family) == 1 else str(name)
+        counts = [n for n in codebooks or [available] if 1 <= n <= available]
+        if not counts:
+            raise CodecError(f"model {name} has 1 to {available} codebooks, not {codebooks}")
+        systems += [Ours(folder, unique, count, config.sample_rate, device) for count in counts]
+    return systems
+
+
+@lru_cache(maxsize=4)
+def load_cached(folder: Path, device: str) -> Codec:
+    """The model of a folder, read once in each process."""
+    with torch.inference_mode(False):
+        return load_model(folder, device)
+
+
+@lru_cache(maxsize=16)
+def _files_digest(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for name in ("config.json", "model.safetensors"):
+        digest.update((folder / name).read_bytes() if (folder / name).is_file() else b"")
+    return digest.hexdigest()[:16]
