@@ -21,6 +21,7 @@ from codec.train.features.cache import FeatureCache
 from codec.train.features.extract import extract_features, extract_words
 from codec.train.recipe import run_recipe
 from codec.train.teachers import build_teacher, teacher_configs
+from codec.train.teachers.language import is_speech
 from codec.train.teachers.registry import Teacher
 from codec.train.teachers.timers import WordsConfig, build_timer
 from codec.train.teachers.words import ClipWords, WordStore
@@ -77,10 +78,11 @@ def main(config: ExtractConfig) -> int:
 
 def clips_to_time(clips: list[Clip], teachers: dict[str, Teacher]) -> list[Clip]:
     """Clips whose words some teacher needs with times, or whose text is not known."""
+    spoken = [clip for clip in clips if is_speech(clip)]
     if any(teacher.needs_words for teacher in teachers.values()):
-        return clips
+        return spoken
     reads_text = any(teacher.sample_rate is None for teacher in teachers.values())
-    return [clip for clip in clips if reads_text and clip.text is None]
+    return [clip for clip in spoken if reads_text and clip.text is None]
 
 
 def show(reports: dict[str, Report]) -> int:

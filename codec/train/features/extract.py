@@ -41,8 +41,7 @@ def extract_features(
     todo = cache.missing(clips)
     missing = {clip.name for clip in todo}
     check_cached(teacher, cache, [clip for clip in clips if clip.name not in missing])
-    timed = [clip for clip in clips if not teacher.needs_words or clip.name in words]
-    teacher.prepare(timed, words)
+    teacher.prepare([clip for clip in clips if not lacks_words(clip, teacher, words)], words)
 
     def work(batch: list[Clip]) -> None:
         for clip, features in zip(batch, compute(batch, teacher, words), strict=True):
@@ -60,9 +59,14 @@ def compute(batch: list[Clip], teacher: Teacher, words: dict[str, ClipWords]):
         CodecError: when a clip cannot be read, or lacks words that the teacher needs.
     """
     for clip in batch:
-        if teacher.needs_words and clip.name not in words:
-            raise CodecError(f"{clip.path}: no timed words, see the failures of the words stage")
+        if lacks_words(clip, teacher, words):
+            raise CodecError(f"{clip.path}: no timed words; see why the words stage failed on it")
     return teacher.features([load_utterance(clip, teacher.sample_rate, words) for clip in batch])
+
+
+def lacks_words(clip: Clip, teacher: Teacher, words: dict[str, ClipWords]) -> bool:
+    """Whether the teacher needs word times that nobody made; clips without speech need none."""
+    return teacher.needs_words and clip.domain == "speech" and clip.name not in words
 
 
 def check_cached(teacher: Teacher, cache: FeatureCache, clips: list[Clip]) -> None:

@@ -3,7 +3,7 @@
 from codec.data import Clip
 from codec.errors import CodecError
 from codec.train.features.cache import CachedFeatures, ExpectedFeatures, FeatureCache, FeatureInfo
-from codec.train.features.extract import check_cached, compute
+from codec.train.features.extract import check_cached, compute, lacks_words
 from codec.train.teachers.registry import Teacher
 from codec.train.teachers.words import ClipWords
 
@@ -29,7 +29,7 @@ class LiveFeatures:
         problems = (expected or ExpectedFeatures()).differences(self.teacher.info)
         if problems:
             raise CodecError(f"teacher {self.cache.teacher_name}: {', '.join(problems)}")
-        untimed = [clip for clip in clips if self.teacher.needs_words and clip.name not in self._words]
+        untimed = [clip for clip in clips if lacks_words(clip, self.teacher, self._words)]
         if untimed:
             raise CodecError(
                 f"{untimed[0].path}: {len(untimed)} clips have no timed words; run recipes/extract_features.py"

@@ -43,6 +43,7 @@ class LanguageTeacher:
     ``shuffled``: the same times and mask, with the states of another clip's words.
     ``cls``: one vector for the whole clip, silence included: it describes the sentence, not a moment.
     ``index``: row i is token i, [CLS] first and padding after the text, none masked.
+    Clips of another domain than ``speech`` and without a text are masked throughout.
     """
 
     Config = LanguageConfig
@@ -70,7 +71,7 @@ class LanguageTeacher:
         Raises:
             CodecError: naming the first clip without a text.
         """
-        silent = [clip for clip in clips if clip.text is None and clip.name not in words]
+        silent = [clip for clip in clips if is_speech(clip) and clip.text is None and clip.name not in words]
         if silent:
             raise CodecError(
                 f"{silent[0].path}: {len(silent)} of {len(clips)} clips have no text, which the language "
@@ -88,10 +89,10 @@ class LanguageTeacher:
         for utterance, states in zip(batch, self._encoder.encode(texts), strict=True):
             num_frames = self._num_frames(utterance.clip)
             if self._config.mode == "cls":
-                index, mask = torch.zeros(num_frames), torch.ones(num_frames, dtype=torch.bool)
+                index, mask = torch.zeros(num_frames), torch.full((num_frames,), bool(states.rows))
                 results.append(ClipFeatures(states.sentence[None], mask, index))
                 continue
-            words = utterance.words.words
+            words = utterance.words.words if utterance.words else ()
             rows = [states.rows[i % len(states.rows)] for i in range(len(words))] if states.rows else []
             results.append(self._spread(words if rows else (), rows, states.states, num_frames))
         return results
@@ -109,13 +110,14 @@ class LanguageTeacher:
 
     def _text(self, utterance: Utterance) -> list[str]:
         if self._config.mode == "shuffled":
-            return self._donors[utterance.clip.name]
+            return self._donors.get(utterance.clip.name, [])
         return clip_words(utterance.clip, utterance.words)
 
     def _by_index(self, utterance: Utterance) -> ClipFeatures:
         length = min(self._num_frames(utterance.clip), self._encoder.window)
-        rows = self._encoder.padded(clip_words(utterance.clip, utterance.words), length)
-        return ClipFeatures(rows, torch.ones(length, dtype=torch.bool))
+        words = clip_words(utterance.clip, utterance.words)
+        rows = self._encoder.padded(words, length)
+        return ClipFeatures(rows, torch.full((length,), bool(words)))
 
     def _num_frames(self, clip: Clip) -> int:
         return max(1, math.ceil(clip.seconds * self.info.rate - 1e-6))
@@ -128,8 +130,13 @@ def clip_words(clip: Clip, words: ClipWords | None) -> list[str]:
     return (clip.text or "").split()
 
 
+def is_speech(clip: Clip) -> bool:
+    """Whether a clip has words to speak of; others (music) are masked throughout."""
+    return clip.domain == "speech"
+
+
 def choose_donors(clips: list[Clip], words: dict[str, ClipWords], seed: int) -> dict[str, list[str]]:
-    """For each clip, the words of another clip of its language with another text.
+    """For each clip of speech, the words of another one of its language with another text.
 
     The same list of clips and seed gives the same choice.
 
@@ -137,6 +144,7 @@ def choose_donors(clips: list[Clip], words: dict[str, ClipWords], seed: int) -> 
         CodecError: when all clips of a language have the same text.
     """
     donors: dict[str, list[str]] = {}
+    clips = [clip for clip in clips if is_speech(clip)]
     for language in sorted({clip.language or "" for clip in clips}):
         group = [clip for clip in clips if (clip.language or "") == language]
         texts = {clip.name: clip_words(clip, words.get(clip.name)) for clip in group}
