@@ -1,0 +1,153 @@
+"""From a config to the parts of a run, each checked before the first step."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from rich.console import Console
+from rich.progress import track
+from torch import nn
+
+from codec.errors import CodecError
+from codec.model.codec import Codec
+from codec.train.config import TrainConfig
+from codec.train.data.crops import CropPlanner
+from codec.train.data.loader import CropBatches
+from codec.train.data.source import open_audio, open_features, read_clips
+from codec.train.data.store import AudioStore
+from codec.train.ema import WeightAverage
+from codec.train.features import FeatureCache, FeatureInfo
+from codec.train.generator import Generator
+from codec.train.guard import FiniteGuard
+from codec.train.losses.context import LossContext
+from codec.train.objective import Objective
+from codec.train.optimizer import Optimizer, hidden_matrices
+from codec.train.state import TrainState
+from codec.train.step import TrainStep
+
+_DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+
+
+@dataclass
+class Run:
+    """The parts of a run."""
+
+    accelerator: Accelerator
+    store: AudioStore
+    batches: CropBatches
+    state: TrainState
+    guard: FiniteGuard
+    train_step: TrainStep
+
+
+def build_run(config: TrainConfig) -> Run:
+    """Open the data, build the networks and wrap them for several processes.
+
+    Raises:
+        CodecError: for anything wrong with the config, the data or the features.
+    """
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    accelerator = make_accelerator(config)
+    if config.data.batch_size % accelerator.num_processes:
+        raise CodecError(
+            f"config data.batch_size: {config.data.batch_size} crops cannot be shared evenly by "
+            f"{accelerator.num_processes} processes"
+        )
+    torch.manual_seed(config.seed)
+    codec = Codec(config.model)
+    store, caches, infos = _open_data(config, accelerator)
+    batches = _batches(config, codec, store, caches, accelerator)
+    state = _build_state(config, codec, infos, accelerator.device)
+    guard = FiniteGuard()
+    step = TrainStep(
+        config,
+        accelerator.prepare_model(state.generator),
+        accelerator.prepare_model(state.objective),
+        state.optimizer,
+        guard,
+    )
+    return Run(accelerator, store, batches, state, guard, step)
+
+
+def make_accelerator(config: TrainConfig) -> Accelerator:
+    """Processes, device and tracker. Precision is ours: the quantizer is an island in float32."""
+    if torch.cuda.is_available():
+        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.backends.cudnn.allow_tf32 = True
+        torch.backends.cudnn.benchmark = True
+    # Buffers differ by process only where they are meant to; codebooks are kept equal by their sums.
+    wrapper = DistributedDataParallelKwargs(broadcast_buffers=False)
+    accelerator = Accelerator(
+        mixed_precision="no",
+        kwargs_handlers=[wrapper],
+        log_with=None if config.tracker == "none" else config.tracker,
+        project_dir=config.output,
+    )
+    accelerator.init_trackers("logs")
+    return accelerator
+
+
+def _open_data(
+    config: TrainConfig, accelerator: Accelerator
+) -> tuple[AudioStore, dict[str, FeatureCache], dict[str, FeatureInfo]]:
+    clips = read_clips(config.data)
+    console = Console(stderr=True, quiet=not accelerator.is_main_process)
+
+    def progress(items, total):
+        return track(items, "decoding audio", total, console=console)
+
+    def warn(line):
+        console.print(f"warning: {line}", highlight=False, markup=False, soft_wrap=True)
+
+    # The first process packs the audio, then the others find it there.
+    with accelerator.main_process_first():
+        store = open_audio(config.data, clips, config.model.sample_rate, progress, warn)
+    caches, infos = open_features(config.teachers, store)
+    return store, caches, infos
+
+
+def _batches(
+    config: TrainConfig,
+    codec: Codec,
+    store: AudioStore,
+    caches: dict[str, FeatureCache],
+    accelerator: Accelerator,
+) -> CropBatches:
+    data = config.data
+    planner = CropPlanner(
+        store, data.crop_frames * codec.hop_length, config.seed, data.domain_weights, data.augmentation
+    )
+    share = data.batch_size // accelerator.num_processes
+    return CropBatches(planner, codec.hop_length, share, accelerator.process_index, caches)
+
+
+def _build_state(
+    config: TrainConfig, codec: Codec, infos: dict[str, FeatureInfo], device: torch.device
+) -> TrainState:
+    context = LossContext(
+        sample_rate=codec.sample_rate,
+        latent_dim=config.model.network.latent_dim,
+        num_codebooks=codec.num_codebooks,
+        teacher_dims={name: info.dim for name, info in infos.items()},
+    )
+    generator = Generator(codec, config.quantizer, _DTYPES[config.precision]).to(device)
+    objective = Objective(config.losses, context).to(device)
+    if config.compile:
+        generator.compile_networks()
+    optimizer = Optimizer(
+        [*_trainable(generator), *_trainable(objective)],
+        config.optimizer,
+        hidden=hidden_matrices(codec.encoder) + hidden_matrices(codec.decoder),
+    )
+    return TrainState(generator, objective, WeightAverage(generator, config.ema_decay), optimizer)
+
+
+def _trainable(module: nn.Module) -> list[nn.Parameter]:
+    return [parameter for parameter in module.parameters() if parameter.requires_grad]
+
+
+def output_folders(config: TrainConfig) -> tuple[Path, Path]:
+    """Folders of the checkpoints and of the exported model."""
+    return Path(config.output) / "checkpoints", Path(config.output) / "export"

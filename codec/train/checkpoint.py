@@ -1,0 +1,146 @@
+"""Checkpoints on disk: a folder of safetensors files with checksums, complete or absent.
+
+``step-00001000/`` holds one safetensors file per part, ``meta.json``, and ``manifest.json`` with the
+SHA-256 of each. It is written under another name, flushed to the disk, and renamed.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from codec.errors import CodecError
+
+Parts = dict[str, dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint in memory.
+
+    Attributes:
+        step: steps that were done.
+        parts: tensors by name, by part.
+        meta: plain data.
+    """
+
+    step: int
+    parts: Parts
+    meta: dict[str, Any]
+
+
+def checkpoint_name(step: int) -> str:
+    return f"step-{step:08d}"
+
+
+def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
+    """Write a checkpoint, then delete all but the newest ``keep``.
+
+    Raises:
+        CodecError: when it cannot be written; earlier checkpoints are untouched.
+    """
+    final = folder / checkpoint_name(checkpoint.step)
+    temporary = folder / f".{final.name}.tmp"
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        _write_files(temporary, checkpoint)
+        if final.exists():
+            shutil.rmtree(final)
+        os.replace(temporary, final)
+        _sync(folder)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        left = list_checkpoints(folder)
+        last = f"the last good one is {left[-1].name}" if left else "there is no earlier one"
+        raise CodecError(
+            f"{final}: cannot write the checkpoint ({_reason(error)}); {last}"
+        ) from None
+    for old in list_checkpoints(folder)[:-keep]:
+        shutil.rmtree(old)
+    return final
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Complete checkpoints, oldest first."""
+    return sorted(path for path in folder.glob("step-*") if (path / "manifest.json").is_file())
+
+
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """Read one checkpoint.
+
+    Raises:
+        CodecError: when a file is missing or its checksum is wrong.
+    """
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        for name, checksum in manifest["sha256"].items():
+            if _sha256(folder / name) != checksum:
+                raise CodecError(f"{folder / name}: damaged (its checksum is wrong)")
+        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        files = [name for name in manifest["sha256"] if name.endswith(".safetensors")]
+        parts = {Path(name).stem: load_file(folder / name) for name in files}
+        return Checkpoint(manifest["step"], parts, meta)
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise CodecError(f"{folder}: damaged or no checkpoint ({_reason(error)})") from None
+
+
+def read_latest(folder: Path, warn) -> Checkpoint | None:
+    """The newest checkpoint that is whole; ``None`` when the folder has none at all.
+
+    Args:
+        folder: with ``step-*`` folders.
+        warn: called with a line about each damaged checkpoint that is passed over.
+
+    Raises:
+        CodecError: when there are checkpoints and all are damaged.
+    """
+    found = list_checkpoints(folder)
+    for path in reversed(found):
+        try:
+            return read_checkpoint(path)
+        except CodecError as error:
+            warn(f"{error}; trying the one before")
+    if found:
+        raise CodecError(f"{folder}: all {len(found)} checkpoints are damaged; start a new output folder")
+    return None
+
+
+def _write_files(folder: Path, checkpoint: Checkpoint) -> None:
+    for name, tensors in checkpoint.parts.items():
+        # safetensors refuses tensors that share memory, and wants them dense.
+        dense = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
+        save_file(dense, folder / f"{name}.safetensors")
+    (folder / "meta.json").write_text(json.dumps(checkpoint.meta, indent=1), encoding="utf-8")
+    checksums = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
+    manifest = {"step": checkpoint.step, "sha256": checksums}
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    for path in folder.iterdir():
+        _sync(path)
+    _sync(folder)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())[:200]
+    full = getattr(error, "errno", None) == 28 or "No space left" in text or "os error 28" in text
+    return f"the disk is full: {text}" if full else text

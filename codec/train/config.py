@@ -1,0 +1,150 @@
+"""All settings of a training run, read from one YAML file."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from codec.errors import CodecError
+from codec.model.config import CodecConfig
+from codec.train.data.augment import AugmentationConfig
+from codec.train.optimizer import OptimizerConfig
+from codec.train.quantizer import QuantizerTrainingConfig
+from codec.train.schedule import ScheduleConfig
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What is trained on."""
+
+    manifests: tuple[str, ...] = ()
+    """JSONL files, see recipes/prepare.py."""
+    root: str | None = None
+    """Folder that the manifests' paths are relative to; each manifest's own by default."""
+    max_clips: int | None = None
+    """Use this many clips, evenly spread over the manifests; all by default."""
+    skip_bad_audio: bool = False
+    """Leave out clips that cannot be decoded instead of stopping; they are listed."""
+    cache: str = "cache/audio"
+    """Folder for the decoded audio (115 MB per hour at 16 kHz)."""
+    crop_frames: int = 100
+    """Frames of a crop; shorter clips are padded and masked."""
+    batch_size: int = 16
+    """Crops of a step, over all processes."""
+    domain_weights: dict[str, float] = field(default_factory=dict)
+    """Share of crops by the clips' domain; by default all seconds are equally likely."""
+    augmentation: AugmentationConfig = AugmentationConfig()
+    workers: int = 1
+    """Threads that make batches."""
+    prefetch: int = 4
+    """Batches made ahead."""
+
+
+@dataclass(frozen=True)
+class AdversaryConfig:
+    """The discriminators' side."""
+
+    start_step: int = 0
+    """First step with discriminators."""
+    every: int = 1
+    """Steps per update of the discriminators; the generator's losses use them in every step."""
+    kind: Literal["hinge", "lsgan"] = "hinge"
+    reduction: Literal["mean", "sum"] = "mean"
+    """Over sub-discriminators."""
+    optimizer: OptimizerConfig | None = None
+    """The generator's by default."""
+
+
+@dataclass(frozen=True)
+class TeacherSource:
+    """Features that distillation losses compare with."""
+
+    features: str
+    """Cache folder of recipes/extract_features.py."""
+    teacher: str | None = None
+    """Refuse features of another teacher, layer, rate or mode; anything goes by default."""
+    layer: str | None = None
+    rate: float | None = None
+    mode: str | None = None
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A training run."""
+
+    output: str = "runs/default"
+    """Folder of checkpoints, logs and the exported model."""
+    model: CodecConfig = CodecConfig()
+    quantizer: QuantizerTrainingConfig = QuantizerTrainingConfig()
+    data: DataConfig = DataConfig()
+    teachers: dict[str, TeacherSource] = field(default_factory=dict)
+    losses: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By name: weight and options. The name is the tag in the log."""
+    balancer: dict[str, Any] | None = None
+    """Options of the gradient balancer; fixed weights without."""
+    discriminators: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By name: options."""
+    adversary: AdversaryConfig = AdversaryConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    ema_decay: float = 0.999
+    """Of the weights that are exported."""
+    precision: str = "bf16"
+    """bf16 or fp32, of the networks; quantizer and losses are fp32."""
+    compile: bool = False
+    """torch.compile the networks."""
+    threads: int | None = None
+    """CPU threads; torch's choice by default."""
+    seed: int = 0
+    max_steps: int = 100_000
+    checkpoint_every: int = 1000
+    keep: int = 3
+    """Checkpoints that stay; older ones are deleted."""
+    log_every: int = 20
+    sample_every: int = 1000
+    """Steps between sound and spectrogram samples; 0 for none."""
+    tracker: Literal["tensorboard", "wandb", "none"] = "tensorboard"
+    resume: bool = False
+    """Go on from the newest good checkpoint in output."""
+    init_from: str | None = None
+    """Start from a model folder, or from a training checkpoint (discriminators included)."""
+
+    def __post_init__(self) -> None:
+        _check_precision(self.precision)
+        positive = {
+            "max_steps": self.max_steps,
+            "checkpoint_every": self.checkpoint_every,
+            "keep": self.keep,
+            "log_every": self.log_every,
+            "data.crop_frames": self.data.crop_frames,
+            "data.batch_size": self.data.batch_size,
+            "data.workers": self.data.workers,
+            "adversary.every": self.adversary.every,
+        }
+        for name, value in positive.items():
+            if value < 1:
+                raise CodecError(f"config {name}: expected at least 1, got {value}")
+        if not 0 <= self.ema_decay < 1:
+            raise CodecError(f"config ema_decay: expected a number in [0, 1), got {self.ema_decay}")
+        if not self.losses:
+            raise CodecError("config losses: none given; name at least one, e.g. mel: {weight: 1}")
+        if not self.data.manifests:
+            raise CodecError("config data.manifests: none given; make one with recipes/prepare.py")
+        adversarial = {"adversarial", "feature_matching"} & self.losses.keys()
+        if adversarial and not self.discriminators:
+            raise CodecError(
+                f"config losses.{min(adversarial)}: needs discriminators, and none are configured"
+            )
+        if self.discriminators and not adversarial:
+            raise CodecError(
+                "config discriminators: nothing uses them; add the losses adversarial and "
+                "feature_matching, or remove them"
+            )
+
+
+def _check_precision(precision: str) -> None:
+    if precision == "fp16":
+        raise CodecError(
+            "config precision: fp16 overflows in the discriminators and in squared spectra (largest "
+            "number 65504) and needs loss scaling, which breaks exact resume; use bf16 or fp32"
+        )
+    if precision not in ("bf16", "fp32"):
+        raise CodecError(f"config precision: {precision!r} is none of bf16, fp32")

@@ -1,0 +1,147 @@
+"""Batches of crops, made ahead of time by threads; what they hold does not depend on that."""
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from codec.train.data.augment import augment, change_speed
+from codec.train.data.crops import CropPlan, CropPlanner
+from codec.train.features import Crop, CropFrames, FeatureCache, crop_frames
+from codec.train.types import Batch, TeacherFrames
+
+
+@dataclass(frozen=True)
+class CropAudio:
+    """One crop, ready for a batch.
+
+    Attributes:
+        wav: ``(T,)`` float32, zero after the clip's end.
+        num_frames: frames that hold anything of the clip.
+    """
+
+    wav: np.ndarray
+    num_frames: int
+
+
+class CropBatches:
+    """Makes the batch of a step for one process."""
+
+    def __init__(
+        self,
+        planner: CropPlanner,
+        hop_length: int,
+        batch_size: int,
+        rank: int = 0,
+        caches: dict[str, FeatureCache] | None = None,
+    ):
+        """
+        Args:
+            planner: says which crops.
+            hop_length: samples per frame; the planner's crops are a whole number of frames.
+            batch_size: of this process.
+            rank: of this process; its slots are ``rank * batch_size`` and the following.
+            caches: teachers' features by the teacher's name.
+        """
+        self.planner, self.hop_length = planner, hop_length
+        self.slots = range(rank * batch_size, (rank + 1) * batch_size)
+        self.caches = caches or {}
+
+    def batch(self, step: int) -> Batch:
+        """The crops of a step, on the CPU."""
+        plans = [self.planner.plan(step, slot) for slot in self.slots]
+        crops = [self.audio(plan) for plan in plans]
+        lengths = torch.tensor([crop.num_frames for crop in crops])
+        frames = self.planner.crop_length // self.hop_length
+        mask = torch.arange(frames) < lengths.unsqueeze(1)
+        teachers = {name: self._teacher(cache, plans, mask) for name, cache in self.caches.items()}
+        wav = torch.from_numpy(np.stack([crop.wav for crop in crops]))
+        return Batch(wav=wav, mask=mask, teachers=teachers)
+
+    def audio(self, plan: CropPlan) -> CropAudio:
+        """Read, change the speed, pad, augment; sound after the clip's end is cut off again."""
+        store, length = self.planner.store, self.planner.crop_length
+        source = store.read(plan.clip, plan.start, plan.length)
+        used = min(length, round(len(source) / plan.augmentation.speed))
+        wav = change_speed(source, plan.augmentation.speed, length)
+        music = None
+        if plan.music is not None:
+            music = store.read(*plan.music, length)
+            music = np.pad(music, (0, length - len(music)))
+        wav = augment(wav, plan.augmentation, store.sample_rate, music)
+        wav[used:] = 0.0
+        return CropAudio(wav, max(1, -(-used // self.hop_length)))
+
+    def _teacher(self, cache: FeatureCache, plans: list[CropPlan], mask: torch.Tensor) -> TeacherFrames:
+        crops = [self._teacher_crop(cache, plan) for plan in plans]
+        features = torch.stack([crop.features for crop in crops])
+        return TeacherFrames(features, torch.stack([crop.mask for crop in crops]) & mask)
+
+    def _teacher_crop(self, cache: FeatureCache, plan: CropPlan) -> CropFrames:
+        store, speed = self.planner.store, plan.augmentation.speed
+        crop = Crop(
+            start=round(plan.start / speed),
+            num_frames=self.planner.crop_length // self.hop_length,
+            hop=self.hop_length,
+            sample_rate=store.sample_rate,
+            speed=speed,
+        )
+        return crop_frames(cache.read(store.clips[plan.clip]), crop)
+
+
+class Prefetcher:
+    """Iterates over batches from a step on, with threads that work a few batches ahead."""
+
+    def __init__(self, batches: CropBatches, start: int, stop: int, workers: int, ahead: int, pin: bool):
+        self._batches, self._steps = batches, iter(range(start, stop))
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="crops")
+        self._ahead, self._pin = max(1, ahead), pin
+        self._waiting: deque = deque()
+
+    def __iter__(self) -> Iterator[Batch]:
+        self._fill()
+        while self._waiting:
+            batch = self._waiting.popleft().result()
+            self._fill()
+            yield batch
+
+    def __enter__(self) -> "Prefetcher":
+        return self
+
+    def __exit__(self, *error) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _fill(self) -> None:
+        while len(self._waiting) < self._ahead:
+            step = next(self._steps, None)
+            if step is None:
+                return
+            self._waiting.append(self._pool.submit(self._make, step))
+
+    def _make(self, step: int) -> Batch:
+        batch = self._batches.batch(step)
+        return pin_batch(batch) if self._pin else batch
+
+
+def pin_batch(batch: Batch) -> Batch:
+    """The batch in page-locked memory, from where copies to a GPU run beside its work."""
+    teachers = {
+        name: TeacherFrames(frames.features.pin_memory(), frames.mask.pin_memory())
+        for name, frames in batch.teachers.items()
+    }
+    return Batch(batch.wav.pin_memory(), batch.mask.pin_memory(), teachers)
+
+
+def move_batch(batch: Batch, device: torch.device) -> Batch:
+    """The batch on ``device``, copied without waiting where the memory is pinned."""
+    teachers = {
+        name: TeacherFrames(
+            frames.features.to(device, non_blocking=True), frames.mask.to(device, non_blocking=True)
+        )
+        for name, frames in batch.teachers.items()
+    }
+    wav, mask = batch.wav.to(device, non_blocking=True), batch.mask.to(device, non_blocking=True)
+    return Batch(wav, mask, teachers)

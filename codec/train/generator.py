@@ -1,0 +1,66 @@
+"""The part that is trained by reconstruction: the model with the training side of its quantizer."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from codec.model.codec import Codec
+from codec.train.quantizer import EMAResidualVQ, QuantizerTrainingConfig
+from codec.train.types import QuantizerOutput
+
+
+@dataclass
+class Generated:
+    """What one pass through the generator gives.
+
+    Attributes:
+        fake: ``(B, T)`` float32, aligned with the input and as long.
+        quantizer: the quantizer's output.
+    """
+
+    fake: Tensor
+    quantizer: QuantizerOutput
+
+
+class Generator(nn.Module):
+    """Waveform to waveform through the quantizer, as :mod:`codec.model.chunked` does it.
+
+    A crop is a clip of its own: encoder and decoder start from the state of silence, frames after
+    its end are zero latents, and the decoder is flushed by ``delay`` samples of them.
+    """
+
+    def __init__(self, codec: Codec, config: QuantizerTrainingConfig, dtype: torch.dtype = torch.float32):
+        """
+        Args:
+            codec: trained in place.
+            config: of the quantizer's training.
+            dtype: of the networks' matrix products; the quantizer always works in float32.
+        """
+        super().__init__()
+        self.codec = codec
+        self.quantizer = EMAResidualVQ(codec.quantizer, config)
+        self.dtype = dtype
+
+    def forward(self, wav: Tensor, mask: Tensor, step: int) -> Generated:
+        """``wav (B, T)`` of whole frames, ``mask (B, F)`` bool, and the step for random draws."""
+        with self.autocast(wav.device):
+            latent, _ = self.codec.encoder(wav)
+        quantized = self.quantizer(latent.float(), mask, step)
+        delay = self.codec.decoder.delay
+        inside = quantized.quantized * mask.unsqueeze(1)
+        flushed = F.pad(inside, (0, delay // self.codec.hop_length))
+        with self.autocast(wav.device):
+            fake, _ = self.codec.decoder(flushed)
+        return Generated(fake[:, delay:].float(), quantized)
+
+    def autocast(self, device: torch.device) -> torch.autocast:
+        """Mixed precision around the networks, off for float32."""
+        mixed = self.dtype is not torch.float32
+        return torch.autocast(device.type, dtype=self.dtype if mixed else None, enabled=mixed)
+
+    def compile_networks(self) -> None:
+        """Compile encoder and decoder; the quantizer branches on its state and stays as it is."""
+        self.codec.encoder.compile()
+        self.codec.decoder.compile()

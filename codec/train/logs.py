@@ -1,0 +1,103 @@
+"""What a run tells: a progress bar, ``log.jsonl``, and TensorBoard or W&B through accelerate."""
+
+import json
+import time
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+
+
+class Meter:
+    """Averages scalars over steps; they stay on the device until asked for."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, values: dict[str, Tensor]) -> None:
+        for name, value in values.items():
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+            self._counts[name] = self._counts.get(name, 0) + 1
+
+    def means(self) -> dict[str, float]:
+        """Averages since the last call, by tag."""
+        if not self._sums:
+            return {}
+        sums = torch.stack([value.float() for value in self._sums.values()]).tolist()
+        means = {name: sums[i] / self._counts[name] for i, name in enumerate(self._sums)}
+        self._sums, self._counts = {}, {}
+        return means
+
+
+class RunLog:
+    """Progress and curves of one run; only the main process says anything."""
+
+    def __init__(self, accelerator: Accelerator, output: Path, start: int, max_steps: int):
+        self._accelerator, self._active = accelerator, accelerator.is_main_process
+        self._console = Console(stderr=True, quiet=not self._active)
+        self._bar = Progress(
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[line]}"),
+            console=self._console,
+            disable=not (self._active and self._console.is_terminal),
+        )
+        self._task = self._bar.add_task("", total=max_steps, completed=start, line="")
+        self._file = None
+        if self._active:
+            path = output / "log.jsonl"
+            forget_after(path, start)
+            self._file = path.open("a", encoding="utf-8")
+        self._max_steps = max_steps
+
+    def __enter__(self) -> "RunLog":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *error) -> None:
+        self._bar.stop()
+        if self._file is not None:
+            self._file.close()
+
+    def advance(self, step: int) -> None:
+        """``step`` steps are done."""
+        self._bar.update(self._task, completed=step)
+
+    def say(self, line: str) -> None:
+        """A line above the bar."""
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def write(self, step: int, values: dict[str, float]) -> None:
+        """Values after ``step`` steps, to every place."""
+        if not self._active:
+            return
+        self._accelerator.log(values, step=step)
+        record = {"step": step, "time": round(time.time(), 1), **values}
+        self._file.write(json.dumps(record) + "\n")
+        self._file.flush()
+        line = f"total {values['total']:.3f}  {values['hours_per_hour']:.1f} h/h"
+        self._bar.update(self._task, line=line)
+        if not self._console.is_terminal:
+            self.say(f"step {step}/{self._max_steps}  {line}")
+
+
+def forget_after(path: Path, step: int) -> None:
+    """Drop records past a step: a resumed run writes them again."""
+    if not path.is_file():
+        return
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if _step_of(line) <= step), encoding="utf-8")
+
+
+def _step_of(line: str) -> float:
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError):
+        # A record that was cut off when the machine stopped.
+        return float("inf")

@@ -1,0 +1,105 @@
+"""AdamW, or Muon for hidden matrices with AdamW for the rest, behind one interface."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from codec.errors import CodecError
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """How weights move."""
+
+    name: Literal["adamw", "muon"] = "adamw"
+    """``muon`` (Jordan 2024) orthogonalizes the updates of hidden 2-D weights; scaled to AdamW's size."""
+    lr: float = 5e-4
+    """Peak learning rate."""
+    betas: tuple[float, ...] = (0.8, 0.99)
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    """Largest gradient norm; larger gradients are scaled down to it."""
+
+    def __post_init__(self) -> None:
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise CodecError(f"config optimizer.betas: expected two numbers in [0, 1), got {self.betas}")
+        if self.lr <= 0 or self.clip <= 0:
+            raise CodecError("config optimizer: lr and clip must be positive")
+
+
+class Optimizer:
+    """Clips and steps parameters together, whatever number of torch optimizers that takes."""
+
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        config: OptimizerConfig,
+        hidden: Sequence[nn.Parameter] = (),
+    ):
+        """
+        Args:
+            parameters: all of them.
+            config: name, rates and clipping.
+            hidden: those that Muon may take, see :func:`hidden_matrices`.
+        """
+        self.config = config
+        self.parameters = list(parameters)
+        hidden = hidden if config.name == "muon" else ()
+        chosen = {id(parameter) for parameter in hidden}
+        rest = [p for p in self.parameters if id(p) not in chosen]
+        # The fused kernel updates all tensors in one pass, also on the CPU.
+        self._optimizers: list[torch.optim.Optimizer] = [
+            torch.optim.AdamW(
+                rest, config.lr, tuple(config.betas), weight_decay=config.weight_decay, fused=True
+            )
+        ]
+        if hidden:
+            self._optimizers.append(
+                torch.optim.Muon(
+                    hidden,
+                    config.lr,
+                    weight_decay=config.weight_decay,
+                    adjust_lr_fn="match_rms_adamw",
+                )
+            )
+
+    def clip(self) -> Tensor:
+        """Scale the gradients down to the configured norm; their norm before, a scalar on the device."""
+        return nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
+
+    def step(self, scale: float) -> None:
+        """One update at ``scale`` times the learning rate; gradients are freed."""
+        for optimizer in self._optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self.config.lr * scale
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Moments and counters as ``optimizer.parameter.name``; settings come from the config."""
+        return {
+            f"{number}.{index}.{name}": torch.as_tensor(value)
+            for number, optimizer in enumerate(self._optimizers)
+            for index, state in optimizer.state_dict()["state"].items()
+            for name, value in state.items()
+        }
+
+    def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
+        states: list[dict[int, dict[str, Tensor]]] = [{} for _ in self._optimizers]
+        for key, value in tensors.items():
+            number, index, name = key.split(".", 2)
+            states[int(number)].setdefault(int(index), {})[name] = value
+        for optimizer, state in zip(self._optimizers, states, strict=True):
+            groups = optimizer.state_dict()["param_groups"]
+            optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def hidden_matrices(network: nn.Module) -> list[nn.Parameter]:
+    """2-D weights of a network but the first and the last.
+
+    Those map from its inputs and to its outputs; Muon's author leaves them to AdamW.
+    """
+    return [p for p in network.parameters() if p.ndim == 2 and min(p.shape) > 1][1:-1]

@@ -1,0 +1,65 @@
+"""All that changes during a run, as tensors by part: what a checkpoint holds and resume restores."""
+
+import torch
+
+from codec.errors import CodecError
+from codec.model.codec import Codec
+from codec.train.checkpoint import Parts
+from codec.train.ema import WeightAverage
+from codec.train.generator import Generator
+from codec.train.objective import Objective
+from codec.train.optimizer import Optimizer
+
+
+class TrainState:
+    """The modules, averages and optimizers of a run."""
+
+    def __init__(
+        self, generator: Generator, objective: Objective, average: WeightAverage, optimizer: Optimizer
+    ):
+        self.generator, self.objective = generator, objective
+        self.average, self.optimizer = average, optimizer
+        self._modules = {"generator": generator, "objective": objective}
+        self._others = {"average": average, "optimizer": optimizer}
+
+    def tensors(self) -> Parts:
+        """Tensors by part. They are the live ones: write or copy them before the next step."""
+        parts = {name: item.state_dict() for name, item in (self._modules | self._others).items()}
+        return {**parts, "rng": {"cpu": torch.get_rng_state()}}
+
+    def load(self, parts: Parts) -> None:
+        """Restore everything, bit for bit."""
+        for name, item in (self._modules | self._others).items():
+            item.load_state_dict(parts.get(name, {}))
+        torch.set_rng_state(parts["rng"]["cpu"])
+
+    def load_weights(self, parts: Parts, where: str) -> None:
+        """Take the modules of another run's checkpoint: its averaged weights, and its discriminators.
+
+        Raises:
+            CodecError: when sizes differ.
+        """
+        try:
+            generator = {**parts["generator"], **parts["average"]}
+            self.generator.load_state_dict(generator)
+            for name, module in self._modules.items():
+                if name != "generator" and parts.get(name):
+                    module.load_state_dict(parts[name])
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:300]
+            raise CodecError(f"init_from {where}: does not fit this config ({reason})") from None
+        self.restart_average()
+
+    def restart_average(self) -> None:
+        """Average from the weights as they are now."""
+        self.average.load_state_dict(dict(self.generator.named_parameters()))
+
+    def released(self) -> Codec:
+        """A copy of the model with averaged weights and the codebooks as they are, on the CPU."""
+        codec = self.generator.codec
+        averages = {
+            name.removeprefix("codec."): value for name, value in self.average.state_dict().items()
+        }
+        model = Codec(codec.config)
+        model.load_state_dict({**codec.state_dict(), **averages})
+        return model.eval().requires_grad_(False)

@@ -1,0 +1,11 @@
+"""Train a codec with distillation from a language and a speech teacher.
+
+``accelerate launch recipes/train_lm_sm.py --config recipes/configs/default.yaml [KEY.SUB=VALUE ...]``
+"""
+
+import sys
+
+from codec.train.launch import main
+
+if __name__ == "__main__":
+    sys.exit(main(__doc__))
