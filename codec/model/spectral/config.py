@@ -22,7 +22,7 @@ class SpectralConfig:
     window_length: int = 640
     """Samples of the STFT window: twice the hop."""
     compression: float = 0.3
-    """Power applied to STFT magnitudes on the way in, undone on the way out."""
+    """Power applied to STFT magnitudes on the way into the encoder."""
     latent_dim: int = 64
     """Width of the quantized latent, and so of the codebooks."""
     kernel_size: int = 7

@@ -1,4 +1,4 @@
-"""Latent frames to waveform: ConvNeXt blocks, magnitude and phase, inverse STFT."""
+"""Latent frames to waveform: ConvNeXt blocks, a compressed spectrum, inverse STFT."""
 
 from dataclasses import dataclass
 
@@ -9,8 +9,8 @@ from codec.model.spectral.blocks import Backbone, BackboneState
 from codec.model.spectral.config import SpectralConfig
 from codec.model.spectral.stft import CausalISTFT
 
-# exp(6) is above what a full-scale sine reaches in a 640-sample window.
-_MAX_LOG_MAGNITUDE = 6.0
+# Keeps the gradient of the magnitude finite at zero; squared below, so far under 16 bits.
+_POWER_FLOOR = 1e-8
 
 
 @dataclass
@@ -22,7 +22,12 @@ class DecoderState:
 
 
 class SpectralDecoder(nn.Module):
-    """Causal decoder with an inverse-STFT head (Vocos, Siuzdak 2023), lagging one hop."""
+    """Causal decoder with an inverse-STFT head (Vocos, Siuzdak 2023), lagging one hop.
+
+    The head gives the real and imaginary part of a spectrum whose magnitudes are square roots of
+    the wanted ones: loud and quiet bins are then of one order, as with a log magnitude, and phase
+    needs no angle that jumps at its ends.
+    """
 
     causal = True
 
@@ -39,15 +44,12 @@ class SpectralDecoder(nn.Module):
         )
         self.istft = CausalISTFT(config.window_length, config.hop_length)
 
-    def forward(
-        self, latent: Tensor, state: DecoderState | None = None
-    ) -> tuple[Tensor, DecoderState]:
+    def forward(self, latent: Tensor, state: DecoderState | None = None) -> tuple[Tensor, DecoderState]:
         """``latent (B, D, n)`` to ``(wav (B, n * hop), state)``."""
-        output, backbone = self.backbone(
-            latent.transpose(1, 2), state.backbone if state else None
-        )
+        output, backbone = self.backbone(latent.transpose(1, 2), state.backbone if state else None)
         # The spectrum is float32 even under bf16 autocast: complex bf16 does not exist.
-        log_magnitude, phase = output.float().chunk(2, dim=2)
-        spectrum = torch.polar(log_magnitude.clamp(max=_MAX_LOG_MAGNITUDE).exp(), phase)
+        real, imag = output.float().chunk(2, dim=2)
+        magnitude = (real.square() + imag.square() + _POWER_FLOOR).sqrt()
+        spectrum = torch.complex(real * magnitude, imag * magnitude)
         wav, overlap = self.istft(spectrum, state.overlap if state else None)
         return wav, DecoderState(backbone, overlap)
