@@ -1,0 +1,105 @@
+"""A small recogniser for frozen tokens: embeddings, bidirectional LSTM, CTC over characters."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
+
+MIN_FRAME_RATE = 40.0
+"""Slower frames are repeated up to this rate: CTC needs more frames than characters."""
+
+
+@dataclass(frozen=True)
+class CtcConfig:
+    """Size and training budget of the recogniser."""
+
+    steps: int = 1500
+    batch_size: int = 16
+    hidden: int = 128
+    """Per direction; 1024 in SLMTokBench."""
+    layers: int = 2
+    learning_rate: float = 3e-3
+    dropout: float = 0.2
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """Tokens ``(K, T)`` and the text they should spell."""
+
+    codes: Tensor
+    text: str
+
+
+class TokenRecognizer(nn.Module):
+    """Characters from codes; the tokens stay as they are, only this network is trained."""
+
+    def __init__(
+        self, config: CtcConfig, alphabet: str, num_codebooks: int, codebook_size: int, frame_rate: float
+    ):
+        super().__init__()
+        self.alphabet = alphabet
+        self.repeat = max(1, -int(-MIN_FRAME_RATE // frame_rate))
+        width = config.hidden
+        self.embeddings = nn.ModuleList(nn.Embedding(codebook_size, width) for _ in range(num_codebooks))
+        self.dropout = nn.Dropout(config.dropout)
+        self.lstm = nn.LSTM(
+            width, width, config.layers, batch_first=True, bidirectional=True, dropout=config.dropout
+        )
+        self.output = nn.Linear(2 * width, len(alphabet) + 1)
+
+    def forward(self, codes: Tensor, lengths: Tensor) -> Tensor:
+        """Log-probabilities ``(B, T * repeat, characters + 1)``, blank first, of ``codes (B, K, T)``."""
+        embedded = sum(layer(codes[:, k]) for k, layer in enumerate(self.embeddings))
+        embedded = self.dropout(embedded).repeat_interleave(self.repeat, dim=1)
+        packed = pack_padded_sequence(embedded, lengths * self.repeat, True, enforce_sorted=False)
+        hidden, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True)
+        return self.output(self.dropout(hidden)).log_softmax(dim=-1)
+
+    def loss(self, utterances: list[Utterance]) -> Tensor:
+        """Mean CTC loss per character."""
+        codes, lengths = _pad([utterance.codes for utterance in utterances])
+        targets = [[self.alphabet.index(c) + 1 for c in utterance.text] for utterance in utterances]
+        sizes = torch.tensor([len(target) for target in targets])
+        scores = self(codes, lengths).transpose(0, 1)
+        flat = torch.tensor([index for target in targets for index in target])
+        return F.ctc_loss(scores, flat, lengths * self.repeat, sizes, zero_infinity=True)
+
+    @torch.no_grad()
+    def transcribe(self, codes: Tensor) -> str:
+        """Greedy text of one clip's ``codes (K, T)``."""
+        best = self(codes[None], torch.tensor([codes.shape[1]]))[0].argmax(dim=-1)
+        kept = torch.unique_consecutive(best)
+        return " ".join("".join(self.alphabet[i - 1] for i in kept.tolist() if i > 0).split())
+
+
+def train_recognizer(
+    config: CtcConfig, utterances: list[Utterance], codebook_size: int, frame_rate: float, seed: int
+) -> TokenRecognizer:
+    """Train on all ``utterances`` with AdamW and a one-cycle rate; global random state is kept."""
+    alphabet = "".join(sorted({character for utterance in utterances for character in utterance.text}))
+    rng = np.random.default_rng(seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        layers = utterances[0].codes.shape[0]
+        model = TokenRecognizer(config, alphabet, layers, codebook_size, frame_rate)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, max_lr=config.learning_rate, total_steps=config.steps + 1
+        )
+        for _ in range(config.steps):
+            batch = rng.integers(len(utterances), size=config.batch_size)
+            optimizer.zero_grad()
+            model.loss([utterances[i] for i in batch]).backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+    return model.eval()
+
+
+def _pad(codes: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """``(B, K, T)`` and lengths ``(B,)`` of clips ``(K, T)``."""
+    lengths = torch.tensor([code.shape[1] for code in codes])
+    return pad_sequence([code.t() for code in codes], batch_first=True).transpose(1, 2), lengths

@@ -1,0 +1,138 @@
+"""Few-shot probes: labels of the user's own, learnt from a few clips of each class."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from codec.config import to_dict
+from codec.errors import CodecError
+from codec.eval.probes.features import clip_features, fit_predict
+from codec.eval.probes.registry import probe
+from codec.eval.probes.sources import View, views
+from codec.eval.probes.statistics import bootstrap, few_speakers_note, mean_of_ratios
+from codec.eval.probes.types import CodedClip, Measure, ProbeResult, ProbeTask, Skip
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Indices of clips: k of each class to learn from, and those to test on."""
+
+    train: np.ndarray
+    test: np.ndarray
+
+
+@probe("fewshot")
+class FewShotProbe:
+    """Balanced accuracy of a linear probe on ``k`` clips of each class, over random draws.
+
+    The mean over draws is given with an interval over speakers; its spread over draws is in the
+    notes. The baseline is one divided by the number of classes, exact for balanced accuracy.
+    """
+
+    @dataclass(frozen=True)
+    class Config:
+        shots: list[int] = field(default_factory=lambda: [1, 5])
+        draws: int = 20
+        split: Literal["clip", "speaker"] = "clip"
+        """``speaker``: each draw learns from one half of the speakers and is tested on the other."""
+        strength: float = 100.0
+        """Inverse weight of the L2 penalty."""
+
+    def __init__(self, config: "FewShotProbe.Config"):
+        self.config = config
+
+    def check(self, task: ProbeTask) -> None:
+        counts = Counter(clip.label for clip in task.clips if clip.label)
+        if len(counts) < 2:
+            raise CodecError(f"few-shot probes need two classes in `label`; found {len(counts)}")
+        if not self.config.shots or min(self.config.shots) < 1 or self.config.draws < 1:
+            raise CodecError("probes.fewshot: shots and draws must be at least 1")
+        label, fewest = min(counts.items(), key=lambda item: item[1])
+        if fewest <= max(self.config.shots):
+            raise CodecError(
+                f"label {label!r} has {fewest} clips; {max(self.config.shots)} shots need one more at "
+                "least (set probes.fewshot.shots)"
+            )
+
+    def run(self, task: ProbeTask) -> ProbeResult:
+        result = ProbeResult("fewshot", settings=to_dict(self.config))
+        result.skipped += [Skip(clip.name, "no label") for clip in task.clips if not clip.label]
+        clips = task.code([clip for clip in task.clips if clip.label], result.skipped)
+        result.notes += few_speakers_note([clip.speaker for clip in clips])
+        result.per_clip = {clip.clip.name: {"label": clip.clip.label} for clip in clips}
+        inputs = {view: clip_features(clips, view, task.tokens) for view in views(task.tokens)} if clips else {}
+        for shots in self.config.shots:
+            draws = draw_clips(clips, shots, self.config.draws, self.config.split, task.seed)
+            if len(draws) < self.config.draws:
+                result.notes.append(f"{shots} shots: only {len(draws)} of {self.config.draws} draws possible")
+            for view, features in inputs.items():
+                if draws:
+                    self._measure(view, features, clips, shots, draws, task.seed, result)
+        return result
+
+    def _measure(
+        self,
+        view: View,
+        features: np.ndarray,
+        clips: list[CodedClip],
+        shots: int,
+        draws: list[Draw],
+        seed: int,
+        result: ProbeResult,
+    ) -> None:
+        labels = np.array([clip.clip.label for clip in clips])
+        classes, which = np.unique(labels, return_inverse=True)
+        counts = np.zeros((len(draws), len(clips), len(classes), 2))
+        for number, draw in enumerate(draws):
+            guesses = fit_predict(
+                view, self.config.strength, features[draw.train], labels[draw.train], features[draw.test]
+            )
+            counts[number, draw.test, which[draw.test], 0] = guesses == labels[draw.test]
+            counts[number, draw.test, which[draw.test], 1] = 1
+        by_draw = np.array([mean_of_ratios(one.sum(axis=0)) for one in counts])
+        by_clip = counts.sum(axis=0)
+        speakers = [clip.speaker for clip in clips]
+        interval = bootstrap(by_clip, speakers, mean_of_ratios, seed)
+        value = mean_of_ratios(by_clip.sum(axis=0))
+        name = f"balanced_accuracy_{shots}_shot"
+        measure = Measure.of(name, view, value, interval, 1 / len(classes), "higher", len(clips))
+        result.measures.append(measure)
+        result.notes.append(
+            f"{name} {view.codebooks} {view.features}: {by_draw.mean():.3f} ± {by_draw.std():.3f} "
+            f"(mean and deviation of {len(draws)} draws)"
+        )
+        for clip, own in zip(clips, by_clip.sum(axis=1), strict=True):
+            key = f"{shots} shots {view.codebooks} {view.features}"
+            result.per_clip[clip.clip.name][key] = [int(own[0]), int(own[1])]
+
+
+def draw_clips(
+    clips: list[CodedClip], shots: int, draws: int, split: Literal["clip", "speaker"], seed: int
+) -> list[Draw]:
+    """Stratified draws of ``shots`` clips of every class; fewer than asked for when most fail.
+
+    Each draw has its own random generator, so that a further draw leaves the others as they are.
+    """
+    labels = np.array([clip.clip.label for clip in clips])
+    speakers = np.array([clip.speaker for clip in clips])
+    found: list[Draw] = []
+    for attempt in range(20 * draws):
+        if len(found) == draws:
+            break
+        rng = np.random.default_rng([seed, attempt])
+        may_train, may_test = np.ones(len(clips), bool), np.ones(len(clips), bool)
+        if split == "speaker":
+            names = rng.permutation(np.unique(speakers))
+            may_train = np.isin(speakers, names[: len(names) // 2])
+            may_test = ~may_train
+        train = []
+        for label in np.unique(labels):
+            pool = np.flatnonzero(may_train & (labels == label))
+            train += rng.permutation(pool)[:shots].tolist()
+        may_test[train] = False
+        whole = len(train) == shots * len(np.unique(labels))
+        if whole and set(labels[may_test]) == set(labels):
+            found.append(Draw(np.array(sorted(train)), np.flatnonzero(may_test)))
+    return found

@@ -1,0 +1,39 @@
+"""Results of probes as a markdown table."""
+
+from collections import Counter
+
+from codec.eval.probes.types import Measure, ProbeResult
+
+
+def to_markdown(results: dict[str, ProbeResult]) -> str:
+    """One table over all probes, then skipped clips by reason, and notes."""
+    lines = [
+        "| probe | measure | codebooks | features | value | 95 % CI | no information | better | clips |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, result in results.items():
+        lines += [_row(name, measure) for measure in result.measures]
+    remarks = []
+    for name, result in results.items():
+        for reason, count in Counter(skip.reason for skip in result.skipped).most_common():
+            remarks.append(f"- {name}: {count} clip{'s' * (count > 1)} skipped: {reason}")
+        remarks += [f"- {name}: {note}" for note in result.notes]
+    return "\n".join(lines + [""] * bool(remarks) + remarks) + "\n"
+
+
+def _row(probe: str, measure: Measure) -> str:
+    interval = "–"
+    if measure.low is not None and measure.high is not None:
+        interval = f"{measure.low:.3f} to {measure.high:.3f} ({measure.units} {measure.unit}s)"
+    cells = [
+        probe,
+        measure.name.replace("_", " "),
+        measure.codebooks,
+        measure.features,
+        f"{measure.value:.3f}",
+        interval,
+        f"{measure.baseline:.3f}",
+        measure.better,
+        str(measure.clips),
+    ]
+    return "| " + " | ".join(cells) + " |"
