@@ -1,0 +1,91 @@
+"""All discriminators of a run as one module."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from codec.errors import CodecError
+from codec.train.discriminators.registry import Opinion, build_discriminator
+from codec.train.losses.gan import GanKind, Reduction, discriminator_loss
+from codec.train.types import Judgement
+
+
+class Discriminators(nn.Module):
+    """Registered discriminators side by side; their sub-discriminators form one list.
+
+    Calling it gives the discriminators' own loss, so that it can be wrapped for distributed
+    training; the generator's step goes through :meth:`judge` of the unwrapped module.
+
+    Args:
+        config: options by registered name, as in YAML: ``{"multiband": {}, "mpd": {...}}``.
+        kind: of the loss; the generator's ``adversarial`` loss should have the same.
+        reduction: over sub-discriminators.
+
+    Raises:
+        CodecError: for an empty config, an unknown name or an unknown option.
+    """
+
+    def __init__(
+        self, config: dict[str, dict[str, Any]], kind: GanKind = "hinge", reduction: Reduction = "mean"
+    ):
+        super().__init__()
+        if not config:
+            raise CodecError("discriminators: none configured; name at least one, such as multiband")
+        self.kind = kind
+        self.reduction = reduction
+        self.members = nn.ModuleDict(
+            {name: build_discriminator(name, options or {}) for name, options in config.items()}
+        )
+
+    def forward(self, real: Tensor, fake: Tensor) -> Tensor:
+        """The loss that the discriminators minimise; nothing flows back to ``fake``.
+
+        Args:
+            real: ``(B, T)``.
+            fake: ``(B, T)``.
+        """
+        # One pass over both: larger matrices, and weights normalised once.
+        opinions = self.opinions(torch.cat([real.float(), fake.detach().float()]))
+        pairs = [opinion.logits.split([real.shape[0], fake.shape[0]]) for opinion in opinions]
+        real_logits, fake_logits = zip(*pairs, strict=True)
+        return discriminator_loss(real_logits, fake_logits, self.kind, self.reduction)
+
+    def judge(self, real: Tensor, fake: Tensor) -> Judgement:
+        """Outputs for the generator's losses.
+
+        The real branch has no graph, and the discriminators' weights gather no gradients: only
+        ``fake`` does.
+
+        Args:
+            real: ``(B, T)``.
+            fake: ``(B, T)`` with gradient.
+        """
+        with torch.no_grad():
+            reals = self.opinions(real.float())
+        with _frozen(self):
+            fakes = self.opinions(fake.float())
+        return Judgement(
+            fake_logits=[opinion.logits for opinion in fakes],
+            real_features=[opinion.features for opinion in reals],
+            fake_features=[opinion.features for opinion in fakes],
+        )
+
+    def opinions(self, wav: Tensor) -> list[Opinion]:
+        """``wav (B, T)`` to the opinions of all sub-discriminators."""
+        return [opinion for member in self.members.values() for opinion in member(wav)]
+
+
+@contextmanager
+def _frozen(module: nn.Module) -> Iterator[None]:
+    """Graphs made inside hold the parameters as constants."""
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)
