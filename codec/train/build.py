@@ -11,13 +11,16 @@ from torch import nn
 
 from codec.errors import CodecError
 from codec.model.codec import Codec
+from codec.train.adversary import Adversary
+from codec.train.balancer import Balancer
 from codec.train.config import TrainConfig
 from codec.train.data.crops import CropPlanner
 from codec.train.data.loader import CropBatches
-from codec.train.data.source import open_audio, open_features, read_clips
+from codec.train.data.source import Features, open_audio, open_features, read_clips
 from codec.train.data.store import AudioStore
+from codec.train.discriminators.container import Discriminators
 from codec.train.ema import WeightAverage
-from codec.train.features import FeatureCache, FeatureInfo
+from codec.train.features import FeatureInfo
 from codec.train.generator import Generator
 from codec.train.guard import FiniteGuard
 from codec.train.losses.context import LossContext
@@ -37,7 +40,6 @@ class Run:
     store: AudioStore
     batches: CropBatches
     state: TrainState
-    guard: FiniteGuard
     train_step: TrainStep
 
 
@@ -57,18 +59,28 @@ def build_run(config: TrainConfig) -> Run:
         )
     torch.manual_seed(config.seed)
     codec = Codec(config.model)
-    store, caches, infos = _open_data(config, accelerator)
-    batches = _batches(config, codec, store, caches, accelerator)
+    store, features, infos = _open_data(config, accelerator)
+    batches = _batches(config, codec, store, features, accelerator)
     state = _build_state(config, codec, infos, accelerator.device)
-    guard = FiniteGuard()
+    adversary = None
+    if state.discriminators is not None:
+        adversary = Adversary(
+            config,
+            state.discriminators,
+            accelerator.prepare_model(state.discriminators),
+            state.discriminator_optimizer,
+            state.generator.autocast,
+        )
     step = TrainStep(
         config,
         accelerator.prepare_model(state.generator),
         accelerator.prepare_model(state.objective),
         state.optimizer,
-        guard,
+        FiniteGuard(),
+        adversary,
+        state.balancer,
     )
-    return Run(accelerator, store, batches, state, guard, step)
+    return Run(accelerator, store, batches, state, step)
 
 
 def make_accelerator(config: TrainConfig) -> Accelerator:
@@ -91,7 +103,7 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
 
 def _open_data(
     config: TrainConfig, accelerator: Accelerator
-) -> tuple[AudioStore, dict[str, FeatureCache], dict[str, FeatureInfo]]:
+) -> tuple[AudioStore, dict[str, Features], dict[str, FeatureInfo]]:
     clips = read_clips(config.data)
     console = Console(stderr=True, quiet=not accelerator.is_main_process)
 
@@ -101,18 +113,18 @@ def _open_data(
     def warn(line):
         console.print(f"warning: {line}", highlight=False, markup=False, soft_wrap=True)
 
-    # The first process packs the audio, then the others find it there.
+    # The first process packs the audio and times words, then the others find it done.
     with accelerator.main_process_first():
         store = open_audio(config.data, clips, config.model.sample_rate, progress, warn)
-    caches, infos = open_features(config.teachers, store)
-    return store, caches, infos
+        features, infos = open_features(config, store)
+    return store, features, infos
 
 
 def _batches(
     config: TrainConfig,
     codec: Codec,
     store: AudioStore,
-    caches: dict[str, FeatureCache],
+    features: dict[str, Features],
     accelerator: Accelerator,
 ) -> CropBatches:
     data = config.data
@@ -120,7 +132,7 @@ def _batches(
         store, data.crop_frames * codec.hop_length, config.seed, data.domain_weights, data.augmentation
     )
     share = data.batch_size // accelerator.num_processes
-    return CropBatches(planner, codec.hop_length, share, accelerator.process_index, caches)
+    return CropBatches(planner, codec.hop_length, share, accelerator.process_index, features)
 
 
 def _build_state(
@@ -141,7 +153,23 @@ def _build_state(
         config.optimizer,
         hidden=hidden_matrices(codec.encoder) + hidden_matrices(codec.decoder),
     )
-    return TrainState(generator, objective, WeightAverage(generator, config.ema_decay), optimizer)
+    discriminators = discriminator_optimizer = None
+    if config.discriminators:
+        adversary = config.adversary
+        discriminators = Discriminators(config.discriminators, adversary.kind, adversary.reduction).to(device)
+        # Their weights are convolutions, which Muon does not take.
+        discriminator_optimizer = Optimizer(
+            _trainable(discriminators), adversary.optimizer or config.optimizer
+        )
+    return TrainState(
+        generator,
+        objective,
+        WeightAverage(generator, config.ema_decay),
+        optimizer,
+        discriminators,
+        discriminator_optimizer,
+        None if config.balancer is None else Balancer(config.balancer, objective.weights),
+    )
 
 
 def _trainable(module: nn.Module) -> list[nn.Parameter]:

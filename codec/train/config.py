@@ -5,10 +5,12 @@ from typing import Any, Literal
 
 from codec.errors import CodecError
 from codec.model.config import CodecConfig
+from codec.train.balancer import BalancerConfig
 from codec.train.data.augment import AugmentationConfig
 from codec.train.optimizer import OptimizerConfig
 from codec.train.quantizer import QuantizerTrainingConfig
 from codec.train.schedule import ScheduleConfig
+from codec.train.teachers.timers import WordsConfig
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class DataConfig:
     """Crops of a step, over all processes."""
     domain_weights: dict[str, float] = field(default_factory=dict)
     """Share of crops by the clips' domain; by default all seconds are equally likely."""
-    augmentation: AugmentationConfig = AugmentationConfig()
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     workers: int = 1
     """Threads that make batches."""
     prefetch: int = 4
@@ -57,8 +59,10 @@ class AdversaryConfig:
 class TeacherSource:
     """Features that distillation losses compare with."""
 
-    features: str
+    features: str = "cache/features"
     """Cache folder of recipes/extract_features.py."""
+    extract: dict[str, Any] | None = None
+    """A teacher (type, model, ...) that computes on the fly what the cache lacks."""
     teacher: str | None = None
     """Refuse features of another teacher, layer, rate or mode; anything goes by default."""
     layer: str | None = None
@@ -72,19 +76,21 @@ class TrainConfig:
 
     output: str = "runs/default"
     """Folder of checkpoints, logs and the exported model."""
-    model: CodecConfig = CodecConfig()
-    quantizer: QuantizerTrainingConfig = QuantizerTrainingConfig()
-    data: DataConfig = DataConfig()
+    model: CodecConfig = field(default_factory=CodecConfig)
+    quantizer: QuantizerTrainingConfig = field(default_factory=QuantizerTrainingConfig)
+    data: DataConfig = field(default_factory=DataConfig)
     teachers: dict[str, TeacherSource] = field(default_factory=dict)
+    words: WordsConfig | None = None
+    """Times the words of clips for teachers that work on the fly and need them."""
     losses: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By name: weight and options. The name is the tag in the log."""
-    balancer: dict[str, Any] | None = None
-    """Options of the gradient balancer; fixed weights without."""
+    balancer: BalancerConfig | None = None
+    """Makes weights shares of the gradient; fixed weights without."""
     discriminators: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By name: options."""
-    adversary: AdversaryConfig = AdversaryConfig()
-    optimizer: OptimizerConfig = OptimizerConfig()
-    schedule: ScheduleConfig = ScheduleConfig()
+    adversary: AdversaryConfig = field(default_factory=AdversaryConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     ema_decay: float = 0.999
     """Of the weights that are exported."""
     precision: str = "bf16"

@@ -2,6 +2,7 @@
 
 import signal
 import threading
+from typing import Self
 
 import torch
 import torch.distributed as dist
@@ -16,7 +17,7 @@ class StopRequest:
         self.signal: int | None = None
         self._before: dict[int, object] = {}
 
-    def __enter__(self) -> "StopRequest":
+    def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._before[number] = signal.signal(number, self._receive)

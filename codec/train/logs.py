@@ -3,6 +3,7 @@
 import json
 import time
 from pathlib import Path
+from typing import Self
 
 import torch
 from accelerate import Accelerator
@@ -56,7 +57,7 @@ class RunLog:
             self._file = path.open("a", encoding="utf-8")
         self._max_steps = max_steps
 
-    def __enter__(self) -> "RunLog":
+    def __enter__(self) -> Self:
         self._bar.start()
         return self
 

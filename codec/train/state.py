@@ -1,10 +1,15 @@
 """All that changes during a run, as tensors by part: what a checkpoint holds and resume restores."""
 
+from typing import Any
+
 import torch
+from torch import nn
 
 from codec.errors import CodecError
 from codec.model.codec import Codec
+from codec.train.balancer import Balancer
 from codec.train.checkpoint import Parts
+from codec.train.discriminators.container import Discriminators
 from codec.train.ema import WeightAverage
 from codec.train.generator import Generator
 from codec.train.objective import Objective
@@ -15,12 +20,26 @@ class TrainState:
     """The modules, averages and optimizers of a run."""
 
     def __init__(
-        self, generator: Generator, objective: Objective, average: WeightAverage, optimizer: Optimizer
+        self,
+        generator: Generator,
+        objective: Objective,
+        average: WeightAverage,
+        optimizer: Optimizer,
+        discriminators: Discriminators | None = None,
+        discriminator_optimizer: Optimizer | None = None,
+        balancer: Balancer | None = None,
     ):
         self.generator, self.objective = generator, objective
         self.average, self.optimizer = average, optimizer
-        self._modules = {"generator": generator, "objective": objective}
-        self._others = {"average": average, "optimizer": optimizer}
+        self.discriminators, self.discriminator_optimizer = discriminators, discriminator_optimizer
+        self.balancer = balancer
+        self._modules: dict[str, nn.Module] = {"generator": generator, "objective": objective}
+        self._others: dict[str, Any] = {"average": average, "optimizer": optimizer}
+        if discriminators is not None:
+            self._modules["discriminators"] = discriminators
+            self._others["discriminator_optimizer"] = discriminator_optimizer
+        if balancer is not None:
+            self._others["balancer"] = balancer
 
     def tensors(self) -> Parts:
         """Tensors by part. They are the live ones: write or copy them before the next step."""

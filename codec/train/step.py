@@ -4,17 +4,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from codec.train.adversary import Adversary
+from codec.train.balancer import Balancer
 from codec.train.config import TrainConfig
-from codec.train.generator import Generator
 from codec.train.guard import FiniteGuard
-from codec.train.objective import Objective
 from codec.train.optimizer import Optimizer
 from codec.train.schedule import learning_rate_scale
 from codec.train.types import Batch, LossInput
 
 
 class TrainStep:
-    """Updates generator and discriminators from a batch, without waiting for the device."""
+    """Updates discriminators and generator from a batch; on a GPU it never waits for the device."""
 
     def __init__(
         self,
@@ -23,42 +23,66 @@ class TrainStep:
         objective: nn.Module,
         optimizer: Optimizer,
         guard: FiniteGuard,
+        adversary: Adversary | None = None,
+        balancer: Balancer | None = None,
     ):
         """
         Args:
             config: of the run.
-            generator: a :class:`Generator`, maybe wrapped for several processes.
-            objective: an :class:`Objective`, likewise.
+            generator: a :class:`codec.train.generator.Generator`, maybe wrapped for several processes.
+            objective: a :class:`codec.train.objective.Objective`, likewise.
             optimizer: of both.
             guard: watches losses and gradient norms.
+            adversary: the discriminators, if there are any.
+            balancer: replaces the fixed weights, if there is one.
         """
         self.config, self.generator, self.objective = config, generator, objective
         self.optimizer, self.guard = optimizer, guard
+        self.adversary, self.balancer = adversary, balancer
 
     def __call__(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """One update.
 
         Returns:
-            Detached scalars on the device, by log tag: the losses, their weighted ``total``, and
-            the gradient norm.
+            Detached scalars on the device, by log tag: the losses, their weighted ``total``, the
+            gradient norms, and with a balancer each loss's share of the gradient.
         """
-        scale = learning_rate_scale(self.config.schedule, step, self.config.max_steps)
         generated = self.generator(batch.wav, batch.mask, step)
         inputs = LossInput(batch.wav, generated.fake, batch, generated.quantizer)
+        values: dict[str, Tensor] = {}
+        if self.adversary is not None and self.adversary.active(step):
+            values |= self._discriminate(inputs, step)
+            inputs.judgement = self.adversary.judge(inputs.real, inputs.fake)
         losses = self.objective(inputs)
         total = unwrap(self.objective).total(losses)
-        total.backward()
-        values = {name: value.detach() for name, value in losses.items()}
+        values |= {name: value.detach() for name, value in losses.items()}
         values["total"] = total.detach()
+        if self.balancer is None:
+            total.backward()
+        else:
+            balanced = self.balancer(losses, inputs.fake)
+            balanced.total.backward()
+            values |= {f"share/{name}": value for name, value in balanced.shares.items()}
         values["grad_norm"] = self.optimizer.clip()
-        self.guard.watch(values, step)
-        if batch.wav.device.type == "cpu":
-            self.guard.check()
-        self.optimizer.step(scale)
+        self._watch(values, step)
+        self.optimizer.step(learning_rate_scale(self.config.schedule, step, self.config.max_steps))
         return values
 
+    def _discriminate(self, inputs: LossInput, step: int) -> dict[str, Tensor]:
+        values = self.adversary.update(inputs.real, inputs.fake, step)
+        if values:
+            self._watch(values, step)
+            self.adversary.apply(step)
+        return values
 
-def unwrap(module: nn.Module) -> Generator | Objective | nn.Module:
+    def _watch(self, values: dict[str, Tensor], step: int) -> None:
+        self.guard.watch(values, step)
+        if values["total" if "total" in values else "discriminator"].device.type == "cpu":
+            # Nothing to wait for, so the weights are spared as well.
+            self.guard.check()
+
+
+def unwrap(module: nn.Module) -> nn.Module:
     """The module inside the wrapper of several processes, or itself."""
     return module.module if isinstance(module, DistributedDataParallel) else module
 

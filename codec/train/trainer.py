@@ -4,8 +4,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 import codec
 from codec.config import to_dict
 from codec.errors import CodecError
@@ -76,7 +74,7 @@ class Trainer:
         log = RunLog(parts.accelerator, self.output, self.step, self.config.max_steps)
         with StopRequest() as stop, loader, log:
             self._loop(loader, log, stop)
-            parts.guard.check()
+            parts.train_step.guard.check()
             self._save()
         parts.accelerator.end_training()
         return RunResult(self.step, stop.signal, self.export)
@@ -91,7 +89,7 @@ class Trainer:
             self.step += 1
             log.advance(self.step)
             if self.step % config.log_every == 0:
-                parts.guard.check()
+                parts.train_step.guard.check()
                 seconds = (time.perf_counter() - started) / (self.step - logged)
                 log.write(self.step, meter.means() | self._facts(seconds))
                 logged, started = self.step, time.perf_counter()
@@ -112,7 +110,7 @@ class Trainer:
 
     def _save_midway(self, log: RunLog) -> None:
         """Save; a full disk is no reason to lose a run that may find room at the next checkpoint."""
-        self.parts.guard.check()
+        self.parts.train_step.guard.check()
         try:
             self._save()
         except CodecError as error:

@@ -4,14 +4,23 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Lock
+from typing import Protocol, Self
 
 import numpy as np
 import torch
 
+from codec.data.manifest import Clip
 from codec.train.data.augment import augment, change_speed
 from codec.train.data.crops import CropPlan, CropPlanner
-from codec.train.features import Crop, CropFrames, FeatureCache, crop_frames
+from codec.train.features import CachedFeatures, Crop, CropFrames, crop_frames
 from codec.train.types import Batch, TeacherFrames
+
+
+class FeatureSource(Protocol):
+    """A cache of features, or something that fills one."""
+
+    def read(self, clip: Clip) -> CachedFeatures: ...
 
 
 @dataclass(frozen=True)
@@ -36,7 +45,7 @@ class CropBatches:
         hop_length: int,
         batch_size: int,
         rank: int = 0,
-        caches: dict[str, FeatureCache] | None = None,
+        features: dict[str, FeatureSource] | None = None,
     ):
         """
         Args:
@@ -44,11 +53,13 @@ class CropBatches:
             hop_length: samples per frame; the planner's crops are a whole number of frames.
             batch_size: of this process.
             rank: of this process; its slots are ``rank * batch_size`` and the following.
-            caches: teachers' features by the teacher's name.
+            features: where teachers' features come from, by the teacher's name.
         """
         self.planner, self.hop_length = planner, hop_length
         self.slots = range(rank * batch_size, (rank + 1) * batch_size)
-        self.caches = caches or {}
+        self.features = features or {}
+        # Threads take turns at a source: it may be a network that works on the fly.
+        self._lock = Lock()
 
     def batch(self, step: int) -> Batch:
         """The crops of a step, on the CPU."""
@@ -57,7 +68,7 @@ class CropBatches:
         lengths = torch.tensor([crop.num_frames for crop in crops])
         frames = self.planner.crop_length // self.hop_length
         mask = torch.arange(frames) < lengths.unsqueeze(1)
-        teachers = {name: self._teacher(cache, plans, mask) for name, cache in self.caches.items()}
+        teachers = {name: self._teacher(source, plans, mask) for name, source in self.features.items()}
         wav = torch.from_numpy(np.stack([crop.wav for crop in crops]))
         return Batch(wav=wav, mask=mask, teachers=teachers)
 
@@ -75,12 +86,12 @@ class CropBatches:
         wav[used:] = 0.0
         return CropAudio(wav, max(1, -(-used // self.hop_length)))
 
-    def _teacher(self, cache: FeatureCache, plans: list[CropPlan], mask: torch.Tensor) -> TeacherFrames:
-        crops = [self._teacher_crop(cache, plan) for plan in plans]
+    def _teacher(self, source: FeatureSource, plans: list[CropPlan], mask: torch.Tensor) -> TeacherFrames:
+        crops = [self._teacher_crop(source, plan) for plan in plans]
         features = torch.stack([crop.features for crop in crops])
         return TeacherFrames(features, torch.stack([crop.mask for crop in crops]) & mask)
 
-    def _teacher_crop(self, cache: FeatureCache, plan: CropPlan) -> CropFrames:
+    def _teacher_crop(self, source: FeatureSource, plan: CropPlan) -> CropFrames:
         store, speed = self.planner.store, plan.augmentation.speed
         crop = Crop(
             start=round(plan.start / speed),
@@ -89,7 +100,9 @@ class CropBatches:
             sample_rate=store.sample_rate,
             speed=speed,
         )
-        return crop_frames(cache.read(store.clips[plan.clip]), crop)
+        with self._lock:
+            frames = source.read(store.clips[plan.clip])
+        return crop_frames(frames, crop)
 
 
 class Prefetcher:
@@ -108,7 +121,7 @@ class Prefetcher:
             self._fill()
             yield batch
 
-    def __enter__(self) -> "Prefetcher":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error) -> None:

@@ -6,9 +6,17 @@ from pathlib import Path
 
 from codec.data.manifest import Clip, read_manifest
 from codec.errors import CodecError
-from codec.train.config import DataConfig, TeacherSource
+from codec.train.config import DataConfig, TeacherSource, TrainConfig
 from codec.train.data.store import AudioStore, Progress, open_store
 from codec.train.features import ExpectedFeatures, FeatureCache, FeatureInfo
+from codec.train.features.extract import extract_words
+from codec.train.features.live import LiveFeatures
+from codec.train.teachers import build_teacher
+from codec.train.teachers.language import is_speech
+from codec.train.teachers.timers import WordsConfig, build_timer
+from codec.train.teachers.words import WordStore
+
+Features = FeatureCache | LiveFeatures
 
 
 def read_clips(config: DataConfig) -> list[Clip]:
@@ -43,20 +51,35 @@ def open_audio(
     return store
 
 
-def open_features(
-    sources: dict[str, TeacherSource], store: AudioStore
-) -> tuple[dict[str, FeatureCache], dict[str, FeatureInfo]]:
-    """Caches by teacher name and what they hold, checked for every clip that has audio.
+def open_features(config: TrainConfig, store: AudioStore) -> tuple[dict[str, Features], dict[str, FeatureInfo]]:
+    """Where each teacher's features come from, and what they are, checked for every clip with audio.
 
     Raises:
         CodecError: for missing features, or those of another teacher, layer, rate or mode.
     """
     used = [clip for clip, length in zip(store.clips, store.lengths, strict=True) if length]
-    caches = {name: FeatureCache(source.features, name) for name, source in sources.items()}
-    infos = {
-        name: caches[name].check(
-            used, ExpectedFeatures(source.teacher, source.layer, source.rate, source.mode)
-        )
-        for name, source in sources.items()
-    }
-    return caches, infos
+    sources, infos = {}, {}
+    for name, source in config.teachers.items():
+        cache = FeatureCache(source.features, name)
+        live = source.extract is not None and cache.missing(used)
+        sources[name] = _live(name, source, config.words, cache, used) if live else cache
+        expected = ExpectedFeatures(source.teacher, source.layer, source.rate, source.mode)
+        infos[name] = sources[name].check(used, expected)
+    return sources, infos
+
+
+def _live(
+    name: str, source: TeacherSource, words: WordsConfig | None, cache: FeatureCache, clips: list[Clip]
+) -> LiveFeatures:
+    """Load the teacher; time the words now if it needs them, since that takes a model of its own."""
+    teacher = build_teacher(name, source.extract)
+    if not teacher.needs_words:
+        return LiveFeatures(cache, teacher)
+    if words is None:
+        raise CodecError(f"teachers.{name} needs words with times; set words.type and words.model")
+    times = WordStore(Path(source.features) / "words" / f"{words.name}.jsonl")
+    known = times.read()
+    spoken = [clip for clip in clips if is_speech(clip)]
+    if any(clip.name not in known for clip in spoken):
+        extract_words(spoken, build_timer(words), times, batch_seconds=120.0)
+    return LiveFeatures(cache, teacher, times.read())

@@ -1,0 +1,60 @@
+"""The discriminators' side of a step: when they work, their update, their judgement."""
+
+from torch import Tensor, nn
+
+from codec.train.config import TrainConfig
+from codec.train.discriminators.container import Discriminators
+from codec.train.optimizer import Optimizer
+from codec.train.schedule import learning_rate_scale
+from codec.train.types import Judgement
+
+
+class Adversary:
+    """Discriminators with their optimizer and their timetable."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        discriminators: Discriminators,
+        wrapped: nn.Module,
+        optimizer: Optimizer,
+        autocast,
+    ):
+        """
+        Args:
+            config: of the run.
+            discriminators: the module itself.
+            wrapped: the same, wrapped for several processes; its own update goes through it.
+            optimizer: of the discriminators.
+            autocast: makes the mixed-precision context for a device.
+        """
+        self.config, self.discriminators, self.optimizer = config, discriminators, optimizer
+        self._wrapped, self._autocast = wrapped, autocast
+
+    def active(self, step: int) -> bool:
+        """Whether the discriminators have started."""
+        return step >= self.config.adversary.start_step
+
+    def update(self, real: Tensor, fake: Tensor, step: int) -> dict[str, Tensor]:
+        """Compute gradients where it is the discriminators' turn; :meth:`apply` uses them.
+
+        Returns:
+            Their loss and gradient norm by log tag, or nothing when it is not their turn.
+        """
+        if step % self.config.adversary.every:
+            return {}
+        with self._autocast(real.device):
+            loss = self._wrapped(real, fake.detach())
+        loss.backward()
+        return {"discriminator": loss.detach(), "discriminator_grad_norm": self.optimizer.clip()}
+
+    def apply(self, step: int) -> None:
+        """Step the optimizer; its warm-up begins where the discriminators do."""
+        start = self.config.adversary.start_step
+        remaining = max(1, self.config.max_steps - start)
+        self.optimizer.step(learning_rate_scale(self.config.schedule, step - start, remaining))
+
+    def judge(self, real: Tensor, fake: Tensor) -> Judgement:
+        """What the generator's losses look at; the discriminators gather no gradient from it."""
+        with self._autocast(real.device):
+            return self.discriminators.judge(real, fake)
