@@ -30,6 +30,8 @@ class LanguageConfig:
     a crop, as in DM-Codec's released code; shuffled: another clip's words (a control)."""
     rate: float = 50.0
     """Frames per second of the cached features."""
+    languages: tuple[str, ...] | None = None
+    """The model's own; clips that say another one are masked throughout. null takes all."""
     seed: int = 0
     """Of the shuffle."""
     device: str = "cpu"
@@ -43,7 +45,7 @@ class LanguageTeacher:
     ``shuffled``: the same times and mask, with the states of another clip's words.
     ``cls``: one vector for the whole clip, silence included: it describes the sentence, not a moment.
     ``index``: row i is token i, [CLS] first and padding after the text, none masked.
-    Clips of another domain than ``speech`` and without a text are masked throughout.
+    Clips of another domain than ``speech``, of another language or without a text are masked throughout.
     """
 
     Config = LanguageConfig
@@ -71,7 +73,8 @@ class LanguageTeacher:
         Raises:
             CodecError: naming the first clip without a text.
         """
-        silent = [clip for clip in clips if is_speech(clip) and clip.text is None and clip.name not in words]
+        clips = [clip for clip in clips if self._understands(clip)]
+        silent = [clip for clip in clips if clip.text is None and clip.name not in words]
         if silent:
             raise CodecError(
                 f"{silent[0].path}: {len(silent)} of {len(clips)} clips have no text, which the language "
@@ -108,14 +111,20 @@ class LanguageTeacher:
         chosen = states[picked] if picked else torch.zeros(1, self.info.dim)
         return ClipFeatures(chosen, frames.mask, frames.index)
 
+    def _understands(self, clip: Clip) -> bool:
+        languages = self._config.languages
+        return is_speech(clip) and (not languages or clip.language is None or clip.language in languages)
+
     def _text(self, utterance: Utterance) -> list[str]:
+        if not self._understands(utterance.clip):
+            return []
         if self._config.mode == "shuffled":
-            return self._donors.get(utterance.clip.name, [])
+            return self._donors[utterance.clip.name]
         return clip_words(utterance.clip, utterance.words)
 
     def _by_index(self, utterance: Utterance) -> ClipFeatures:
         length = min(self._num_frames(utterance.clip), self._encoder.window)
-        words = clip_words(utterance.clip, utterance.words)
+        words = self._text(utterance)
         rows = self._encoder.padded(words, length)
         return ClipFeatures(rows, torch.full((length,), bool(words)))
 
@@ -131,12 +140,12 @@ def clip_words(clip: Clip, words: ClipWords | None) -> list[str]:
 
 
 def is_speech(clip: Clip) -> bool:
-    """Whether a clip has words to speak of; others (music) are masked throughout."""
+    """Whether a clip has words to speak of; music has none."""
     return clip.domain == "speech"
 
 
 def choose_donors(clips: list[Clip], words: dict[str, ClipWords], seed: int) -> dict[str, list[str]]:
-    """For each clip of speech, the words of another one of its language with another text.
+    """For each clip, the words of another clip of its language with another text.
 
     The same list of clips and seed gives the same choice.
 
@@ -144,7 +153,6 @@ def choose_donors(clips: list[Clip], words: dict[str, ClipWords], seed: int) -> 
         CodecError: when all clips of a language have the same text.
     """
     donors: dict[str, list[str]] = {}
-    clips = [clip for clip in clips if is_speech(clip)]
     for language in sorted({clip.language or "" for clip in clips}):
         group = [clip for clip in clips if (clip.language or "") == language]
         texts = {clip.name: clip_words(clip, words.get(clip.name)) for clip in group}

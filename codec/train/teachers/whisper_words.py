@@ -1,7 +1,7 @@
 """Word times from a transformers Whisper: recognised words, carried over to the text where it is known."""
 
 from codec.errors import CodecError
-from codec.train.teachers.hub import load_pretrained, locate, teacher_id
+from codec.train.teachers.hub import load_pretrained, teacher_id
 from codec.train.teachers.known_text import transfer_times
 from codec.train.teachers.loudness import tighten
 from codec.train.teachers.registry import Utterance
@@ -20,7 +20,7 @@ class WhisperTimer:
             raise CodecError(
                 f"{config.model}: its generation config has no alignment_heads, so it gives no word times"
             )
-        processor = load_pretrained(WhisperProcessor, locate(config.model))
+        processor = load_pretrained(WhisperProcessor, config.model)
         self._pipeline = pipeline(
             "automatic-speech-recognition",
             model=model,
