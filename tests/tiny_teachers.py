@@ -26,7 +26,9 @@ def save_hubert(folder: Path, norm: str = "group") -> str:
         **SMALL, **CONV, feat_extract_norm=norm, do_stable_layer_norm=norm == "layer", vocab_size=4
     )
     transformers.HubertModel(config).save_pretrained(folder)
-    transformers.Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True).save_pretrained(folder)
+    transformers.Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True).save_pretrained(
+        folder
+    )
     return str(folder)
 
 
