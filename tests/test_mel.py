@@ -7,7 +7,7 @@ import torch
 from conftest import make_speech
 
 from codec.audio.mel import MelSpectrogram, hz_to_mel, mel_filterbank, mel_to_hz
-from codec.audio.spectrum import Spectrum, power_compress
+from codec.audio.spectrum import RealFFT, Spectrum, power_compress
 from codec.errors import CodecError
 
 
@@ -70,6 +70,18 @@ def test_normalised_noise_has_unit_power_at_every_size():
 def test_short_clip_is_refused():
     with pytest.raises(ValueError, match="at least 512 samples, got \\(1, 100\\)"):
         Spectrum(512, 128)(torch.zeros(1, 100))
+
+
+@pytest.mark.parametrize("length", [8, 9])
+def test_transform_has_torchs_value_and_gradient(length):
+    frames = torch.randn(3, length, dtype=torch.float64, requires_grad=True)
+    assert torch.equal(RealFFT.apply(frames), torch.fft.rfft(frames))
+    pull = torch.randn(3, length // 2 + 1, dtype=torch.complex128)
+    gradients = [
+        torch.autograd.grad((fft(frames) * pull).abs().square().sum() + fft(frames).imag.sum(), frames)[0]
+        for fft in (RealFFT.apply, torch.fft.rfft)
+    ]
+    torch.testing.assert_close(*gradients)
 
 
 def test_compression_keeps_phase_and_bends_magnitude():
