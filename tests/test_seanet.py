@@ -45,9 +45,7 @@ def test_snake_by_hand():
     assert y.flatten().tolist() == pytest.approx(expected)
 
 
-@given(
-    kernel=st.integers(1, 9), stride=st.integers(1, 9), dilation=st.integers(1, 3), cut=st.integers(0, 5)
-)
+@given(kernel=st.integers(1, 9), stride=st.integers(1, 9), dilation=st.integers(1, 3), cut=st.integers(0, 5))
 @settings(max_examples=60, deadline=None)
 def test_causal_convolution_streams_and_never_looks_ahead(kernel, stride, dilation, cut):
     kernel, dilation = max(kernel, stride), dilation if stride == 1 else 1

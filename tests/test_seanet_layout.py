@@ -23,8 +23,9 @@ def on_meta(config: SeanetConfig) -> tuple[nn.Module, nn.Module]:
 def legacy_shapes(module: nn.Module, prefix: str) -> dict[str, tuple[int, ...]]:
     """Shapes by name, g and v of weight norm named as in the released files."""
     return {
-        name.replace("parametrizations.weight.original0", "weight_g")
-        .replace("parametrizations.weight.original1", "weight_v"): tuple(tensor.shape)
+        name.replace("parametrizations.weight.original0", "weight_g").replace(
+            "parametrizations.weight.original1", "weight_v"
+        ): tuple(tensor.shape)
         for name, tensor in module.state_dict(prefix=prefix).items()
     }
 
@@ -166,15 +167,25 @@ def test_file_of_a_model_in_training_loads_folded(tmp_path):
         torch.testing.assert_close(loaded.state_dict()[name], tensor, atol=1e-6, rtol=1e-5)
 
 
-def test_released_names_of_weight_norm_load():
-    encoder = from_dict(SeanetConfig, TINY).build_encoder()
-    tensors = dict(encoder.state_dict())
-    for name in [name for name in tensors if name.endswith("conv.conv.weight")]:
-        weight = tensors.pop(name)
-        tensors[f"{name}_v"] = 3.0 * weight
-        tensors[f"{name}_g"] = 2.0 * weight.norm(dim=(1, 2), keepdim=True)
-    other = from_dict(SeanetConfig, TINY).build_encoder()
-    other.load_state_dict(tensors)
-    for name, tensor in encoder.state_dict().items():
-        scale = 2.0 if name.endswith("conv.conv.weight") else 1.0
-        torch.testing.assert_close(other.state_dict()[name], scale * tensor)
+@pytest.mark.parametrize("normed", [False, True])
+def test_weights_of_every_form_load(normed):
+    """Plain, as released (``weight_g``, ``weight_v``) and in torch's parametrized form."""
+    source = make_seanet(TINY).decoder
+    plain = dict(source.state_dict())
+    released = dict(plain)
+    for name in [name for name in plain if name.endswith((".conv.conv.weight", ".convtr.convtr.weight"))]:
+        weight = released.pop(name)
+        # The length of v must not matter.
+        released[f"{name}_v"] = 3.0 * weight
+        released[f"{name}_g"] = weight.norm(dim=(1, 2), keepdim=True)
+    assert len(released) > len(plain)
+    parametrized = copy.deepcopy(source)
+    apply_weight_norm(parametrized)
+    for tensors in (plain, released, parametrized.state_dict()):
+        target = from_dict(SeanetConfig, TINY).build_decoder()
+        if normed:
+            apply_weight_norm(target)
+        target.load_state_dict(tensors)
+        fold_weight_norm(target)
+        for name, tensor in target.state_dict().items():
+            torch.testing.assert_close(tensor, plain[name], atol=1e-6, rtol=1e-5)

@@ -51,7 +51,9 @@ class SeanetConfig:
             if getattr(self, name) < 1:
                 raise CodecError(f"config network: {name} is {getattr(self, name)}; it must be 1 or more")
         if not self.strides or min(self.strides) < 1:
-            raise CodecError(f"config network: strides {list(self.strides)} must be one or more, each 1 or more")
+            raise CodecError(
+                f"config network: strides {list(self.strides)} must be one or more, each 1 or more"
+            )
         if self.lstm_layers < 0:
             raise CodecError(f"config network: lstm_layers is {self.lstm_layers}; it must be 0 or more")
         if self.n_filters % self.compress:

@@ -2,8 +2,8 @@
 
 Weight norm (Salimans & Kingma 2016) writes a weight as ``g * v / |v|``, the norm over all axes but
 the first. Networks are built with plain weights, which cost nothing at inference; training calls
-:func:`apply_weight_norm`, and :func:`fold_weight_norm` before saving. Files in either form load
-into a network of plain weights.
+:func:`apply_weight_norm`, and :func:`fold_weight_norm` undoes it. A state dict in either form loads
+into a network in either form.
 """
 
 from typing import Any
@@ -26,7 +26,7 @@ class Foldable(nn.Module):
         super().__init__()
         self._name = name
         self.add_module(name, convolution)
-        self.register_load_state_dict_pre_hook(_fold_loaded)
+        self.register_load_state_dict_pre_hook(_convert_loaded)
 
     @property
     def convolution(self) -> nn.Conv1d | nn.ConvTranspose1d:
@@ -52,13 +52,22 @@ def fold_weight_norm(module: nn.Module) -> None:
             parametrize.remove_parametrizations(part.convolution, "weight", leave_parametrized=True)
 
 
-def _fold_loaded(module: Foldable, state_dict: dict[str, Tensor], prefix: str, *_: Any) -> None:
-    """State-dict hook: replace g and v by the weight when ``module`` holds a plain one."""
+def _convert_loaded(module: Foldable, state_dict: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """State-dict hook: bring a stored weight to the form in which ``module`` holds it."""
+    prefix = f"{prefix}{module._name}."
+    plain = f"{prefix}weight"
     if module.normed:
+        if plain in state_dict:
+            weight = state_dict.pop(plain)
+            g_key, v_key = _NORM_KEYS[0]
+            state_dict[prefix + g_key], state_dict[prefix + v_key] = _norm(weight), weight
         return
-    for keys in _NORM_KEYS:
-        g_key, v_key = (f"{prefix}{module._name}.{key}" for key in keys)
-        if g_key in state_dict and v_key in state_dict:
-            g, v = state_dict.pop(g_key), state_dict.pop(v_key)
-            norm = v.norm(dim=tuple(range(1, v.ndim)), keepdim=True)
-            state_dict[f"{prefix}{module._name}.weight"] = v * (g / norm)
+    for g_key, v_key in _NORM_KEYS:
+        if prefix + g_key in state_dict and prefix + v_key in state_dict:
+            g, v = state_dict.pop(prefix + g_key), state_dict.pop(prefix + v_key)
+            state_dict[plain] = v * (g / _norm(v))
+
+
+def _norm(weight: Tensor) -> Tensor:
+    """``(C, 1, 1)`` norms over all axes but the first."""
+    return weight.norm(dim=tuple(range(1, weight.ndim)), keepdim=True)
