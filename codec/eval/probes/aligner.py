@@ -49,7 +49,7 @@ class PhoneAligner:
         """Phones of ``wav (T,)`` at 16 kHz, in order, without gaps.
 
         A word that the dictionary lacks is aligned to the model's noise phone, which blurs the
-        borders around it; that word and its neighbours come back without a phone.
+        borders around it; that word and what touches it come back without a phone.
 
         Raises:
             CodecError: when the text has no words, too many unknown ones, or does not fit the sound.
@@ -67,11 +67,13 @@ class PhoneAligner:
             aligned = self._two_passes(" ".join(spoken), pcm)
         except RuntimeError:
             raise CodecError("the text could not be aligned to the sound") from None
-        if sum(not word[0].startswith(("<sil", "<s>", "</s>", "[")) for word in aligned) != len(words):
+        if sum(not _is_silence(name) for name, _ in aligned) != len(words):
             raise CodecError("the text could not be aligned to the sound")
         return _segments(aligned, known)
 
     def _two_passes(self, text: str, pcm: bytes) -> list[tuple[str, list[Segment]]]:
+        # Noise removal and cepstral means adapt from clip to clip; a clip must not depend on others.
+        self._decoder.reinit_feat()
         self._decoder.set_align_text(text)
         self._decode(pcm)
         self._decoder.set_alignment()
@@ -92,17 +94,24 @@ class PhoneAligner:
 
 
 def _segments(aligned: list[tuple[str, list[Segment]]], known: list[bool]) -> list[Segment]:
-    """All phones in order; those of unknown words and of their neighbours lose their name."""
-    trusted = [all(known[max(i - 1, 0) : i + 2]) for i in range(len(known))]
+    """All phones in order; those near unknown words lose their name.
+
+    That is the words beside an unknown one, and silence that touches it: the noise phone often
+    leaves part of its word to the silence.
+    """
     segments, position = [], 0
     for name, phones in aligned:
-        if name.startswith(("<sil", "<s>", "</s>", "[")):
-            segments += [Segment(SILENCE, phone.start, phone.stop) for phone in phones]
-            continue
+        silent = _is_silence(name)
+        near = known[max(position - 1, 0) : position + (1 if silent else 2)]
         for phone in phones:
-            segments.append(Segment(phone.phone if trusted[position] else None, phone.start, phone.stop))
-        position += 1
+            symbol = SILENCE if silent else phone.phone
+            segments.append(Segment(symbol if all(near) else None, phone.start, phone.stop))
+        position += not silent
     return segments
+
+
+def _is_silence(word: str) -> bool:
+    return word.startswith(("<sil", "<s>", "</s>", "["))
 
 
 def main() -> None:
@@ -116,6 +125,6 @@ def main() -> None:
             reply = {"segments": [[s.phone, s.start, s.stop] for s in segments]}
         except CodecError as error:
             reply = {"error": str(error)}
-        except Exception as error:
+        except (OSError, RuntimeError, ValueError) as error:
             reply = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(reply), flush=True)

@@ -45,8 +45,9 @@ class TokenRecognizer(nn.Module):
         width = config.hidden
         self.embeddings = nn.ModuleList(nn.Embedding(codebook_size, width) for _ in range(num_codebooks))
         self.dropout = nn.Dropout(config.dropout)
+        between = config.dropout if config.layers > 1 else 0.0
         self.lstm = nn.LSTM(
-            width, width, config.layers, batch_first=True, bidirectional=True, dropout=config.dropout
+            width, width, config.layers, batch_first=True, bidirectional=True, dropout=between
         )
         self.output = nn.Linear(2 * width, len(alphabet) + 1)
 

@@ -110,9 +110,9 @@ class ProbeResult:
             KeyError: when the probe has none.
         """
         for measure in self.measures:
-            if (measure.name, measure.codebooks) == (name, codebooks):
-                if features in (None, measure.features):
-                    return measure
+            same = (measure.name, measure.codebooks) == (name, codebooks)
+            if same and features in (None, measure.features):
+                return measure
         raise KeyError(f"{self.probe}: no measure {name} of codebooks {codebooks}")
 
 

@@ -1,0 +1,133 @@
+"""Forced alignment: the real aligner, its cache, and phones on token frames."""
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+pytest.importorskip("pocketsphinx")
+
+from conftest import make_speech
+
+import codec
+from codec.data import Clip
+from codec.errors import CodecError
+from codec.eval.probes import alignment
+from codec.eval.probes.aligner import PhoneAligner, Segment, _segments
+from codec.eval.probes.alignment import align_clips, phones_at_frames
+
+
+@pytest.fixture(scope="module")
+def aligner():
+    return PhoneAligner()
+
+
+def test_phones_are_read_at_the_centres_of_frames():
+    segments = [Segment("SIL", 0, 3), Segment("AH", 3, 6), Segment(None, 6, 8)]
+    # 50 frames a second: centres at 10, 30, 50, 70, 90 ms.
+    assert phones_at_frames(segments, 5, 50.0) == ["SIL", "AH", "AH", None, None]
+    # 12.5 frames a second: centre at 40 ms, then 120 ms, past the end.
+    assert phones_at_frames(segments, 2, 12.5) == ["AH", None]
+
+
+def test_unknown_words_and_their_neighbours_lose_their_phones():
+    aligned = [
+        ("<sil>", [Segment("SIL", 0, 5)]),
+        ("one", [Segment("W", 5, 6), Segment("AH", 6, 7)]),
+        ("<sil>", [Segment("SIL", 7, 7)]),
+        ("two(2)", [Segment("T", 7, 8)]),
+        ("<sil>", [Segment("SIL", 8, 8)]),
+        ("<unknown>", [Segment("+SPN+", 8, 9)]),
+        ("four", [Segment("F", 9, 10)]),
+        ("<sil>", [Segment("SIL", 10, 10)]),
+        ("five", [Segment("F", 10, 11)]),
+    ]
+    phones = [segment.phone for segment in _segments(aligned, [True, True, False, True, True])]
+    assert phones == ["SIL", "W", "AH", "SIL", None, None, None, None, "SIL", "F"]
+
+
+@pytest.mark.parametrize(
+    ("samples", "text", "message"),
+    [
+        (16_000, "xqzzt wobbleflop", "not in the dictionary: wobbleflop, xqzzt"),
+        (16_000, "", "no text"),
+        (800, "hello", "shorter"),
+        (16_000, "there is far more text here than could ever be said in one second by anyone", "aligned"),
+    ],
+)
+def test_what_cannot_be_aligned_is_an_error_with_a_reason(aligner, samples, text, message):
+    with pytest.raises(CodecError, match=message):
+        aligner.align(torch.from_numpy(make_speech(samples / 16_000)), text)
+
+
+def test_alignments_cover_the_sound_in_order_and_do_not_depend_on_earlier_clips(aligner):
+    wav = torch.from_numpy(make_speech(2.0))
+    first = aligner.align(wav, "oh my")
+    aligner.align(torch.from_numpy(make_speech(1.0, seed=5)) * 0.1, "are you")
+    assert aligner.align(wav, "oh my") == first
+    assert [s.phone for s in first if s.phone != "SIL"] == ["OW", "M", "AY"]
+    assert first[0].start == 0
+    assert all(one.stop == following.start for one, following in itertools.pairwise(first))
+    assert abs(first[-1].stop - 200) <= 2
+
+
+def test_bundled_speech_is_aligned(aligner):
+    speech = Path(codec.__file__).parent / "assets" / "speech.flac"
+    wav = codec.load_audio(speech, 16_000).wav
+    segments = aligner.align(wav, "And he also improvised the two following distichs.")
+    phones = [segment.phone for segment in segments if segment.phone not in ("SIL", None)]
+    # "distichs" is not in the dictionary, so "following" before it is not trusted.
+    assert " ".join(phones).startswith("AE N")
+    assert phones[-2:] == ["T", "UW"]
+    assert len(phones) == len(["AE", "N", "D", "HH", "IY", "AO", "L", "S", "OW", "IH", "M", "P", "R", "AH", "V", "AY", "Z", "D", "DH", "AH", "T", "UW"])
+    loudness = wav[: len(wav) // 160 * 160].reshape(-1, 160).square().mean(dim=1)
+    heard = torch.cat([loudness[s.start : s.stop] for s in segments if s.phone in ("AE", "AO", "AY", "UW")])
+    silent = torch.cat([loudness[s.start : s.stop] for s in segments if s.phone == "SIL"])
+    assert heard.median() > 10 * silent.median()
+
+
+def test_alignments_are_kept_and_bad_clips_do_not_stop_the_rest(tmp_path, monkeypatch):
+    for name, seed in (("a", 0), ("b", 1)):
+        soundfile.write(tmp_path / f"{name}.wav", make_speech(1.5, seed=seed), 16_000)
+    (tmp_path / "broken.wav").write_bytes(b"no sound")
+    clips = [
+        Clip("broken.wav", 1.0, text="hello", root=str(tmp_path)),
+        Clip("a.wav", 1.5, text="Oh, my!", root=str(tmp_path)),
+        Clip("missing.wav", 1.5, text="oh my", root=str(tmp_path)),
+        Clip("b.wav", 1.5, root=str(tmp_path)),
+    ]
+    cache, skipped = tmp_path / "alignments.jsonl", []
+    found = align_clips(clips, cache, skipped)
+    assert list(found) == ["a"]
+    assert {skip.clip for skip in skipped} == {"broken", "missing", "b"}
+    assert [json.loads(line)["clip"] for line in cache.read_text().splitlines()] == ["broken", "a"]
+
+    with cache.open("a") as file:
+        file.write('{"key": "cut sho')
+    monkeypatch.setattr(alignment, "_COMMAND", "raise SystemExit")
+    again = []
+    assert align_clips(clips, cache, again) == found
+    assert again == skipped
+    assert len(cache.read_text().splitlines()) == 2
+
+
+def test_a_crash_of_the_aligner_costs_one_clip(tmp_path, monkeypatch):
+    crash_on_b = (
+        "import json, os, sys\n"
+        "for line in sys.stdin:\n"
+        "    if 'b.wav' in line: os.abort()\n"
+        "    print(json.dumps({'segments': [['AH', 0, 9]]}), flush=True)\n"
+    )
+    monkeypatch.setattr(alignment, "_COMMAND", crash_on_b)
+    clips = []
+    for name in "abc":
+        soundfile.write(tmp_path / f"{name}.wav", np.full(1600, ord(name) / 1000), 16_000)
+        clips.append(Clip(f"{name}.wav", 0.1, text="ah", root=str(tmp_path)))
+    skipped = []
+    found = align_clips(clips, tmp_path / "cache.jsonl", skipped)
+    assert list(found) == ["a", "c"]
+    assert [(skip.clip, skip.reason) for skip in skipped] == [("b", "the aligner crashed")]
