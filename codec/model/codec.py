@@ -159,9 +159,9 @@ class Codec(nn.Module):
         wav = wav.float().div_(32_768.0) if wav.dtype == torch.int16 else wav.float()
         if wav.ndim not in (1, 2):
             raise CodecError(f"expected mono audio (T,) or (B, T), got shape {tuple(wav.shape)}")
-        wav = wav.reshape(-1, wav.shape[-1])
         if wav.numel() == 0:
             raise CodecError("the audio has no samples; nothing to encode")
+        wav = wav.reshape(-1, wav.shape[-1])
         # Piece by piece: the check of a whole hour at once would need memory for three more.
         if not all(torch.isfinite(piece).all() for piece in wav.split(1 << 20, dim=1)):
             raise CodecError("the audio holds NaN or infinite samples; repair the recording first")

@@ -4,6 +4,7 @@ Read and written with ``torch.load(weights_only=True)`` in mind: no object in th
 code. docs/formats.md lists the keys.
 """
 
+import dataclasses
 import warnings
 from typing import Any, BinaryIO
 
@@ -57,11 +58,11 @@ def read_pt(file: BinaryIO) -> TokenClip:
 
 
 def _read_v1(content: dict[str, Any]) -> TokenClip:
-    fields = {key: value for key, value in content.items() if key not in ("format", "version")}
-    try:
-        return TokenClip(**fields)
-    except TypeError as error:
-        raise CodecError(f"wrong keys ({str(error).removeprefix('TokenClip.')})") from None
+    values = {key: value for key, value in content.items() if key not in ("format", "version")}
+    expected = {field.name for field in dataclasses.fields(TokenClip)}
+    if values.keys() != expected:
+        raise CodecError(f"missing or unknown keys: {sorted(values.keys() ^ expected, key=str)}")
+    return TokenClip(**values)
 
 
 _READERS = {1: _read_v1}

@@ -1,0 +1,101 @@
+"""What the core may import, and advice about a torchaudio that cannot load."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "codec"
+
+ALLOWED = {
+    "audio": {"torch", "numpy", "soundfile", "soxr"},
+    "model": {"torch", "numpy", "safetensors"},
+    "tokens": {"torch", "numpy"},
+    "data": set(),
+    "cli": {"torch", "numpy", "typer", "rich"},
+}
+EXTRAS = {"codec.train", "codec.eval", "codec.demo"}
+# What the extras and the test tools bring; none of it may be loaded by encoding and decoding.
+FOREIGN = [
+    "accelerate", "datasets", "einops", "faster_whisper", "hypothesis", "jiwer", "librosa", "matplotlib",
+    "onnxruntime", "pesq", "pystoi", "pytest", "resemblyzer", "scipy", "sklearn", "tensorboard",
+    "torchaudio", "transformers", "vector_quantize_pytorch", "yaml",
+]  # fmt: skip
+
+ROUND_TRIP = """
+import json, sys
+import codec, codec.cli
+light = "torch" not in sys.modules
+assert codec.cli.main(["encode", sys.argv[1], sys.argv[2] + "/t.rvq", "-m", sys.argv[3]]) == 0
+assert codec.cli.main(["decode", sys.argv[2] + "/t.rvq", sys.argv[2] + "/t.wav", "-m", sys.argv[3]]) == 0
+print(json.dumps({"light": light, "modules": sorted(sys.modules)}))
+"""
+
+
+def imports_of(path: Path) -> set[str]:
+    """Absolute module names that a file imports anywhere, functions included."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def core_files() -> list[Path]:
+    nested = [path for folder in ALLOWED for path in (PACKAGE / folder).rglob("*.py")]
+    return [*PACKAGE.glob("*.py"), *nested]
+
+
+@pytest.mark.parametrize("path", core_files(), ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_a_core_file_imports_only_what_its_folder_may(path):
+    folder = path.relative_to(PACKAGE).parts[0]
+    allowed = ALLOWED.get(folder, set())
+    for name in imports_of(path):
+        top = name.partition(".")[0]
+        assert top in allowed | {"codec"} | sys.stdlib_module_names, f"{path}: imports {name}"
+        if top != "codec":
+            continue
+        extra = next((extra for extra in EXTRAS if f"{name}.".startswith(f"{extra}.")), None)
+        command_of_extra = folder == "cli" and path.stem in ("demo", "eval")
+        assert extra is None or command_of_extra, f"{path}: the core imports {extra}"
+
+
+def test_encoding_and_decoding_load_nothing_foreign(tmp_path, speech_file, tiny_model_dir):
+    command = [sys.executable, "-c", ROUND_TRIP, speech_file, tmp_path, tiny_model_dir]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    report = json.loads(result.stdout)
+    assert report["light"], "importing codec and codec.cli should not import torch"
+    loaded = set(report["modules"])
+    assert {"torch", "soundfile", "soxr", "safetensors"} <= loaded
+    assert not loaded & set(FOREIGN)
+    assert not [name for name in loaded if any(name.startswith(extra) for extra in EXTRAS)]
+
+
+@pytest.mark.parametrize(
+    ("source", "advice"),
+    [
+        ("raise OSError('libcudart.so.13: cannot open shared object file')", True),
+        ("import no_such_module", True),
+        ("fine = True", False),
+    ],
+)
+def test_a_torchaudio_that_cannot_load_gets_one_line_of_advice(tmp_path, source, advice):
+    (tmp_path / "torchaudio").mkdir()
+    (tmp_path / "torchaudio" / "__init__.py").write_text(source)
+    result = subprocess.run(
+        [sys.executable, "-c", "import codec"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = result.stderr.splitlines()
+    assert len(lines) == int(advice)
+    assert all("torchaudio cannot load" in line and "pip uninstall torchaudio" in line for line in lines)
