@@ -1,6 +1,7 @@
 """From a config to the parts of a run, each checked before the first step."""
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -91,14 +92,16 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
         torch.backends.cudnn.benchmark = True
     # Buffers differ by process only where they are meant to; codebooks are kept equal by their sums.
     wrapper = DistributedDataParallelKwargs(broadcast_buffers=False)
-    accelerator = Accelerator(
+    if config.tracker != "none" and find_spec(config.tracker) is None:
+        raise CodecError(
+            f"config tracker: {config.tracker} is not installed; pip install {config.tracker}, or set tracker=none"
+        )
+    return Accelerator(
         mixed_precision="no",
         kwargs_handlers=[wrapper],
         log_with=None if config.tracker == "none" else config.tracker,
         project_dir=config.output,
     )
-    accelerator.init_trackers("logs")
-    return accelerator
 
 
 def _open_data(
@@ -157,6 +160,12 @@ def _build_state(
     if config.discriminators:
         adversary = config.adversary
         discriminators = Discriminators(config.discriminators, adversary.kind, adversary.reduction).to(device)
+        if device.type == "cuda":
+            # The layout that cuDNN's bf16 convolutions work in; others are transposed back and forth.
+            discriminators.to(memory_format=torch.channels_last)
+        if config.compile:
+            for member in discriminators.members.values():
+                member.compile()
         # Their weights are convolutions, which Muon does not take.
         discriminator_optimizer = Optimizer(
             _trainable(discriminators), adversary.optimizer or config.optimizer

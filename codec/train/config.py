@@ -18,7 +18,7 @@ class DataConfig:
     """What is trained on."""
 
     manifests: tuple[str, ...] = ()
-    """JSONL files, see recipes/prepare.py."""
+    """JSONL files, see recipes/prepare.py, or folders of audio."""
     root: str | None = None
     """Folder that the manifests' paths are relative to; each manifest's own by default."""
     max_clips: int | None = None

@@ -61,9 +61,11 @@ class TrainState:
         try:
             generator = {**parts["generator"], **parts["average"]}
             self.generator.load_state_dict(generator)
-            for name, module in self._modules.items():
-                if name != "generator" and parts.get(name):
-                    module.load_state_dict(parts[name])
+            if self.discriminators is not None and "discriminators" in parts:
+                self.discriminators.load_state_dict(parts["discriminators"])
+            # Heads of losses that only one of the two runs has stay as they are.
+            known = self.objective.state_dict().keys() & parts.get("objective", {}).keys()
+            self.objective.load_state_dict({name: parts["objective"][name] for name in known}, strict=False)
         except RuntimeError as error:
             reason = " ".join(str(error).split())[:300]
             raise CodecError(f"init_from {where}: does not fit this config ({reason})") from None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import codec
-from codec.config import to_dict
+from codec.config import from_dict, to_dict
 from codec.errors import CodecError
 from codec.train.build import build_run, output_folders
 from codec.train.checkpoint import Checkpoint, list_checkpoints, read_latest, write_checkpoint
@@ -15,6 +15,7 @@ from codec.train.initialize import initialize
 from codec.train.interrupt import StopRequest
 from codec.train.logs import Meter, RunLog
 from codec.train.resume import check_same_run
+from codec.train.samples import log_samples
 from codec.train.step import seed_step
 
 
@@ -71,6 +72,7 @@ class Trainer:
         on_gpu = self.device.type == "cuda"
         loader = Prefetcher(parts.batches, self.step, last, data.workers, data.prefetch, pin=on_gpu)
         self.output.mkdir(parents=True, exist_ok=True)
+        parts.accelerator.init_trackers("logs")
         log = RunLog(parts.accelerator, self.output, self.step, self.config.max_steps)
         with StopRequest() as stop, loader, log:
             self._loop(loader, log, stop)
@@ -95,6 +97,8 @@ class Trainer:
                 logged, started = self.step, time.perf_counter()
             if self.step % config.checkpoint_every == 0:
                 self._save_midway(log)
+            if config.sample_every and self.step % config.sample_every == 0:
+                self._log_samples()
             if stop.agreed(self.device):
                 log.say(f"asked to stop: saving after step {self.step}")
                 return
@@ -107,6 +111,11 @@ class Trainer:
         for name, layers in (("usage", quantizer.usage()), ("perplexity", quantizer.perplexity())):
             values |= {f"{name}/{layer}": value for layer, value in enumerate(layers.tolist(), start=1)}
         return values
+
+    def _log_samples(self) -> None:
+        parts = self.parts
+        if parts.accelerator.is_main_process and parts.state.generator.codec.quantizer.codebooks.any():
+            log_samples(parts.accelerator, parts.state.released(), parts.store, self.step)
 
     def _save_midway(self, log: RunLog) -> None:
         """Save; a full disk is no reason to lose a run that may find room at the next checkpoint."""
@@ -134,7 +143,9 @@ class Trainer:
         if checkpoint is None:
             return
         where = f"{self.checkpoints} (step {checkpoint.step})"
-        saved = {**checkpoint.meta["config"], "data_found": checkpoint.meta["data"]}
+        # Through the dataclass, so that a setting that did not exist then has its default.
+        before = to_dict(from_dict(TrainConfig, checkpoint.meta["config"]))
+        saved = {**before, "data_found": checkpoint.meta["data"]}
         check_same_run(saved, {**self._plain_config, "data_found": self._data_facts()}, where)
         self.parts.state.load(checkpoint.parts)
         self.step = checkpoint.step

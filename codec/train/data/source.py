@@ -7,6 +7,7 @@ from pathlib import Path
 from codec.data.manifest import Clip, read_manifest
 from codec.errors import CodecError
 from codec.train.config import DataConfig, TeacherSource, TrainConfig
+from codec.train.corpus import CorpusConfig, collect
 from codec.train.data.store import AudioStore, Progress, open_store
 from codec.train.features import ExpectedFeatures, FeatureCache, FeatureInfo
 from codec.train.features.extract import extract_words
@@ -25,13 +26,21 @@ def read_clips(config: DataConfig) -> list[Clip]:
     Raises:
         CodecError: when a manifest is missing, empty or malformed.
     """
-    clips = [clip for manifest in config.manifests for clip in read_manifest(manifest)]
+    clips = [clip for source in config.manifests for clip in _read_source(source)]
     if config.root is not None:
         clips = [dataclasses.replace(clip, root=config.root) for clip in clips]
     if config.max_clips is not None and config.max_clips < len(clips):
         count = max(1, config.max_clips)
         clips = [clips[number * len(clips) // count] for number in range(count)]
     return clips
+
+
+def _read_source(source: str) -> list[Clip]:
+    if not Path(source).is_dir():
+        return read_manifest(source)
+    # Damage is found when the audio is decoded; looking for it here would read everything twice.
+    output = str(Path(source) / "manifest.jsonl")
+    return collect(CorpusConfig(source=source, output=output, kind="folder", verify=False)).clips
 
 
 def open_audio(

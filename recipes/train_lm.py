@@ -1,0 +1,13 @@
+"""Train a codec with distillation from a language teacher alone ("LM-guided").
+
+``accelerate launch recipes/train_lm.py --config recipes/configs/default.yaml [KEY.SUB=VALUE ...]``
+
+The config may be that of train_lm_sm.py: its speech teacher and distill_sm are left out.
+"""
+
+import sys
+
+from codec.train.launch import main
+
+if __name__ == "__main__":
+    sys.exit(main(__doc__, without=("sm",)))
