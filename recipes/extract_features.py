@@ -96,7 +96,7 @@ def show(reports: dict[str, Report]) -> int:
             f"{hours:.2f} h of audio in {report.wall_seconds:.0f} s ({speed:.0f}x real time)"
         )
         for failure in report.failures[:SHOWN_FAILURES]:
-            console.print(f"  {failure.clip}: {failure.reason}", markup=False)
+            console.print(f"  {failure}", markup=False)
         if len(report.failures) > SHOWN_FAILURES:
             console.print(f"  and {len(report.failures) - SHOWN_FAILURES} more")
     return int(any(report.failures for report in reports.values()))

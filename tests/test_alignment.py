@@ -178,7 +178,7 @@ def test_silence_is_taken_off_the_edges_of_words():
 
 def test_frames_of_a_word_are_shared_by_its_sub_words():
     words = [Word("cats", 0.04, 0.14), Word("sat", 0.2, 0.24)]
-    frames = spread_words(words, [range(0, 2), range(2, 3)], 15, 50.0, 0.01)
+    frames = spread_words(words, [range(2), range(2, 3)], 15, 50.0, 0.01)
     assert frames.mask.tolist() == [False] * 2 + [True] * 5 + [False] * 3 + [True] * 2 + [False] * 3
     assert frames.index[frames.mask].tolist() == [0, 0, 0, 1, 1, 2, 2]
 

@@ -83,17 +83,18 @@ def save_whisper(folder: Path, positions: int = 100) -> str:
         begin_suppress_tokens=None,
     )
     model = transformers.WhisperForConditionalGeneration(config)
-    settings = dict(
-        alignment_heads=[[1, 0], [1, 1]],
-        no_timestamps_token_id=special["<|notimestamps|>"],
-        lang_to_id={"<|en|>": special["<|en|>"], "<|de|>": special["<|de|>"]},
-        task_to_id={"transcribe": special["<|transcribe|>"], "translate": special["<|translate|>"]},
-        is_multilingual=True,
-        max_length=24,
-        suppress_tokens=None,
-        begin_suppress_tokens=None,
-        median_filter_width=3,
-    )
+    settings = {
+        "alignment_heads": [[1, 0], [1, 1]],
+        "no_timestamps_token_id": special["<|notimestamps|>"],
+        "lang_to_id": {"<|en|>": special["<|en|>"], "<|de|>": special["<|de|>"]},
+        "task_to_id": {"transcribe": special["<|transcribe|>"], "translate": special["<|translate|>"]},
+        "is_multilingual": True,
+        "_from_model_config": False,
+        "max_length": 24,
+        "suppress_tokens": None,
+        "begin_suppress_tokens": None,
+        "median_filter_width": 3,
+    }
     for key, value in settings.items():
         setattr(model.generation_config, key, value)
     model.save_pretrained(folder)

@@ -75,10 +75,13 @@ def run_recipe(
 
 
 def field_docs(cls: type) -> dict[str, str]:
-    """The strings written under a dataclass's fields, by field; also those of its bases."""
+    """The strings under a dataclass's fields, by field, its bases' too; none where there is no source."""
     docs: dict[str, str] = {}
     for base in reversed([base for base in cls.__mro__ if dataclasses.is_dataclass(base)]):
-        body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0].body
+        try:
+            body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0].body
+        except (OSError, TypeError):
+            continue
         for field, after in itertools.pairwise(body):
             is_doc = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
             if isinstance(field, ast.AnnAssign) and is_doc:

@@ -30,6 +30,9 @@ class Failure:
     clip: str
     reason: str
 
+    def __str__(self) -> str:
+        return self.reason if self.clip in self.reason else f"{self.clip}: {self.reason}"
+
 
 @dataclass
 class Report:

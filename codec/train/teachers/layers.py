@@ -15,9 +15,12 @@ class LayerChoice:
     name: str
     """``avg``, ``last``, ``7`` or ``4,7,9``: how caches write it."""
     indices: tuple[int, ...]
+    num_states: int
 
     def combine(self, hidden_states: tuple[Tensor, ...]) -> Tensor:
         """``(B, T, D)`` float32: the chosen state, or the mean of the chosen ones."""
+        if len(hidden_states) != self.num_states:
+            raise RuntimeError(f"the teacher gave {len(hidden_states)} hidden states, not {self.num_states}")
         if len(self.indices) == 1:
             return hidden_states[self.indices[0]].float()
         return torch.stack([hidden_states[index].float() for index in self.indices]).mean(dim=0)
@@ -38,9 +41,9 @@ def choose_layers(layer: str | int | list[int], num_layers: int) -> LayerChoice:
     """
     name = layer_name(layer)
     if name == "avg":
-        return LayerChoice(name, tuple(range(num_layers + 1)))
+        return LayerChoice(name, tuple(range(num_layers + 1)), num_layers + 1)
     if name == "last":
-        return LayerChoice(name, (num_layers,))
+        return LayerChoice(name, (num_layers,), num_layers + 1)
     try:
         indices = tuple(int(part) for part in name.split(","))
     except ValueError:
@@ -48,4 +51,4 @@ def choose_layers(layer: str | int | list[int], num_layers: int) -> LayerChoice:
     outside = [index for index in indices if not 0 <= index <= num_layers]
     if outside:
         raise CodecError(f"layer {outside[0]}: the teacher has hidden states 0 to {num_layers}")
-    return LayerChoice(name, indices)
+    return LayerChoice(name, indices, num_layers + 1)

@@ -1,8 +1,8 @@
 """Whisper's encoder as a speech teacher: log-mel windows of 30 s in, 50 frames a second out."""
 
-import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import groupby
 from typing import Any
 
@@ -56,7 +56,6 @@ class WhisperEncoder:
         self._positions = encoder.config.max_source_positions
         self._max_samples = min(int(max_seconds * self.sample_rate), self._positions * self.stride)
         self._tail = tail_seconds
-        self._weights = encoder.embed_positions.weight.detach()
 
     def encode(self, wavs: list[Tensor]) -> list[Tensor]:
         """``(T_i, D)`` float32 for each ``(n_i,)`` waveform; T = ceil(n / 320)."""
@@ -96,18 +95,21 @@ class WhisperEncoder:
             max_length=context * self.stride,
             return_tensors="pt",
         )
-        mel = inputs["input_features"].to(self._weights.device, self._weights.dtype)
-        output = self._read(self._shortened(context)(mel, output_hidden_states=True)).float().cpu()
+        weight = self.encoder.conv1.weight
+        mel = inputs["input_features"].to(weight.device, weight.dtype)
+        with self._shortened(context):
+            output = self._read(self.encoder(mel, output_hidden_states=True)).float().cpu()
         lengths = [-(-len(piece) // self.stride) for piece in pieces]
         return [frames[:length] for frames, length in zip(output, lengths, strict=True)]
 
-    def _shortened(self, context: int) -> nn.Module:
-        """The encoder, sharing its weights, for a window of ``context`` positions."""
-        if context == self._positions:
-            return self.encoder
-        view = copy.copy(self.encoder)
-        view.config = copy.copy(self.encoder.config)
-        view.config.max_source_positions = context
-        view._modules = dict(self.encoder._modules)
-        view.embed_positions = nn.Embedding.from_pretrained(self._weights[:context])
-        return view
+    @contextmanager
+    def _shortened(self, context: int) -> Iterator[None]:
+        """Give the encoder a window of ``context`` positions for a while."""
+        encoder, whole = self.encoder, self.encoder.embed_positions
+        encoder.embed_positions = nn.Embedding.from_pretrained(whole.weight[:context])
+        encoder.config.max_source_positions = context
+        try:
+            yield
+        finally:
+            encoder.embed_positions = whole
+            encoder.config.max_source_positions = self._positions
