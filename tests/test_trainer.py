@@ -1,0 +1,225 @@
+"""The training run as a user meets it: it learns, logs, exports, starts from others' weights, stops."""
+
+import json
+import os
+import signal
+from dataclasses import dataclass
+
+import pytest
+import torch
+from conftest import TINY_CONFIG, make_speech, make_tiny_model
+from torch import nn
+from training_runs import RECONSTRUCTION, run_config, write_corpus
+
+import codec
+from codec.errors import CodecError
+from codec.train.checkpoint import list_checkpoints, read_checkpoint
+from codec.train.generator import Generator
+from codec.train.losses.registry import loss
+from codec.train.quantizer import QuantizerTrainingConfig
+from codec.train.trainer import Trainer
+
+
+@loss("goes_bad")
+class GoesBad(nn.Module):
+    """Mean |fake|, and NaN from the n-th call on."""
+
+    @dataclass(frozen=True)
+    class Config:
+        after: int = 2
+
+    def __init__(self, config, context):
+        super().__init__()
+        self.left = config.after
+
+    def forward(self, inputs):
+        self.left -= 1
+        return inputs.fake.abs().mean() * (1.0 if self.left >= 0 else float("nan"))
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    return write_corpus(tmp_path / "data")
+
+
+def records(config):
+    lines = open(f"{config.output}/log.jsonl", encoding="utf-8").read().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_a_run_learns_logs_and_exports_a_model_that_encodes(tmp_path, manifest):
+    config = run_config(tmp_path, manifest, max_steps=40, optimizer={"lr": 3e-3}, **RECONSTRUCTION)
+    result = Trainer(config).run()
+    log = records(config)
+    assert result.step == 40 and result.signal is None
+    assert [record["step"] for record in log] == list(range(2, 41, 2))
+    assert log[-1]["mel"] < 0.8 * log[1]["mel"]
+    model = codec.load(result.export, device="cpu")
+    wav = torch.from_numpy(make_speech(0.5))
+    tokens = model.encode(wav)
+    assert tokens.codes.shape == (1, 2, 25)
+    assert model.decode(tokens).shape == (1, 8000)
+
+
+def test_tags_are_the_losses_names(tmp_path, manifest):
+    config = run_config(tmp_path, manifest, max_steps=4, adversary={"start_step": 0}, balancer={})
+    Trainer(config).run()
+    tags = set(records(config)[-1])
+    assert set(config.losses) <= tags
+    assert {"total", "grad_norm", "discriminator", "hours_per_hour"} <= tags
+    assert {"usage/1", "usage/2", "perplexity/1", "perplexity/2"} <= tags
+    shares = {tag: value for tag, value in records(config)[-1].items() if tag.startswith("share/")}
+    assert set(shares) == {f"share/{name}" for name in config.losses if name != "commitment"}
+    assert sum(shares.values()) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_discriminators_start_at_their_step_and_move_every_nth(tmp_path, manifest):
+    config = run_config(tmp_path, manifest, adversary={"start_step": 3, "every": 2}, max_steps=6)
+    trainer = Trainer(config)
+    weight = next(trainer.parts.state.discriminators.parameters())
+    moved = []
+    take_step = trainer.parts.train_step
+
+    class Watched:
+        guard = take_step.guard
+
+        def __call__(self, batch, step):
+            before = weight.detach().clone()
+            values = take_step(batch, step)
+            moved.append(not torch.equal(before, weight))
+            assert ("discriminator" in values) == moved[-1]
+            assert (float(values["adversarial"]) != 0) == (step >= 3)
+            return values
+
+    trainer.parts.train_step = Watched()
+    trainer.run()
+    assert moved == [False, False, False, False, True, False]
+
+
+def test_the_generator_decodes_exactly_what_the_finished_model_does():
+    model = make_tiny_model()
+    generator = Generator(model, QuantizerTrainingConfig()).eval()
+    generator.quantizer.adopt_codebooks()
+    lengths = [16 * 320, 9 * 320]
+    wav = torch.zeros(2, lengths[0])
+    for row, length in zip(wav, lengths, strict=True):
+        row[:length] = torch.from_numpy(make_speech(length / 16_000))
+    mask = torch.arange(16) < torch.tensor([[16], [9]])
+    with torch.no_grad():
+        generated = generator(wav, mask, step=0)
+    tokens = model.encode(wav, lengths=torch.tensor(lengths))
+    decoded = model.decode(tokens)
+    assert torch.equal(generated.quantizer.codes * mask.unsqueeze(1), tokens.codes)
+    for fake, expected, length in zip(generated.fake, decoded, lengths, strict=True):
+        # decode() limits its output to [-1, 1]; a random model exceeds that.
+        torch.testing.assert_close(fake[:length].clamp(-1, 1), expected[:length], atol=1e-5, rtol=0)
+
+
+def test_a_loss_that_becomes_nan_is_named_with_its_step_and_spares_the_weights(tmp_path, manifest):
+    losses = {**RECONSTRUCTION["losses"], "goes_bad": {"weight": 1.0, "after": 5}}
+    config = run_config(
+        tmp_path, manifest, losses=losses, discriminators={}, checkpoint_every=4, max_steps=20
+    )
+    trainer = Trainer(config)
+    with pytest.raises(CodecError, match=r"step 5: goes_bad.* became NaN or infinite"):
+        trainer.run()
+    checkpoints = list_checkpoints(trainer.checkpoints)
+    assert [path.name for path in checkpoints] == ["step-00000004"]
+    for value in trainer.parts.state.generator.parameters():
+        assert value.isfinite().all()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_leaves(tmp_path, manifest, number):
+    config = run_config(tmp_path, manifest, **RECONSTRUCTION)
+    trainer = Trainer(config)
+    average = trainer.parts.state.average
+    update = average.update
+
+    def interrupt(step):
+        update(step)
+        if step == 2:
+            os.kill(os.getpid(), number)
+
+    average.update = interrupt
+    result = trainer.run()
+    assert (result.step, result.signal) == (3, number)
+    assert [path.name for path in list_checkpoints(trainer.checkpoints)] == ["step-00000003"]
+    assert (result.export / "model.safetensors").is_file()
+
+
+def test_a_new_run_never_overwrites_another(tmp_path, manifest):
+    config = run_config(tmp_path, manifest, max_steps=1, **RECONSTRUCTION)
+    Trainer(config).run()
+    with pytest.raises(CodecError, match=r"holds a run \(step-00000001\); set resume=true"):
+        Trainer(config)
+
+
+def test_fine_tuning_starts_from_a_released_model(tmp_path, manifest):
+    source = make_tiny_model()
+    codec.save(source, tmp_path / "model")
+    config = run_config(
+        tmp_path, manifest, model=TINY_CONFIG, init_from=str(tmp_path / "model"), **RECONSTRUCTION
+    )
+    trainer = Trainer(config)
+    for name, value in trainer.parts.state.released().state_dict().items():
+        assert torch.equal(value, source.state_dict()[name]), name
+    trainer.run(until=1)
+    # Its codebooks go on learning; they are not thrown away for k-means.
+    codebooks = trainer.parts.state.generator.codec.quantizer.codebooks
+    assert 0 < (codebooks - source.quantizer.codebooks).abs().mean() < 0.05
+
+
+def test_fine_tuning_starts_from_a_checkpoint_with_its_discriminators(tmp_path, manifest):
+    first = Trainer(run_config(tmp_path, manifest, adversary={"start_step": 1}, max_steps=4))
+    first.run()
+    config = run_config(
+        tmp_path, manifest, output=str(tmp_path / "tuned"), init_from=str(first.output), seed=9
+    )
+    second = Trainer(config)
+    old, new = first.parts.state, second.parts.state
+    for name, value in new.discriminators.state_dict().items():
+        assert torch.equal(value, old.discriminators.state_dict()[name]), name
+    for name, value in new.released().state_dict().items():
+        assert torch.equal(value, old.released().state_dict()[name]), name
+    assert second.step == 0
+    assert not new.optimizer.state_dict()
+
+
+def test_a_model_of_other_sizes_is_no_start(tmp_path, manifest, tiny_model_dir):
+    config = run_config(tmp_path, manifest, init_from=str(tiny_model_dir), **RECONSTRUCTION)
+    with pytest.raises(CodecError, match=r"init_from .*: its config\.json differs from this run's model"):
+        Trainer(config)
+
+
+def test_tensorboard_gets_curves_sound_and_spectrograms(tmp_path, manifest):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    config = run_config(
+        tmp_path, manifest, max_steps=4, sample_every=4, tracker="tensorboard", **RECONSTRUCTION
+    )
+    Trainer(config).run()
+    events = accumulator.EventAccumulator(f"{config.output}/logs")
+    events.Reload()
+    tags = events.Tags()
+    assert {"mel", "waveform", "commitment", "total", "usage/1"} <= set(tags["scalars"])
+    assert [event.step for event in events.Scalars("mel")] == [2, 4]
+    assert {"sample/0/original", "sample/0/decoded"} <= set(tags["audio"])
+    image = events.Images("spectrogram/0")[0]
+    # Original above copy, 80 mel bands each.
+    assert image.height == 160
+
+
+def test_masked_frames_do_not_teach_the_codebooks(tmp_path):
+    manifest = write_corpus(tmp_path / "data", (0.1,))
+    trainer = Trainer(run_config(tmp_path, manifest, max_steps=4, **RECONSTRUCTION))
+    trainer.run()
+    quantizer = trainer.parts.state.generator.quantizer
+    # Four crops of five frames each, out of twenty: EMA counts approach 20, never 80.
+    assert float(quantizer.cluster_size[0].sum()) <= 20 + 1e-3
+
+
+def test_an_unfinished_run_leaves_a_checkpoint_that_holds_all_parts(tmp_path, manifest):
+    trainer = Trainer(run_config(tmp_path, manifest))
+    trainer.run(until=4)
+    parts = read_checkpoint(list_checkpoints(trainer.checkpoints)[-1]).parts
+    assert {"generator", "average", "optimizer", "discriminators", "discriminator_optimizer", "rng"} <= set(parts)

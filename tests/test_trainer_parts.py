@@ -1,0 +1,181 @@
+"""Hand-computed values of schedule, average and optimizer, and the trainer's refusals."""
+
+import json
+import math
+
+import pytest
+import torch
+from torch import nn
+from training_runs import RECONSTRUCTION, run_config, run_values, write_corpus
+
+from codec.config import from_dict
+from codec.errors import CodecError
+from codec.train.config import TrainConfig
+from codec.train.ema import WeightAverage
+from codec.train.guard import FiniteGuard
+from codec.train.launch import expand_flags
+from codec.train.logs import Meter, forget_after
+from codec.train.optimizer import Optimizer, OptimizerConfig, hidden_matrices
+from codec.train.resume import check_same_run
+from codec.train.schedule import ScheduleConfig, learning_rate_scale
+from codec.train.trainer import Trainer
+
+
+def test_learning_rate_warms_up_and_falls_to_its_floor():
+    config = ScheduleConfig(warmup_steps=4, floor=0.2)
+    scales = [learning_rate_scale(config, step, 12) for step in range(14)]
+    assert scales[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
+    assert scales[8] == pytest.approx(0.6)
+    assert scales[12:] == pytest.approx([0.2, 0.2])
+    assert scales[5] == pytest.approx(0.2 + 0.4 * (1 + math.cos(math.pi / 8)))
+
+
+def test_weight_average_by_hand():
+    module = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(module.weight, 1.0)
+    average = WeightAverage(module, decay=0.5)
+    nn.init.constant_(module.weight, 3.0)
+    average.update(step=0)
+    # In step 0 the decay is 1/10: 0.1 * 1 + 0.9 * 3.
+    assert float(average.state_dict()["weight"]) == pytest.approx(2.8)
+    average.update(step=10_000)
+    assert float(average.state_dict()["weight"]) == pytest.approx(2.9)
+
+
+def test_gradients_are_clipped_to_the_norm():
+    weight = nn.Parameter(torch.zeros(2))
+    optimizer = Optimizer([weight], OptimizerConfig(clip=1.0))
+    weight.grad = torch.tensor([3.0, 4.0])
+    assert float(optimizer.clip()) == pytest.approx(5.0)
+    assert weight.grad.tolist() == pytest.approx([0.6, 0.8])
+
+
+def test_muon_takes_hidden_matrices_and_adamw_the_rest():
+    network = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 5), nn.LayerNorm(5), nn.Linear(5, 2))
+    hidden = hidden_matrices(network)
+    assert [tuple(parameter.shape) for parameter in hidden] == [(5, 4)]
+    optimizer = Optimizer(network.parameters(), OptimizerConfig(name="muon", lr=0.1, weight_decay=0.0), hidden)
+    before = [parameter.detach().clone() for parameter in network.parameters()]
+    network(torch.randn(6, 3)).square().sum().backward()
+    optimizer.clip()
+    optimizer.step(scale=1.0)
+    assert all(not torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
+    change = hidden[0].detach() - before[2]
+    # An orthogonalized update has singular values of one size (Newton-Schulz: within some 30 %).
+    singular = torch.linalg.svdvals(change)
+    assert singular.max() < 2.5 * singular.min()
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_optimizer_state_round_trip():
+    def trained(steps, optimizer, network):
+        for step in range(steps):
+            network(torch.full((2, 3), 1.0 + step)).square().sum().backward()
+            optimizer.clip()
+            optimizer.step(scale=1.0)
+        return optimizer
+
+    def build():
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 5), nn.Linear(5, 2))
+        config = OptimizerConfig(name="muon")
+        return Optimizer(network.parameters(), config, hidden_matrices(network)), network
+
+    first, network = build()
+    trained(3, first, network)
+    second, copy = build()
+    copy.load_state_dict(network.state_dict())
+    second.load_state_dict({name: value.clone() for name, value in first.state_dict().items()})
+    trained(2, first, network)
+    trained(2, second, copy)
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, copy.state_dict()[name]), name
+
+
+def test_the_guard_names_what_went_bad_first():
+    guard = FiniteGuard()
+    good, bad = torch.tensor(1.0), torch.tensor(float("inf"))
+    guard.watch({"mel": good, "stft": good}, step=6)
+    guard.check()
+    guard.watch({"mel": good, "stft": bad}, step=7)
+    guard.watch({"mel": bad, "stft": bad}, step=8)
+    with pytest.raises(CodecError, match=r"^step 7: stft became NaN or infinite"):
+        guard.check()
+
+
+def test_the_meter_averages_each_tag_over_its_own_steps():
+    meter = Meter()
+    meter.add({"a": torch.tensor(1.0), "b": torch.tensor(10.0)})
+    meter.add({"a": torch.tensor(2.0)})
+    assert meter.means() == {"a": 1.5, "b": 10.0}
+    assert meter.means() == {}
+
+
+def test_records_past_the_checkpoint_are_forgotten(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"step": 2}\n{"step": 4}\n{"step": 6}\n{"step":')
+    forget_after(path, 4)
+    assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [2, 4]
+
+
+def test_flags_stand_for_overrides():
+    given = ["--config", "a.yaml", "--resume", "--init-from", "runs/a", "lr=1", "--init-from=b"]
+    assert expand_flags(given) == [
+        "--config", "a.yaml", "resume=true", "init_from=runs/a", "lr=1", "init_from=b",
+    ]  # fmt: skip
+
+
+def test_a_changed_setting_is_named_on_resume_and_a_free_one_is_not():
+    saved = {"seed": 0, "optimizer": {"lr": 0.1}, "max_steps": 5, "data": {"cache": "a"}}
+    check_same_run(saved, {**saved, "max_steps": 9, "data": {"cache": "b"}}, "here")
+    with pytest.raises(CodecError, match=r"here is of another run: optimizer\.lr was 0\.1 and is now 0\.2"):
+        check_same_run(saved, {**saved, "optimizer": {"lr": 0.2}}, "here")
+
+
+REFUSED = {
+    "fp16": ({"precision": "fp16"}, "precision: fp16 overflows"),
+    "precision": ({"precision": "int8"}, "none of bf16, fp32"),
+    "no losses": ({"losses": {}}, "config losses: none given"),
+    "no data": ({"data": {}}, r"config data\.manifests: none given"),
+    "no discriminators": ({"discriminators": {}}, r"config losses\.adversarial: needs discriminators"),
+    "idle discriminators": ({"losses": {"mel": {"weight": 1}}}, "config discriminators: nothing uses them"),
+    "misspelled": ({"optimiser": {}}, "unknown key 'optimiser'; did you mean 'optimizer'"),
+    "no steps": ({"max_steps": 0}, "config max_steps: expected at least 1"),
+    "momentum": ({"optimizer": {"betas": [0.9]}}, "expected two numbers"),
+}
+
+
+@pytest.mark.parametrize("changes, message", REFUSED.values(), ids=REFUSED.keys())
+def test_settings_that_are_refused(tmp_path, changes, message):
+    with pytest.raises(CodecError, match=message):
+        from_dict(TrainConfig, run_values(tmp_path, tmp_path / "train.jsonl", **changes))
+
+
+UNBUILDABLE = {
+    "loss": ({"losses": {"mell": {"weight": 1}}, "discriminators": {}}, "unknown loss 'mell'"),
+    "weight": ({"losses": {"mel": {}}, "discriminators": {}}, r"config losses\.mel\.weight: expected"),
+    "teacher": (
+        {"losses": {"distill_lm": {"weight": 1}}, "discriminators": {}},
+        "losses.distill_lm needs a teacher 'lm'",
+    ),
+    "features": ({"teachers": {"sm": {"features": "nowhere"}}}, "nowhere.sm: 4 of 4 clips have no features"),
+    "teacher type": (
+        {"teachers": {"sm": {"features": "nowhere", "extract": {"type": "sppech"}}}},
+        "type 'sppech' is unknown",
+    ),
+    "tracker": ({"tracker": "wandb"}, "wandb is not installed"),
+}
+
+
+@pytest.mark.parametrize("changes, message", UNBUILDABLE.values(), ids=UNBUILDABLE.keys())
+def test_runs_that_are_refused_before_the_first_step(tmp_path, monkeypatch, changes, message):
+    monkeypatch.setattr("codec.train.build.find_spec", lambda name: None)
+    config = run_config(tmp_path, write_corpus(tmp_path / "data"), **changes)
+    with pytest.raises(CodecError, match=message):
+        Trainer(config)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_missing_manifest_is_refused(tmp_path):
+    with pytest.raises(CodecError, match=r"nowhere\.jsonl: cannot be read as a manifest"):
+        Trainer(run_config(tmp_path, tmp_path / "nowhere.jsonl", **RECONSTRUCTION))
