@@ -41,7 +41,7 @@ class ExtractConfig:
     """By name (sm, lm, ...): a type and that type's keys, listed below."""
     words: WordsConfig | None = None
     limit: int | None = None
-    """Only so many clips, taken in turns from the manifest's folders."""
+    """Only so many clips, a fair sample of the manifest's folders."""
     batch_seconds: float = 120.0
     """Padded audio in a batch."""
     threads: int | None = None

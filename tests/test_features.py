@@ -206,11 +206,11 @@ def test_batches_hold_each_clip_once_within_the_budget(durations, budget):
         assert len(batch) == 1 or max(c.seconds for c in batch) * len(batch) <= budget + 1e-9
 
 
-def test_interleaving_takes_turns_between_folders():
+def test_interleaving_spreads_every_folder_evenly():
     clips = [
         Clip(path=f"{folder}/{i}.wav", seconds=1) for folder, n in (("a", 5), ("b", 2)) for i in range(n)
     ]
     mixed = interleave(clips)
     assert sorted(c.path for c in mixed) == sorted(c.path for c in clips)
-    assert [c.path[0] for c in mixed] == ["a", "b", "a", "b", "a", "a", "a"]
+    assert [c.path[0] for c in mixed] == ["a", "b", "a", "a", "a", "b", "a"]
     assert interleave(clips) == mixed

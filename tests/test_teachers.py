@@ -6,6 +6,7 @@ import shutil
 import sys
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -269,6 +270,53 @@ def test_transformers_whisper_times_a_known_text(models):
     (found,) = timer.words([Utterance(clip, torch.from_numpy(make_speech(1.5)))])
     assert found.text == "the cat sat" and found.source == "whisper:transferred"
     assert all(0 <= word.start <= word.end <= 2.0 for word in found.words)
+
+
+@pytest.fixture(scope="module")
+def ctranslate_timer(tmp_path_factory):
+    """A tiny Whisper of 30 s windows in CTranslate2's format."""
+    pytest.importorskip("faster_whisper")
+    from ctranslate2.converters import TransformersConverter
+
+    folder = tmp_path_factory.mktemp("ctranslate")
+    source = save_whisper(folder / "whisper", positions=1500, text_positions=448)
+    TransformersConverter(source, copy_files=["tokenizer.json"]).convert(str(folder / "ct2"))
+    return build_timer(WordsConfig(type="faster_whisper", model=str(folder / "ct2"), compute_type="float32"))
+
+
+def noise(text, seconds=1.5):
+    torch.manual_seed(0)
+    clip = Clip("a.wav", seconds, language="en", text=text)
+    return Utterance(clip, torch.randn(round(seconds * 16_000)) * 0.1)
+
+
+def test_ctranslate_whisper_aligns_recognises_and_transfers(ctranslate_timer):
+    batch = [noise("the cat sat"), noise(None), noise(" "), noise("the cat", 30.5)]
+    forced, recognised, empty, transferred = ctranslate_timer.words(batch)
+    assert (forced.text, forced.source) == ("the cat sat", "ct2:forced")
+    assert recognised.source == "ct2:recognised" and empty.words == ()
+    assert (transferred.text, transferred.source) == ("the cat", "ct2:transferred")
+    for item, utterance in zip(
+        (forced, recognised, transferred), (batch[0], batch[1], batch[3]), strict=True
+    ):
+        edges = [edge for word in item.words for edge in (word.start, word.end)]
+        assert edges == sorted(edges) and all(0 <= edge <= utterance.clip.seconds for edge in edges)
+    with pytest.raises(CodecError, match="Whisper knows no language 'xx'"):
+        ctranslate_timer.words([Utterance(Clip("a.wav", 1.0, language="xx", text="a"), torch.zeros(16_000))])
+
+
+def test_ctranslate_word_times_are_those_of_their_first_tokens(ctranslate_timer, monkeypatch):
+    # Bytes are tokens: " cat" is 4 of them, " on" 3. Whisper's frames are 20 ms.
+    alignment = [(0, 0), (0, 5), (1, 10), (3, 20), (4, 25), (4, 30), (5, 40), (6, 50)]
+    result = SimpleNamespace(alignments=alignment, text_token_probs=[0.5, 0.7])
+    stub = SimpleNamespace(encode=lambda mel: mel, align=lambda *args, **kwargs: [result])
+    monkeypatch.setattr(ctranslate_timer, "_model", SimpleNamespace(model=stub))
+    (found,) = ctranslate_timer.words([noise("cat on")])
+    assert [(word.text, word.start, word.end) for word in found.words] == [
+        ("cat", 0.0, 0.5),
+        ("on", 0.5, 1.5),
+    ]
+    assert found.score == pytest.approx(0.6)
 
 
 def load_recipe(name):

@@ -60,7 +60,7 @@ def save_bert(folder: Path, window: int = 24) -> str:
     return str(folder)
 
 
-def save_whisper(folder: Path, positions: int = 100) -> str:
+def save_whisper(folder: Path, positions: int = 100, text_positions: int = 64) -> str:
     """Whisper whose window is ``positions`` / 50 seconds, with a tokenizer over single bytes."""
     torch.manual_seed(3)
     tokenizer = _byte_tokenizer(Path(folder))
@@ -74,7 +74,7 @@ def save_whisper(folder: Path, positions: int = 100) -> str:
         encoder_ffn_dim=16,
         decoder_ffn_dim=16,
         max_source_positions=positions,
-        max_target_positions=64,
+        max_target_positions=text_positions,
         vocab_size=len(tokenizer),
         pad_token_id=special["<|endoftext|>"],
         bos_token_id=special["<|endoftext|>"],

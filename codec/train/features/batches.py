@@ -4,7 +4,6 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import zip_longest
 from pathlib import PurePosixPath
 
 from rich.console import Console
@@ -54,16 +53,18 @@ class Report:
 
 
 def interleave(clips: list[Clip], seed: int = 0) -> list[Clip]:
-    """All clips, taking turns between folders, in a shuffled order within each.
+    """All clips, each folder's spread evenly over the whole and shuffled within itself.
 
-    The first n clips are then a fair sample of a corpus made of several.
+    The first n clips are then a fair sample of a corpus made of several folders.
     """
     folders: dict[str, list[Clip]] = {}
     for clip in clips:
         folders.setdefault(str(PurePosixPath(clip.path).parent), []).append(clip)
-    for members in folders.values():
+    placed = []
+    for folder, members in folders.items():
         random.Random(seed).shuffle(members)
-    return [clip for turn in zip_longest(*folders.values()) for clip in turn if clip is not None]
+        placed += [((i + 0.5) / len(members), folder, clip) for i, clip in enumerate(members)]
+    return [clip for _, _, clip in sorted(placed, key=lambda item: item[:2])]
 
 
 def make_batches(clips: list[Clip], batch_seconds: float) -> list[list[Clip]]:

@@ -1,0 +1,206 @@
+"""Manifests from folders, manifests and datasets: what is in them, and what is left out and why."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import make_speech
+
+from codec.audio.io import load_audio
+from codec.config import from_dict
+from codec.data import Clip, read_manifest, write_manifest
+from codec.errors import CodecError
+from codec.train.corpus import CorpusConfig, collect
+from codec.train.recipe import read_config, run_recipe
+
+RECIPES = Path(__file__).parent.parent / "recipes"
+
+
+def write_sound(path: Path, seconds: float = 0.5, rate: int = 16_000, channels: int = 1) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = make_speech(seconds, rate)
+    soundfile.write(path, np.stack([data] * channels, axis=1), rate)
+    return path
+
+
+def corpus_of(source, output, **options):
+    return collect(from_dict(CorpusConfig, {"source": str(source), "output": str(output), **options}))
+
+
+def by_stem(corpus):
+    return {Path(clip.path).stem: clip for clip in corpus.clips}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """LibriSpeech's layout with sidecars, stereo, another rate, and four kinds of bad files."""
+    root = tmp_path / "data" / "audio"
+    write_sound(root / "84" / "1" / "84-1-0000.flac", 0.5)
+    write_sound(root / "84" / "1" / "84-1-0001.flac", 0.75)
+    (root / "84" / "1" / "84-1.trans.txt").write_text("84-1-0000 HE SAID\n84-1-0001 NO MORE OF IT\n")
+    write_sound(root / "97" / "2" / "stereo.wav", 0.6, 44_100, channels=2)
+    (root / "97" / "2" / "stereo.lab").write_text(" two \n channels ")
+    write_sound(root / "97" / "2" / "b.wav", 0.4)
+    (root / "97" / "2" / "b.txt").write_text("\ufeffGrüße", encoding="utf-8")
+    (root / "97" / "2" / "text.wav").write_text("no sound")
+    soundfile.write(root / "97" / "2" / "empty.wav", np.zeros(0, np.float32), 16_000)
+    soundfile.write(
+        root / "97" / "2" / "nan.wav", np.full(8_000, np.nan, np.float32), 16_000, subtype="FLOAT"
+    )
+    whole = write_sound(root / "97" / "2" / "cut.flac", 2.0).read_bytes()
+    (root / "97" / "2" / "cut.flac").write_bytes(whole[: len(whole) // 2])
+    (root / "97" / "2" / "notes.md").write_text("ignored")
+    return root
+
+
+def test_a_folder_becomes_whole_clips_with_speakers_and_texts(folder):
+    corpus = corpus_of(folder, folder.parent / "m.jsonl", speaker="top", language="en")
+    clips = by_stem(corpus)
+    assert [clip.path for clip in corpus.clips] == sorted(clip.path for clip in corpus.clips)
+    assert set(clips) == {"84-1-0000", "84-1-0001", "stereo", "b"}
+    assert clips["84-1-0001"] == Clip(
+        path="audio/84/1/84-1-0001.flac",
+        seconds=0.75,
+        speaker="84",
+        language="en",
+        text="NO MORE OF IT",
+        root=str(folder.parent.resolve()),
+    )
+    assert (clips["stereo"].seconds, clips["stereo"].text) == (0.6, "two channels")
+    assert clips["b"].text == "Grüße"
+
+
+def test_bad_files_are_skipped_with_a_reason(folder):
+    skipped = {
+        Path(path).name: reason for path, reason in corpus_of(folder, folder.parent / "m.jsonl").skipped
+    }
+    assert set(skipped) == {"text.wav", "empty.wav", "nan.wav", "cut.flac"}
+    assert skipped["nan.wav"] == "holds NaN or infinite samples"
+    assert skipped["empty.wav"] == "holds no samples"
+    assert "not a readable sound file" in skipped["text.wav"]
+
+
+def test_without_verify_only_headers_are_read(folder):
+    names = {
+        Path(path).name for path, _ in corpus_of(folder, folder.parent / "m.jsonl", verify=False).skipped
+    }
+    assert names == {"text.wav", "empty.wav"}
+
+
+def test_limits_of_duration_and_number(folder):
+    output = folder.parent / "m.jsonl"
+    assert set(by_stem(corpus_of(folder, output, min_seconds=0.55))) == {"84-1-0001", "stereo"}
+    assert set(by_stem(corpus_of(folder, output, max_seconds=0.45))) == {"b"}
+    assert set(by_stem(corpus_of(folder, output, limit=1))) == {"84-1-0000"}
+
+
+@pytest.mark.parametrize(
+    "options, speakers",
+    [
+        ({}, {"1", "2"}),
+        ({"speaker": "none"}, {None}),
+        ({"speaker_regex": r"(\d+)-\d+-\d+\.flac$"}, {"84", "2"}),
+    ],
+)
+def test_speakers(folder, options, speakers):
+    assert {
+        clip.speaker for clip in corpus_of(folder, folder.parent / "m.jsonl", **options).clips
+    } == speakers
+
+
+def test_a_manifest_is_measured_again_and_completed(folder, tmp_path):
+    write_manifest(
+        folder.parent / "old.jsonl",
+        [
+            Clip("audio/84/1/84-1-0000.flac", 9.0, speaker="me", text="my text"),
+            Clip("audio/97/2/b.wav", 9.0, language="de", domain="music", label="x"),
+        ],
+    )
+    corpus = corpus_of(folder.parent / "old.jsonl", tmp_path / "elsewhere" / "m.jsonl", language="en")
+    first, second = corpus.clips
+    assert (first.seconds, first.speaker, first.language, first.text) == (0.5, "me", "en", "my text")
+    assert (second.language, second.text, second.domain, second.label) == ("de", "Grüße", "music", "x")
+    assert Path(first.path).is_absolute() and first.audio.is_file()
+
+
+@pytest.mark.parametrize(
+    "source, message",
+    [
+        ("./nowhere", r"\./nowhere: no such folder; name an audio folder"),
+        ("nowhere.jsonl", "cannot be read as a manifest"),
+    ],
+)
+def test_a_missing_source_is_one_line(source, message, tmp_path):
+    with pytest.raises(CodecError, match=message):
+        corpus_of(source, tmp_path / "m.jsonl")
+
+
+def test_a_folder_without_any_good_file_is_an_error(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.wav").write_text("no sound")
+    with pytest.raises(
+        CodecError, match=r"no usable recording \(1 skipped; the first: a\.wav: not a readable"
+    ):
+        corpus_of(tmp_path / "in", tmp_path / "m.jsonl")
+
+
+@pytest.fixture
+def dataset(folder, tmp_path, monkeypatch):
+    """A dataset of Parquet rows: a FLAC and a WAV as bytes, a row without audio, one that is no sound."""
+    pytest.importorskip("datasets")
+    import pyarrow
+    from pyarrow import parquet
+
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    flac, wav = (folder / "84/1/84-1-0000.flac").read_bytes(), (folder / "97/2/b.wav").read_bytes()
+    rows = {
+        "audio": [
+            {"bytes": flac, "path": "a.flac"},
+            {"bytes": wav, "path": None},
+            {"bytes": None, "path": None},
+            {"bytes": b"no sound", "path": "c.wav"},
+        ],
+        "text": ["one", None, "three", "four"],
+        "speaker_id": [11, 12, 13, 14],
+    }
+    root = tmp_path / "dataset"
+    root.mkdir()
+    parquet.write_table(pyarrow.Table.from_pydict(rows), root / "train.parquet")
+    return root
+
+
+def test_a_dataset_is_copied_byte_by_byte(dataset, folder, tmp_path):
+    corpus = corpus_of(dataset, tmp_path / "out" / "m.jsonl", kind="hub", language="en")
+    assert [(clip.seconds, clip.text, clip.speaker, clip.language) for clip in corpus.clips] == [
+        (0.5, "one", "11", "en"),
+        (0.4, None, "12", "en"),
+    ]
+    first, second = corpus.clips
+    assert first.audio.read_bytes() == (folder / "84/1/84-1-0000.flac").read_bytes()
+    assert first.audio.suffix == ".flac" and second.audio.suffix == ".wav"
+    assert first.path.startswith("audio/") and len(load_audio(first.audio).wav) == 8_000
+    assert [Path(path).name for path, _ in corpus.skipped] == ["row 2", "000003-c.wav"]
+    with pytest.raises(
+        CodecError, match="no column 'sound'; set audio_column to one of audio, text, speaker_id"
+    ):
+        corpus_of(dataset, tmp_path / "out" / "m.jsonl", kind="hub", audio_column="sound")
+
+
+def test_the_recipe_writes_a_manifest_that_reads_back(folder, capsys):
+    spec = importlib.util.spec_from_file_location("prepare", RECIPES / "prepare.py")
+    recipe = sys.modules["prepare"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(recipe)
+    output = folder.parent / "new" / "m.jsonl"
+    arguments = [f"source={folder}", f"output={output}", "speaker=top"]
+    assert run_recipe(CorpusConfig, recipe.main, recipe.__doc__, arguments=arguments) == 0
+    shown = capsys.readouterr().err
+    assert "4 clips, 0.00 h, 2 speakers, 4 with text; 4 skipped" in shown and "nan.wav: holds NaN" in shown
+    clips = read_manifest(output)
+    assert len(clips) == 4 and all(clip.audio.is_file() for clip in clips)
+
+
+def test_the_shipped_config_is_valid():
+    assert read_config(CorpusConfig, RECIPES / "configs" / "prepare.yaml").speaker == "top"
