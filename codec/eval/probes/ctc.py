@@ -16,8 +16,8 @@ MIN_FRAME_RATE = 40.0
 class CtcConfig:
     """Size and training budget of the recogniser."""
 
-    steps: int = 1500
-    batch_size: int = 16
+    steps: int = 1000
+    batch_size: int = 8
     hidden: int = 128
     """Per direction; 1024 in SLMTokBench."""
     layers: int = 2
