@@ -17,12 +17,13 @@ from conftest import make_speech
 from safetensors.torch import load_file
 from tiny_teachers import save_bert, save_ctc, save_hubert, save_whisper
 
+from codec.config import from_dict
 from codec.data import Clip, write_manifest
 from codec.errors import CodecError
 from codec.train.features.cache import ExpectedFeatures, FeatureCache
 from codec.train.features.live import LiveFeatures
-from codec.train.recipe import run_recipe
-from codec.train.teachers import Utterance, build_teacher
+from codec.train.recipe import read_config, run_recipe
+from codec.train.teachers import Utterance, build_teacher, teacher_configs
 from codec.train.teachers.hub import locate, teacher_id
 from codec.train.teachers.layers import choose_layers
 from codec.train.teachers.timers import WordsConfig, build_timer
@@ -411,3 +412,13 @@ def test_features_on_the_fly_equal_the_extracted_ones(models, corpus, tmp_path):
         LiveFeatures(FeatureCache(tmp_path / "live", "lm"), teacher).check(clips)
     with pytest.raises(CodecError, match="layer 'avg' instead of 'last'"):
         live.check(clips, ExpectedFeatures(layer="last"))
+
+
+@pytest.mark.parametrize("name", ["features", "features_paper", "features_controls"])
+def test_shipped_configs_name_only_known_keys(name):
+    recipe = load_recipe("extract_features")
+    config = read_config(recipe.ExtractConfig, Path(recipe.__file__).parent / "configs" / f"{name}.yaml")
+    for teacher_name, options in config.teachers.items():
+        values = {key: value for key, value in options.items() if key != "type"}
+        assert from_dict(teacher_configs()[options["type"]], values, teacher_name).model
+    assert config.words.model
