@@ -34,7 +34,7 @@ COMMAND_LINE = """
     assert main(["decode", path + ".rvq", path + ".wav", "-m", sys.argv[1]]) == 0
 """
 LIBRARY = """
-    wav = np.zeros(int(seconds) * 48_000, np.float32)
+    wav = np.full(int(seconds) * 48_000, 0.1, np.float32)
     assert model.decode(model.encode(wav, sample_rate=48_000)).shape == (1, int(seconds) * 16_000)
 """
 
