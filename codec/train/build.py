@@ -50,8 +50,6 @@ def build_run(config: TrainConfig) -> Run:
     Raises:
         CodecError: for anything wrong with the config, the data or the features.
     """
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
     accelerator = make_accelerator(config)
     if config.data.batch_size % accelerator.num_processes:
         raise CodecError(
@@ -62,7 +60,25 @@ def build_run(config: TrainConfig) -> Run:
     codec = Codec(config.model)
     store, features, infos = _open_data(config, accelerator)
     batches = _batches(config, codec, store, features, accelerator)
-    state = _build_state(config, codec, infos, accelerator.device)
+    widths = {name: info.dim for name, info in infos.items()}
+    state, step = build_step(config, codec, widths, accelerator)
+    return Run(accelerator, store, batches, state, step)
+
+
+def build_step(
+    config: TrainConfig, codec: Codec, teacher_dims: dict[str, int], accelerator: Accelerator
+) -> tuple[TrainState, TrainStep]:
+    """Networks and optimizers around ``codec``, and what trains them, wrapped for several processes.
+
+    Args:
+        teacher_dims: width of each teacher's features, by its name.
+
+    Raises:
+        CodecError: for wrong losses, discriminators or options of theirs.
+    """
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    state = _build_state(config, codec, teacher_dims, accelerator.device)
     adversary = None
     if state.discriminators is not None:
         adversary = Adversary(
@@ -81,7 +97,7 @@ def build_run(config: TrainConfig) -> Run:
         adversary,
         state.balancer,
     )
-    return Run(accelerator, store, batches, state, step)
+    return state, step
 
 
 def make_accelerator(config: TrainConfig) -> Accelerator:
@@ -139,13 +155,13 @@ def _batches(
 
 
 def _build_state(
-    config: TrainConfig, codec: Codec, infos: dict[str, FeatureInfo], device: torch.device
+    config: TrainConfig, codec: Codec, teacher_dims: dict[str, int], device: torch.device
 ) -> TrainState:
     context = LossContext(
         sample_rate=codec.sample_rate,
         latent_dim=config.model.network.latent_dim,
         num_codebooks=codec.num_codebooks,
-        teacher_dims={name: info.dim for name, info in infos.items()},
+        teacher_dims=teacher_dims,
     )
     generator = Generator(codec, config.quantizer, _DTYPES[config.precision]).to(device)
     objective = Objective(config.losses, context).to(device)

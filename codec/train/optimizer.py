@@ -19,6 +19,8 @@ class OptimizerConfig:
     lr: float = 5e-4
     """Peak learning rate."""
     betas: tuple[float, ...] = (0.8, 0.99)
+    eps: float = 1e-8
+    """Of AdamW: gradients far below it count as zero."""
     weight_decay: float = 0.01
     clip: float = 1.0
     """Largest gradient norm; larger gradients are scaled down to it."""
@@ -53,7 +55,7 @@ class Optimizer:
         # The fused kernel updates all tensors in one pass, also on the CPU.
         self._optimizers: list[torch.optim.Optimizer] = [
             torch.optim.AdamW(
-                rest, config.lr, tuple(config.betas), weight_decay=config.weight_decay, fused=True
+                rest, config.lr, tuple(config.betas), config.eps, config.weight_decay, fused=True
             )
         ]
         if hidden:
