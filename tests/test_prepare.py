@@ -204,3 +204,14 @@ def test_the_recipe_writes_a_manifest_that_reads_back(folder, capsys):
 
 def test_the_shipped_config_is_valid():
     assert read_config(CorpusConfig, RECIPES / "configs" / "prepare.yaml").speaker == "top"
+
+
+def test_a_manifest_can_be_split_by_path_and_relabelled(tmp_path):
+    write_sound(tmp_path / "read" / "a.wav")
+    write_sound(tmp_path / "sung" / "b.wav")
+    manifest = tmp_path / "all.jsonl"
+    write_manifest(manifest, [Clip("read/a.wav", 0.5, domain="speech"), Clip("sung/b.wav", 0.5, domain="song")])
+    chosen = corpus_of(manifest, tmp_path / "part.jsonl", include="sung/*", domain="choir")
+    assert [(clip.path, clip.domain) for clip in chosen.clips] == [("sung/b.wav", "choir")]
+    everything = corpus_of(manifest, tmp_path / "part.jsonl")
+    assert [clip.domain for clip in everything.clips] == ["speech", "song"]

@@ -37,7 +37,7 @@ def hub_clips(config: Any, skipped: list[tuple[str, str]]) -> Iterator[Clip]:
             speaker=_string(row, config.speaker_column),
             language=_string(row, config.language_column) or config.language,
             text=_string(row, config.text_column),
-            domain=config.domain,
+            domain=config.domain or "speech",
         )
 
 

@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Literal
 
@@ -30,7 +31,10 @@ class CorpusConfig:
     """Searched in the path below the source; its first group is the speaker, before the above."""
     language: str | None = None
     """Of clips that say none."""
-    domain: str = "speech"
+    domain: str | None = None
+    """By default a manifest's own, and speech for everything else."""
+    include: str | None = None
+    """Only clips whose path below the source (or in the manifest) fits this pattern, e.g. ``read/*``."""
     extensions: tuple[str, ...] = ("wav", "flac", "ogg", "opus", "mp3")
     """Of a folder's files."""
     min_seconds: float = 0.1
@@ -77,6 +81,8 @@ def collect(config: CorpusConfig) -> Corpus:
     else:
         candidates = _folder_clips(config) if kind == "folder" else _manifest_clips(config)
     root = Path(config.output).resolve().parent
+    if config.include is not None:
+        candidates = (clip for clip in candidates if fnmatch(clip.path, config.include))
     for number, clip in enumerate(candidates):
         if config.limit is not None and number >= config.limit:
             break
@@ -119,7 +125,7 @@ def _folder_clips(config: CorpusConfig) -> Iterator[Clip]:
             speaker=_speaker(inside, config),
             language=config.language,
             text=sidecar_text(path),
-            domain=config.domain,
+            domain=config.domain or "speech",
             root=str(source),
         )
 
@@ -129,6 +135,7 @@ def _manifest_clips(config: CorpusConfig) -> Iterator[Clip]:
         yield dataclasses.replace(
             clip,
             language=clip.language or config.language,
+            domain=config.domain or clip.domain,
             text=clip.text if clip.text is not None else sidecar_text(clip.audio),
         )
 
