@@ -6,21 +6,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from codec.model.functions import decoding, encoding
+from codec.model.steps import CHUNK_FRAMES
 from codec.tokens.tokens import Tokens
 
 if TYPE_CHECKING:
     from codec.model.codec import Codec
 
-CHUNK_FRAMES = 1024
-"""Frames of one step (about 20 s): large enough for speed, small enough for memory."""
-
 
 def encode_chunked(
-    model: "Codec", wav: Tensor, num_samples: list[int], num_codebooks: int | None
+    model: "Codec",
+    wav: Tensor,
+    num_samples: list[int],
+    num_codebooks: int | None,
+    deterministic: bool = False,
 ) -> Tensor:
     """Codes ``(B, K, F)`` of ``wav (B, T)``, whose clips are zero after ``num_samples``."""
     if model.causal:
-        codes = _encode_causal(model, wav, num_codebooks)
+        codes = _encode_causal(model, wav, num_codebooks, deterministic)
     else:
         codes = _encode_one_by_one(model, wav, num_samples, num_codebooks)
     lengths = torch.tensor([model.num_frames(n) for n in num_samples])
@@ -28,12 +31,12 @@ def encode_chunked(
     return codes * inside.unsqueeze(1)
 
 
-def decode_chunked(model: "Codec", tokens: Tokens) -> Tensor:
+def decode_chunked(model: "Codec", tokens: Tokens, deterministic: bool = False) -> Tensor:
     """Waveforms ``(B, T)`` of tokens, zero after each clip's end."""
     # Written in place: beside an hour of sound there is room for no second copy.
     wav = torch.zeros(len(tokens), int(tokens.num_samples.max()))
     if model.causal:
-        _decode_causal(model, tokens, wav)
+        _decode_causal(model, tokens, wav, deterministic)
     else:
         _decode_one_by_one(model, tokens, wav)
     for clip, count in zip(wav, tokens.num_samples.tolist(), strict=True):
@@ -41,13 +44,14 @@ def decode_chunked(model: "Codec", tokens: Tokens) -> Tensor:
     return wav.clamp_(-1.0, 1.0)
 
 
-def _encode_causal(model: "Codec", wav: Tensor, num_codebooks: int | None) -> Tensor:
+def _encode_causal(
+    model: "Codec", wav: Tensor, num_codebooks: int | None, deterministic: bool
+) -> Tensor:
     chunk = CHUNK_FRAMES * model.hop_length
-    state, codes = None, []
+    steps, codes = encoding(model, wav.shape[0], num_codebooks, deterministic), []
     for start in range(0, wav.shape[1], chunk):
         piece = _pad_to_hop(wav[:, start : start + chunk], model).to(_device(model))
-        latent, state = model.encoder(piece, state)
-        codes.append(model.quantizer.encode(latent, num_codebooks).cpu())
+        codes.append(steps.run(piece).cpu())
     return torch.cat(codes, dim=2)
 
 
@@ -62,16 +66,16 @@ def _encode_one_by_one(
     return torch.nn.utils.rnn.pad_sequence(codes, batch_first=True).transpose(1, 2)
 
 
-def _decode_causal(model: "Codec", tokens: Tokens, wav: Tensor) -> None:
+def _decode_causal(model: "Codec", tokens: Tokens, wav: Tensor, deterministic: bool) -> None:
     # Frames past a clip's end are zero latents, alone as in a batch: they flush the overlap.
     flush = model.decoder.delay // model.hop_length
     frames = tokens.codes.shape[2]
-    state, position = None, -model.decoder.delay
+    steps, position = decoding(model, len(tokens), deterministic), -model.decoder.delay
     for start in range(0, frames + flush, CHUNK_FRAMES):
         stop = min(start + CHUNK_FRAMES, frames + flush)
         latent = _latents(model, tokens, start, min(stop, frames))
         latent = F.pad(latent, (0, stop - start - latent.shape[2]))
-        piece, state = model.decoder(latent, state)
+        piece = steps.run(latent)
         # The first samples, before the lag is over, and those past the end are of no clip.
         kept = piece[:, max(0, -position) : wav.shape[1] - position].cpu()
         begin = max(0, position)

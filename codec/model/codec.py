@@ -1,7 +1,5 @@
 """The model: encoder, residual vector quantizer, decoder, behind ``encode`` and ``decode``."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -11,16 +9,10 @@ from codec.errors import CodecError
 from codec.model.chunked import decode_chunked, encode_chunked
 from codec.model.config import CodecConfig
 from codec.model.fingerprint import fingerprint
+from codec.model.latency import Latency, latency_of
 from codec.model.quantizer import ResidualVQ
+from codec.model.streaming import StreamingDecoder, StreamingEncoder
 from codec.tokens.tokens import Tokens
-
-
-@dataclass(frozen=True)
-class Latency:
-    """Algorithmic delay from a sample's arrival to its decoded copy, computing time excluded."""
-
-    samples: int
-    milliseconds: float
 
 
 class Codec(nn.Module):
@@ -62,8 +54,7 @@ class Codec(nn.Module):
         """Algorithmic latency, or ``None`` when the model needs the whole signal."""
         if not self.causal:
             return None
-        samples = self.hop_length + self.decoder.delay
-        return Latency(samples, 1000.0 * samples / self.sample_rate)
+        return latency_of(self.hop_length + self.decoder.delay, self.sample_rate)
 
     @property
     def fingerprint(self) -> str:
@@ -89,6 +80,7 @@ class Codec(nn.Module):
         sample_rate: int | None = None,
         lengths: Tensor | None = None,
         num_codebooks: int | None = None,
+        deterministic: bool = False,
     ) -> Tokens:
         """Tokenize mono waveforms.
 
@@ -97,6 +89,8 @@ class Codec(nn.Module):
             sample_rate: Hz of ``wav``; resampled when it is not the model's (the default).
             lengths: ``(B,)`` samples of each clip when they are padded to one length.
             num_codebooks: 1 to K; all by default.
+            deterministic: compute in blocks of one shape, so that rounding is the same for every
+                batch and chunking (docs/streaming.md); slower.
 
         Returns:
             Tokens with codes ``(B, K, F)``, ``F = ceil(T / hop_length)``.
@@ -106,7 +100,7 @@ class Codec(nn.Module):
         """
         self.quantizer.check_count(num_codebooks)
         wav, num_samples = self._prepare(wav, sample_rate, lengths)
-        codes = encode_chunked(self, wav, num_samples, num_codebooks)
+        codes = encode_chunked(self, wav, num_samples, num_codebooks, deterministic)
         return Tokens(
             codes=codes,
             lengths=torch.tensor([self.num_frames(n) for n in num_samples]),
@@ -116,12 +110,13 @@ class Codec(nn.Module):
         )
 
     @torch.inference_mode()
-    def decode(self, tokens: Tokens, force: bool = False) -> Tensor:
+    def decode(self, tokens: Tokens, force: bool = False, deterministic: bool = False) -> Tensor:
         """Sound of tokens, as long as what was encoded.
 
         Args:
             tokens: from :meth:`encode` of this model, or of a file.
             force: decode tokens of another model all the same.
+            deterministic: as for :meth:`encode`.
 
         Returns:
             ``(B, T)`` float32 in [-1, 1], ``T = max(num_samples)``, zeros after a clip's end.
@@ -130,7 +125,25 @@ class Codec(nn.Module):
             CodecError: for tokens of another model, codes out of range or lengths that disagree.
         """
         self.check_tokens(tokens, force)
-        return decode_chunked(self, tokens)
+        return decode_chunked(self, tokens, deterministic)
+
+    def streaming_encoder(
+        self, batch: int = 1, num_codebooks: int | None = None, deterministic: bool = False
+    ) -> StreamingEncoder:
+        """An encoder of ``batch`` live signals; see :mod:`codec.model.streaming`.
+
+        Raises:
+            CodecError: when the model is not causal, or has no such number of codebooks.
+        """
+        return StreamingEncoder(self, batch, num_codebooks, deterministic)
+
+    def streaming_decoder(self, batch: int = 1, deterministic: bool = False) -> StreamingDecoder:
+        """A decoder of ``batch`` live signals; see :mod:`codec.model.streaming`.
+
+        Raises:
+            CodecError: when the model is not causal.
+        """
+        return StreamingDecoder(self, batch, deterministic)
 
     def check_tokens(self, tokens: Tokens, force: bool = False) -> None:
         """Raise a :class:`CodecError` unless :meth:`decode` can take these tokens."""

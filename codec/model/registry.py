@@ -16,6 +16,9 @@ class Encoder(Protocol):
     def __call__(self, wav: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """``wav (B, n * hop_length)`` to ``(latent (B, D, n), state)``; ``None`` is a fresh state.
 
+        A state is a tree (:mod:`codec.model.states`) of tensors whose first axis is the batch; zeros
+        in all of them mean a fresh state too.
+
         An encoder that is not causal takes any number of samples T, and ``n = ceil(T / hop_length)``.
         """
 

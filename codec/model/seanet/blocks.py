@@ -86,9 +86,19 @@ class LSTM(nn.Module):
         self.lstm = nn.LSTM(dim, dim, layers, bidirectional=bidirectional)
 
     def forward(self, x: Tensor, state: LSTMState | None = None) -> tuple[Tensor, LSTMState | None]:
-        """``x (B, C, T)`` to ``(B, C or 2C, T)`` and the cells' state, ``None`` when bidirectional."""
-        y, state = self.lstm(x.permute(2, 0, 1), state)
+        """``x (B, C, T)`` to ``(B, C or 2C, T)`` and the state, ``None`` when bidirectional.
+
+        The state is two tensors ``(B, layers, C)``: as everywhere, the batch comes first.
+        """
+        if state is not None:
+            state = (_swap(state[0]), _swap(state[1]))
+        y, (hidden, cell) = self.lstm(x.permute(2, 0, 1), state)
         y = y.permute(1, 2, 0)
         if self.bidirectional:
             return y + torch.cat([x, x], dim=1), None
-        return y + x, state
+        return y + x, (_swap(hidden), _swap(cell))
+
+
+def _swap(state: Tensor) -> Tensor:
+    """Batch first to layers first, or back."""
+    return state.transpose(0, 1).contiguous()

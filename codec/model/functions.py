@@ -1,0 +1,31 @@
+"""The two step functions of a model: sound to codes, and latents to sound."""
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from codec.model.blocked import BlockedSteps
+from codec.model.states import State
+from codec.model.steps import Steps
+
+if TYPE_CHECKING:
+    from codec.model.codec import Codec
+
+
+def encoding(model: "Codec", batch: int, num_codebooks: int | None, deterministic: bool) -> Steps:
+    """From ``(B, n * hop)`` samples to ``(B, K, n)`` codes."""
+
+    def function(wav: Tensor, state: State = None) -> tuple[Tensor, State]:
+        latent, state = model.encoder(wav, state)
+        return model.quantizer.encode(latent, num_codebooks), state
+
+    return _class_of(deterministic)(function, batch, model.hop_length)
+
+
+def decoding(model: "Codec", batch: int, deterministic: bool) -> Steps:
+    """From latents ``(B, D, n)`` to ``(B, n * hop)`` samples, late by the decoder's delay."""
+    return _class_of(deterministic)(model.decoder, batch, 1)
+
+
+def _class_of(deterministic: bool) -> type[Steps]:
+    return BlockedSteps if deterministic else Steps

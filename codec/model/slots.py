@@ -1,0 +1,93 @@
+"""What streaming encoder and decoder share: slots whose signals end and start anew."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from codec.errors import CodecError
+from codec.model.steps import Steps
+
+if TYPE_CHECKING:
+    from codec.model.codec import Codec
+
+Counts = Tensor | Sequence[int] | int
+Mask = Tensor | Sequence[bool]
+
+
+class Slots:
+    """The slots of a stream.
+
+    Attributes:
+        lengths: ``(B,)`` how much of the last result belongs to each slot; zeros follow it.
+    """
+
+    def __init__(self, model: "Codec", batch: int, steps: Steps):
+        self.model = model
+        self.batch = batch
+        self.lengths = torch.zeros(batch, dtype=torch.int64)
+        self._steps = steps
+        self._ended = [False] * batch
+
+    @torch.inference_mode()
+    def reset(self, mask: Mask | None = None) -> None:
+        """Make the slots in ``mask (B,)``, or all, ready for a new signal."""
+        rows = self._rows(mask)
+        self._steps.reset(rows)
+        for row in rows:
+            self._ended[row] = False
+            self._restart(row)
+
+    def _restart(self, row: int) -> None:
+        raise NotImplementedError
+
+    def _rows(self, mask: Mask | None) -> list[int]:
+        """Indices of the slots in a mask."""
+        if mask is None:
+            return list(range(self.batch))
+        mask = torch.as_tensor(mask)
+        if mask.shape != (self.batch,) or mask.dtype != torch.bool:
+            raise CodecError(f"a mask is ({self.batch},) booleans, got {mask.dtype} {tuple(mask.shape)}")
+        return mask.nonzero().flatten().tolist()
+
+    def _counts(self, counts: Counts, name: str) -> list[int]:
+        values = torch.as_tensor(counts).reshape(-1)
+        if values.shape != (self.batch,) or values.is_floating_point():
+            raise CodecError(f"{name} must be ({self.batch},) whole numbers, got {values.tolist()}")
+        return values.tolist()
+
+    def _check_lengths(self, lengths: Counts | None, longest: int) -> list[int]:
+        """How much each slot receives."""
+        counts = [longest] * self.batch if lengths is None else self._counts(lengths, "lengths")
+        if not all(0 <= count <= longest for count in counts):
+            raise CodecError(f"lengths {counts} do not fit the input: each is 0 to {longest}")
+        for row, count in enumerate(counts):
+            if count and self._ended[row]:
+                raise CodecError(f"slot {row} has been flushed; reset it before the next signal")
+        return counts
+
+    def _state_tensors(self) -> dict[str, Tensor]:
+        saved = {f"steps.{name}": tensor for name, tensor in self._steps.state_dict().items()}
+        return saved | {"ended": torch.tensor(self._ended)}
+
+    def _load_tensors(self, saved: dict[str, Tensor], names: list[str], silence: Tensor) -> None:
+        """Check that the further tensors ``names`` are there, and take what is shared."""
+        for name in ("ended", *names):
+            if name not in saved or saved[name].shape[:1] != (self.batch,):
+                raise CodecError("the saved stream is of another model, batch or mode; start a new one")
+        steps = {name[6:]: tensor for name, tensor in saved.items() if name.startswith("steps.")}
+        self._steps.load_state_dict(steps, silence.to(self._device))
+        self._ended = saved["ended"].tolist()
+
+    @property
+    def _device(self) -> torch.device:
+        return self.model.quantizer.codebooks.device
+
+
+def check_streaming(model: "Codec", batch: int) -> None:
+    """Raise a :class:`CodecError` unless the model can stream."""
+    if not model.causal:
+        raise CodecError("this model needs the whole recording and cannot stream; use a causal one")
+    if batch < 1:
+        raise CodecError(f"a stream of {batch} signals; batch must be 1 or more")

@@ -1,0 +1,83 @@
+"""Networks run step by step: offline in long chunks, streaming frame by frame, by the same code."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from codec.model.states import SlotStates, State, map_state
+
+CHUNK_FRAMES = 1024
+"""Frames of one step (about 20 s): large enough for speed, small enough for memory."""
+
+MIN_ROWS = 4
+"""Least frames of one step, over the whole batch. Matrix products of fewer rows run through other
+kernels, which round differently; from this number on a frame comes out the same to the last bit,
+whatever is beside it (docs/streaming.md has the measurement)."""
+
+
+class StepFunction(Protocol):
+    """``(input (B, ..., n * unit), state) -> (output (B, ..., n * unit'), state)``, causal."""
+
+    def __call__(self, x: Tensor, state: State = None) -> tuple[Tensor, State]: ...
+
+
+class Steps:
+    """Carries the states of ``batch`` signals through a :class:`StepFunction`.
+
+    Attributes:
+        unit: input length of one frame, along the last axis.
+    """
+
+    def __init__(self, function: StepFunction, batch: int, unit: int):
+        self.function = function
+        self.unit = unit
+        self.states = SlotStates(batch)
+
+    def run(self, x: Tensor, rows: Sequence[int] | None = None) -> Tensor:
+        """The next frames of some signals, or of all, in the order of ``rows``."""
+        state = self.states.take(rows)
+        count = x.shape[0]
+        copies = -(-MIN_ROWS * self.unit // (count * x.shape[-1]))
+        if copies > 1:
+            x = torch.cat([x] * copies)
+            state = map_state(lambda tensor: torch.cat([tensor] * copies), state)
+        y, state = self.function(x, state)
+        if copies > 1:
+            y = y[:count]
+            state = map_state(lambda tensor: tensor[:count], state)
+        self.states.put(state, rows)
+        return y
+
+    def reset(self, rows: Sequence[int]) -> None:
+        """These signals start anew."""
+        self.states.reset(rows)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return self.states.state_dict()
+
+    def load_state_dict(self, saved: dict[str, Tensor], silence: Tensor) -> None:
+        """``silence``: any input of one frame for every signal, for the shapes of the state."""
+        self.states.load_state_dict(saved, lambda: self.function(silence)[1])
+
+
+def run_ragged(
+    steps: Steps, inputs: list[Tensor], frames: list[int], emit: Callable[[int, Tensor], None]
+) -> None:
+    """Advance every signal by its own number of frames.
+
+    Args:
+        inputs: per signal, ``(..., T)`` with ``T >= frames * unit``.
+        frames: per signal.
+        emit: called with a signal's index and the next part of its output, in order.
+    """
+    done = 0
+    while done < max(frames):
+        rows = [row for row, count in enumerate(frames) if count > done]
+        stop = min(min(frames[row] for row in rows), done + CHUNK_FRAMES)
+        part = slice(done * steps.unit, stop * steps.unit)
+        output = steps.run(torch.stack([inputs[row][..., part] for row in rows]), rows)
+        for row, piece in zip(rows, output, strict=True):
+            emit(row, piece)
+        done = stop
