@@ -1,5 +1,7 @@
 """Laws of the spectral architecture: reconstruction, causality, chunks, batches, latency."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -18,7 +20,7 @@ HOP = 320
 def cut(total: int, cuts: list[int]) -> list[slice]:
     """Consecutive slices of ``range(total)`` at the given places."""
     places = sorted({0, total, *(place % (total + 1) for place in cuts)})
-    return [slice(a, b) for a, b in zip(places[:-1], places[1:], strict=True)]
+    return [slice(a, b) for a, b in pairwise(places)]
 
 
 def in_chunks(network, signal: torch.Tensor, frames: list[slice], hop: int) -> torch.Tensor:
