@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from conftest import make_speech
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,7 +13,6 @@ from codec.errors import CodecError
 from codec.model.spectral import SpectralConfig
 from codec.model.spectral.blocks import Backbone
 from codec.model.spectral.stft import CausalISTFT, CausalSTFT
-from conftest import make_speech
 
 HOP = 320
 
