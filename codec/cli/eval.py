@@ -4,12 +4,13 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 if TYPE_CHECKING:
     from codec.eval.evaluation import Plan
+    from codec.eval.report import Report
 
 Source = Annotated[Path, typer.Argument(metavar="MANIFEST|FOLDER", help="JSONL manifest, or recordings.")]
 Models = Annotated[
@@ -43,6 +44,10 @@ MaxSeconds = Annotated[float, typer.Option(min=0.0, help="Leave longer clips out
 Workers = Annotated[int | None, typer.Option(min=0, help="Processes; as many as cores by default.")]
 Players = Annotated[int, typer.Option(min=0, help="Clips to listen to in the page.")]
 MaxDelay = Annotated[float, typer.Option(min=0.0, max=2.0, help="Seconds within which to look for delay.")]
+Align = Annotated[
+    Literal["waveform", "envelope"],
+    typer.Option(help="Where waveforms hardly match: keep their best delay, or match envelopes."),
+]
 Seed = Annotated[int, typer.Option(help="Of bootstrap and probes.")]
 Device = Annotated[str, typer.Option(help="Of our models: auto, cpu, cuda or mps.")]
 
@@ -65,6 +70,7 @@ def evaluate(
     workers: Workers = None,
     players: Players = 3,
     max_delay: MaxDelay = 0.25,
+    align: Align = "waveform",
     seed: Seed = 0,
     device: Device = "cpu",
 ) -> None:
@@ -89,6 +95,7 @@ def evaluate(
         workers=workers if workers is not None else os.cpu_count() or 1,
         players=players,
         max_delay=max_delay,
+        align=align,
         seed=seed,
         device=device,
     )
@@ -122,21 +129,39 @@ def _run(plan: "Plan") -> None:
     print_note(f"report: {plan.options.out / 'report.html'}")
 
 
-def _print_table(report) -> None:
+def _print_table(report: "Report") -> None:
+    """The table, in as many pieces as the terminal is narrow."""
     from rich.console import Console
     from rich.table import Table
 
     from codec.eval.report.table import clip_counts, coding_cells, figure_cells, heading
 
-    table = Table("system", "kbps", *(heading(column) for column in report.columns))
-    for column in table.columns[1:]:
-        column.justify = "right"
-    cells = figure_cells(report)
-    for system in report.systems:
-        table.add_row(system.label, coding_cells(system)[0], *(cell.text for cell in cells[system.label]))
-    table.add_section()
-    table.add_row("clips", "", *(str(count) for count in clip_counts(report).values()))
-    Console().print(table)
+    console = Console()
+    headings = ["kbps", *(heading(column) for column in report.columns)]
+    lines = {
+        s.label: [coding_cells(s)[0], *(cell.text for cell in cells)]
+        for s, cells in zip(report.systems, figure_cells(report).values(), strict=True)
+    }
+    lines["clips"] = ["", *(str(count) for count in clip_counts(report).values())]
+    room = console.width - max(map(len, lines)) - 4
+    for piece in _pieces([max(len(title), 7) + 3 for title in headings], room):
+        table = Table("system", *headings[piece])
+        for column in table.columns[1:]:
+            column.justify = "right"
+        for label, cells in lines.items():
+            table.add_row(label, *cells[piece], end_section=label == report.systems[-1].label)
+        console.print(table)
+
+
+def _pieces(widths: list[int], room: int) -> list[slice]:
+    """Neighbouring columns that fit into ``room`` characters, at least one at a time."""
+    pieces, start, used = [], 0, 0
+    for index, width in enumerate(widths):
+        if index > start and used + width > room:
+            pieces.append(slice(start, index))
+            start, used = index, 0
+        used += width
+    return [*pieces, slice(start, len(widths))]
 
 
 def _names(text: str) -> list[str]:

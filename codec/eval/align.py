@@ -1,6 +1,7 @@
 """Delay between a reference and a codec's output: found, removed, reported."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from scipy.signal import correlate, correlation_lags
@@ -9,9 +10,26 @@ from codec.eval.types import Skip
 
 MAX_DELAY_SECONDS = 0.25
 LENGTH_TOLERANCE_SECONDS = 0.1
-# Below this the waveforms share no phase (parametric codecs) and only their envelopes can be matched.
-_WEAK_CORRELATION = 0.3
+WEAK_CORRELATION = 0.3
+"""Below this the waveforms share too little phase to say where they match."""
+# Codecs lag. One that seems to lead by more than rounding is believed only on strong evidence.
+_MAX_LEAD_SECONDS = 0.005
 _ENVELOPE_SECONDS = 0.010
+
+Method = Literal["waveform", "envelope"]
+
+
+@dataclass(frozen=True)
+class Delay:
+    """How far an output lags its reference.
+
+    Attributes:
+        samples: negative when it leads.
+        correlation: of the waveforms at that lag, -1 to 1.
+    """
+
+    samples: int
+    correlation: float
 
 
 @dataclass(frozen=True)
@@ -30,17 +48,35 @@ class Aligned:
 
 
 def find_delay(
-    reference: np.ndarray, output: np.ndarray, sample_rate: int, max_delay: float = MAX_DELAY_SECONDS
-) -> int:
-    """Samples by which ``output (T2,)`` lags ``reference (T1,)``, within ``max_delay`` seconds.
+    reference: np.ndarray,
+    output: np.ndarray,
+    sample_rate: int,
+    max_delay: float = MAX_DELAY_SECONDS,
+    method: Method = "waveform",
+) -> Delay:
+    """Delay of ``output (T2,)`` against ``reference (T1,)``: the peak of their cross-correlation.
 
-    The peak of the waveforms' cross-correlation; where that is weak, of their envelopes'.
+    Vocoders that keep no phase correlate weakly, and the peak may be a pitch period or more off.
+
+    Args:
+        reference: samples.
+        output: samples.
+        sample_rate: Hz of both.
+        max_delay: seconds, either way.
+        method: what to do when the peak is below :data:`WEAK_CORRELATION`: keep it (``waveform``), or
+            match the signals' envelopes instead (``envelope``).
     """
     limit = round(max_delay * sample_rate)
-    delay, strength = _correlation_peak(reference, output, limit)
-    if strength >= _WEAK_CORRELATION:
-        return delay
-    return _correlation_peak(_envelope(reference, sample_rate), _envelope(output, sample_rate), limit)[0]
+    best = _correlation_peak(reference, output, limit, limit)
+    if best.correlation >= WEAK_CORRELATION:
+        return best
+    lead = min(limit, round(_MAX_LEAD_SECONDS * sample_rate))
+    if method == "waveform":
+        return _correlation_peak(reference, output, lead, limit)
+    matched = _correlation_peak(
+        _envelope(reference, sample_rate), _envelope(output, sample_rate), lead, limit
+    )
+    return Delay(matched.samples, best.correlation)
 
 
 def remove_delay(reference: np.ndarray, output: np.ndarray, delay: int, sample_rate: int) -> Aligned:
@@ -60,16 +96,16 @@ def remove_delay(reference: np.ndarray, output: np.ndarray, delay: int, sample_r
     return Aligned(reference[:length], output[:length], delay)
 
 
-def _correlation_peak(reference: np.ndarray, output: np.ndarray, limit: int) -> tuple[int, float]:
-    """Lag of the largest normalised correlation within ``limit``, and its value."""
+def _correlation_peak(reference: np.ndarray, output: np.ndarray, lead: int, lag: int) -> Delay:
+    """The largest normalised correlation from ``-lead`` to ``lag`` samples."""
     norm = float(np.linalg.norm(reference) * np.linalg.norm(output))
     if norm == 0.0:
-        return 0, 0.0
+        return Delay(0, 0.0)
     correlation = correlate(output, reference, method="fft")
     lags = correlation_lags(len(output), len(reference))
-    inside = np.abs(lags) <= limit
+    inside = (lags >= -lead) & (lags <= lag)
     peak = int(np.argmax(correlation[inside]))
-    return int(lags[inside][peak]), float(correlation[inside][peak]) / norm
+    return Delay(int(lags[inside][peak]), float(correlation[inside][peak]) / norm)
 
 
 def _envelope(wav: np.ndarray, sample_rate: int) -> np.ndarray:

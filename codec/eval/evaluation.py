@@ -10,6 +10,7 @@ from typing import Any
 from codec.config import to_dict
 from codec.data.manifest import Clip, read_manifest
 from codec.errors import CodecError
+from codec.eval.align import MAX_DELAY_SECONDS, Method
 from codec.eval.clips import Selection, read_clips, select
 from codec.eval.measures import JudgeSettings, Measure, build_measures
 from codec.eval.measures.registry import installed_measures
@@ -41,7 +42,8 @@ class Options:
     selection: Selection = field(default_factory=Selection)
     workers: int = 2
     players: int = 3
-    max_delay: float = 0.25
+    max_delay: float = MAX_DELAY_SECONDS
+    align: Method = "waveform"
     seed: int = 0
     device: str = "cpu"
 
@@ -79,7 +81,9 @@ def prepare(source: Path, options: Options, command: str = "") -> Plan:
     if options.probes and not options.models:
         raise CodecError("probes look into a model's tokens; name one with --model")
     train_clips = read_manifest(options.probe_train) if options.probe_train else None
-    request = Request(clips, systems, measures, options.out, options.workers, options.max_delay)
+    request = Request(
+        clips, systems, measures, options.out, options.workers, options.max_delay, options.align
+    )
     return Plan(options, request, _about(source, options, measures, command), train_clips, notes)
 
 
@@ -98,6 +102,8 @@ class Evaluated:
 
 def execute(plan: Plan, progress: Callable[[int, int], None] = lambda done, total: None) -> Evaluated:
     """Run a plan and write its report."""
+    # Probes refuse unsuitable clips before they work, so they come before the long part.
+    probes = _probes(plan)
     outcome = run(plan.request, progress)
     report = Report(
         about=plan.about,
@@ -105,7 +111,7 @@ def execute(plan: Plan, progress: Callable[[int, int], None] = lambda done, tota
         columns=all_columns(plan.request.measures),
         systems=summarize(plan.request, outcome, plan.options.seed),
         rows=outcome.rows,
-        probes=_probes(plan),
+        probes=probes,
     )
     write_report(report, plan.options.out, plan.options.players)
     return Evaluated(report, outcome.reused)
@@ -133,7 +139,7 @@ def _probes(plan: Plan) -> dict[str, dict[str, Any]]:
     found = {}
     models = {s.family: s.folder for s in plan.request.systems if isinstance(s, Ours)}
     for name, folder in models.items():
-        results = run_probes(
+        found[name] = run_probes(
             model=load_cached(folder, plan.options.device),
             clips=list(plan.request.clips),
             train_clips=plan.train_clips,
@@ -141,7 +147,6 @@ def _probes(plan: Plan) -> dict[str, dict[str, Any]]:
             seed=plan.options.seed,
             out=plan.options.out / "probes" / name,
         )
-        found[name] = {probe: to_dict(result) for probe, result in results.items()}
     return found
 
 

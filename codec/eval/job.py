@@ -12,7 +12,7 @@ from codec.audio.io import load_audio, save_audio
 from codec.audio.resample import resample
 from codec.data.manifest import Clip
 from codec.errors import CodecError
-from codec.eval.align import find_delay, remove_delay
+from codec.eval.align import Delay, Method, find_delay, remove_delay
 from codec.eval.measures.base import Measure, digest
 from codec.eval.systems.base import System
 from codec.eval.types import SCORING_RATE, Coded, Pair, Row, Skip
@@ -42,6 +42,7 @@ class Job:
     keys: dict[str, str]
     folder: Path
     max_delay: float
+    align: Method
 
     @property
     def audio(self) -> Path:
@@ -81,14 +82,19 @@ def _code(job: Job) -> Row:
         output = resample(torch.from_numpy(coded.wav), coded.sample_rate, SCORING_RATE)
         _save_output(job, coded, output)
         # The delay is that of the file as judged: 16-bit, clipped to full scale.
-        delay = find_delay(reference, load_audio(job.audio).wav.numpy(), SCORING_RATE, job.max_delay)
+        judged = load_audio(job.audio).wav.numpy()
+        delay = find_delay(reference, judged, SCORING_RATE, job.max_delay, job.align)
         return _row(job, CODING, job.coding_key, _coding_values(coded, len(reference), delay))
     except Exception as error:  # noqa: BLE001  (one bad clip must not end the run)
         return _row(job, CODING, job.coding_key, skipped=_reason(error))
 
 
-def _coding_values(coded: Coded, samples: int, delay: int) -> dict[str, float]:
-    values = {"seconds": samples / SCORING_RATE, "delay": float(delay)}
+def _coding_values(coded: Coded, samples: int, delay: Delay) -> dict[str, float]:
+    values = {
+        "seconds": samples / SCORING_RATE,
+        "delay": float(delay.samples),
+        "correlation": delay.correlation,
+    }
     known = {
         "bits": coded.bits,
         "encode_seconds": coded.encode_seconds,
@@ -130,14 +136,11 @@ def _judge(job: Job, measure: Measure, pair: Pair) -> Row:
 
 
 def _read(clip: Clip, sample_rate: int) -> np.ndarray:
-    if not clip.audio.is_file():
-        raise Skip("the recording is not there")
-    wav = load_audio(clip.audio, sample_rate).wav.numpy()
-    if not len(wav):
-        raise Skip("the recording is empty")
-    if not np.isfinite(wav).all():
-        raise Skip("the recording holds NaN or infinite samples")
-    return wav
+    try:
+        return load_audio(clip.audio, sample_rate).wav.numpy()
+    except CodecError as error:
+        # The clip is named beside the reason; without it, equal reasons are counted together.
+        raise Skip(str(error).removeprefix(f"{clip.audio}: ")) from None
 
 
 def _silent(wav: np.ndarray) -> bool:

@@ -5,8 +5,9 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from typing import Self
 
 from codec.eval.job import CODING, Job, run_job
 from codec.eval.types import Row
@@ -39,8 +40,9 @@ def run_jobs(jobs: list[Job], workers: int, done: Callable[[Job, list[Row]], Non
         # The pool died. Jobs start in order, so the culprit is among the first that are left: those
         # that ran and those that lay in the pool's queue (one more than there are workers).
         suspects, left = left[: 2 * workers + 1], left[2 * workers + 1 :]
-        for job in suspects:
-            done(job, _run_alone(job))
+        with _LoneWorker() as lone:
+            for job in suspects:
+                done(job, lone.run(job))
 
 
 def _run_pool(jobs: list[Job], workers: int, done: Callable[[Job, list[Row]], None]) -> list[Job]:
@@ -67,20 +69,44 @@ def _run_pool(jobs: list[Job], workers: int, done: Callable[[Job, list[Row]], No
     return []
 
 
-def _run_alone(job: Job) -> list[Row]:
-    """Measure by measure, each in a process of its own, to find the one that dies."""
-    rows, coded = [], job.coded
-    for measures in ((), *((measure,) for measure in job.measures)):
-        part = replace(job, measures=measures, coded=coded)
+class _LoneWorker:
+    """One process at a time for jobs that may kill it; a new one after each death."""
+
+    def __init__(self) -> None:
+        self._exit = ExitStack()
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._exit.close()
+
+    def run(self, job: Job) -> list[Row]:
+        """Rows of a job; when its process dies, those of its measures one by one."""
+        rows = self._try(job)
+        if rows is not None:
+            return rows
+        if not job.measures:
+            return [_died(job)]
+        rows, coded = [], job.coded
+        for measures in ((), *((measure,) for measure in job.measures)):
+            if measures or coded is None:
+                part = replace(job, measures=measures, coded=coded)
+                result = self._try(part) or [_died(part)]
+                coded = coded or next(row for row in result if row.measure == CODING)
+                rows += result
+        return rows
+
+    def _try(self, job: Job) -> list[Row] | None:
+        """The job's rows, or nothing when its process died."""
+        if self._pool is None:
+            self._pool = self._exit.enter_context(_pool(1))
         try:
-            with _pool(1) as pool:
-                result = pool.submit(run_job, part).result()
+            return self._pool.submit(run_job, job).result()
         except BrokenProcessPool:
-            result = [_died(part)]
-        rows += result
-        if coded is None:
-            coded = next(row for row in result if row.measure == CODING)
-    return rows
+            self._pool = None
+            return None
 
 
 def _died(job: Job) -> Row:

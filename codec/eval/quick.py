@@ -35,7 +35,7 @@ def score(
         how many those were. A measure that scored no clip has only the count.
 
     Raises:
-        CodecError: for an unknown measure, a missing package, or no clips.
+        CodecError: for an unknown measure, a missing package, no clips, or one that cannot be read.
     """
     judges = build_measures(list(measures), settings or JudgeSettings())
     pairs = [_pair(model, clip, codebooks) for clip in clips]
@@ -54,13 +54,13 @@ def score(
 
 def _pair(model: Codec, clip: Clip, codebooks: int | None) -> Pair | None:
     audio = load_audio(clip.audio)
-    if not audio.wav.numel() or not audio.wav.any():
+    if not audio.wav.any():
         return None
     tokens = model.encode(audio.wav, audio.sample_rate, num_codebooks=codebooks)
     output = resample(model.decode(tokens)[0], model.sample_rate, SCORING_RATE).cpu().numpy()
     reference = resample(audio.wav, audio.sample_rate, SCORING_RATE).numpy()
     delay = find_delay(reference, output, SCORING_RATE)
-    aligned = remove_delay(reference, output, delay, SCORING_RATE)
+    aligned = remove_delay(reference, output, delay.samples, SCORING_RATE)
     return Pair(clip, aligned.reference, aligned.output)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from codec.data.manifest import Clip
 from codec.errors import CodecError
-from codec.eval.align import MAX_DELAY_SECONDS
+from codec.eval.align import MAX_DELAY_SECONDS, Method
 from codec.eval.job import Job, output_path
 from codec.eval.measures.base import Measure, digest
 from codec.eval.pool import run_jobs
@@ -26,6 +26,7 @@ class Request:
         out: folder of the report; results of an earlier run in it are used again.
         workers: processes with one thread each; 0 works in this process.
         max_delay: seconds within which the delay of an output is looked for.
+        align: how; see :func:`codec.eval.align.find_delay`.
     """
 
     clips: Sequence[Clip]
@@ -34,6 +35,7 @@ class Request:
     out: Path
     workers: int = 2
     max_delay: float = MAX_DELAY_SECONDS
+    align: Method = "waveform"
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ class _Planner:
         """The job of a clip and a system, without the measures that are stored already."""
         coding_key = digest(
             f"{system.label}\n{self.systems[system.label]}\n{system.clip_signature(clip)}\n"
-            f"{_clip_signature(clip)}\n{self.request.max_delay}"
+            f"{_clip_signature(clip)}\n{self.request.max_delay} {self.request.align}"
         )
         keys = {
             name: digest(f"{coding_key}\n{signature}\n{clip.text}\n{clip.language}")
@@ -118,7 +120,17 @@ class _Planner:
         output = output_path(self.request.out, system.label, clip.name, ".flac")
         coded = self.store.rows[coding_key] if self.store.scored(coding_key) and output.is_file() else None
         todo = tuple(m for m in self.request.measures if not (coded and self.store.scored(keys[m.name])))
-        return Job(clip, system, todo, coding_key, coded, keys, self.request.out, self.request.max_delay)
+        return Job(
+            clip,
+            system,
+            todo,
+            coding_key,
+            coded,
+            keys,
+            self.request.out,
+            self.request.max_delay,
+            self.request.align,
+        )
 
 
 def _clip_signature(clip: Clip) -> str:

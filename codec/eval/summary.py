@@ -32,6 +32,7 @@ class SystemSummary:
     Attributes:
         kbps: bits really used over the clips' length; ``None`` where nobody knows.
         delay_ms: median delay that was removed.
+        correlation: median correlation of the waveforms at that delay.
         rtf_encode: seconds of computing per second of sound, on one thread.
         rtf_decode: likewise.
         figures: by column name; a column that no clip could be scored for is missing.
@@ -44,6 +45,7 @@ class SystemSummary:
     family: str
     kbps: float | None = None
     delay_ms: float | None = None
+    correlation: float | None = None
     rtf_encode: float | None = None
     rtf_decode: float | None = None
     figures: dict[str, Figure] = field(default_factory=dict)
@@ -107,7 +109,8 @@ def _summary(
         system.label,
         system.family,
         kbps=_ratio(coded, "bits", 1000),
-        delay_ms=_median_delay(coded),
+        delay_ms=_median(coded, "delay", 1000 / SCORING_RATE),
+        correlation=_median(coded, "correlation"),
         rtf_encode=_ratio(coded, "encode_seconds"),
         rtf_decode=_ratio(coded, "decode_seconds"),
         figures=figures,
@@ -153,10 +156,8 @@ def _ratio(coded: dict[str, Row], name: str, scale: float = 1.0) -> float | None
     return sum(row.values[name] for row in rows) / sum(row.values["seconds"] for row in rows) / scale
 
 
-def _median_delay(coded: dict[str, Row]) -> float | None:
-    if not coded:
-        return None
-    return float(np.median([row.values["delay"] for row in coded.values()])) * 1000 / SCORING_RATE
+def _median(coded: dict[str, Row], name: str, scale: float = 1.0) -> float | None:
+    return float(np.median([row.values[name] for row in coded.values()])) * scale if coded else None
 
 
 def _omissions(rows: dict[str, dict[str, Row]]) -> list[Omission]:

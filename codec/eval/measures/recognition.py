@@ -1,6 +1,5 @@
 """Word error rate and word information lost of a recogniser's transcript."""
 
-import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -26,9 +25,7 @@ class WordCounts:
 @measure("wer")
 @dataclass(frozen=True)
 class WordErrors(Measure):
-    """Word error rate over all words (jiwer), after Whisper's normaliser (whisper_normalizer: English
-    rules for ``en``, basic ones else); greedy recognition.
-    """
+    """Errors over all words (jiwer) of greedy recognition, both texts through Whisper's normaliser."""
 
     asr: str
 
@@ -61,6 +58,10 @@ class WordErrors(Measure):
             "reference_words": counts.reference_words,
             "hypothesis_words": counts.hypothesis_words,
         }
+
+    def describe(self) -> str:
+        normaliser = "whisper_normalizer: English rules for en, basic rules else"
+        return f"{super().describe()} Recogniser: {self.asr}. Normaliser: {normaliser}."
 
     def notes(self, pair: Pair) -> dict[str, str]:
         return {"transcript": self._transcribe(pair)}
@@ -105,11 +106,7 @@ def normalize(text: str, language: str) -> str:
 
 def is_faster_whisper(asr: str) -> bool:
     """Whether ``asr`` is a folder in CTranslate2's form."""
-    return (Path(asr) / "model.bin").is_file() and (
-        "alignment_heads" in json.loads((Path(asr) / "config.json").read_text())
-        or (Path(asr) / "vocabulary.txt").is_file()
-        or (Path(asr) / "vocabulary.json").is_file()
-    )
+    return (Path(asr) / "model.bin").is_file()
 
 
 def _information_lost(hits, reference_words, hypothesis_words):
@@ -151,7 +148,9 @@ def _faster_whisper(folder: str):
 
 def _transformers(name: str):
     from transformers import pipeline
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     recogniser = pipeline("automatic-speech-recognition", model=name, device="cpu")
     whisper = recogniser.model.config.model_type == "whisper"
 

@@ -10,14 +10,15 @@ from functools import lru_cache
 import numpy as np
 
 from codec.errors import CodecError
+from codec.eval.hub import from_pretrained
 from codec.eval.measures.base import Column, JudgeSettings, Measure
 from codec.eval.measures.registry import measure
-from codec.eval.types import SCORING_RATE, Pair, Skip
+from codec.eval.types import SCORING_RATE, Pair
 
 
 @measure("speaker")
 class SpeakerSimilarity(Measure):
-    """Cosine of Resemblyzer embeddings (GE2E, Wan et al. 2018) of reference and output: up to 1."""
+    """Cosine of Resemblyzer embeddings (GE2E, Wan et al. 2018) of the whole clips, pauses kept: up to 1."""
 
     columns = (Column("speaker", "speaker", True, digits=3),)
     packages = ("Resemblyzer", "webrtcvad")
@@ -69,11 +70,8 @@ def _cached_reference(path: str, samples: bytes) -> np.ndarray:
 
 
 def _resemblyzer(wav: np.ndarray) -> np.ndarray:
-    resemblyzer, encoder = _resemblyzer_model()
-    speech = resemblyzer.preprocess_wav(wav)
-    if not len(speech):
-        raise Skip("Resemblyzer finds no speech in it")
-    return encoder.embed_utterance(speech)
+    # Its preprocessing cuts pauses by a detector that codecs disturb: other frames would be compared.
+    return _resemblyzer_model().embed_utterance(wav)
 
 
 @lru_cache(maxsize=1)
@@ -83,7 +81,7 @@ def _resemblyzer_model():
         warnings.simplefilter("ignore", DeprecationWarning)
         import resemblyzer
 
-    return resemblyzer, resemblyzer.VoiceEncoder("cpu", verbose=False)
+    return resemblyzer.VoiceEncoder("cpu", verbose=False)
 
 
 def _provide_pkg_resources() -> None:
@@ -103,4 +101,5 @@ def _provide_pkg_resources() -> None:
 def _xvector_model(name: str):
     from transformers import AutoFeatureExtractor, AutoModelForAudioXVector
 
-    return AutoModelForAudioXVector.from_pretrained(name).eval(), AutoFeatureExtractor.from_pretrained(name)
+    extractor = from_pretrained(AutoFeatureExtractor, name)
+    return from_pretrained(AutoModelForAudioXVector, name).eval(), extractor

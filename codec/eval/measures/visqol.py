@@ -14,7 +14,10 @@ _MIN_SECONDS = 0.5
 
 @measure("visqol")
 class Visqol(Measure):
-    """ViSQOL v3, speech mode with the lattice mapping, MOS-LQO: 1 to 4.26 for identical speech."""
+    """ViSQOL v3, speech mode with the lattice mapping, MOS-LQO: 1 to about 4.3.
+
+    What identical audio scores depends on the speech in it; only its similarity (NSIM) is always 1.
+    """
 
     columns = (Column("visqol", "ViSQOL", True),)
     packages = ("visqol-python", "ai-edge-litert")
@@ -25,7 +28,7 @@ class Visqol(Measure):
         result = _judge().measure_from_arrays(
             pair.reference.astype(np.float64), pair.output.astype(np.float64), SCORING_RATE
         )
-        return {"visqol": float(result.moslqo)}
+        return {"visqol": float(result.moslqo), "visqol_nsim": float(result.vnsim)}
 
 
 @lru_cache(maxsize=1)

@@ -1,18 +1,21 @@
 """The report as one page that needs nothing beside it."""
 
 import base64
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 
 from codec.eval.report.content import Report
 from codec.eval.report.listening import Listening, flac_bytes
-from codec.eval.report.markdown import probe_rows
 from codec.eval.report.plots import spectrogram_image
 from codec.eval.report.table import (
+    ABSENT,
     CODING_HEADINGS,
     clip_counts,
     coding_cells,
+    doubt_lines,
     fewer_lines,
     figure_cells,
     heading,
@@ -38,9 +41,31 @@ def to_html(report: Report, listening: list[Listening], curves: bytes | None) ->
         curves=_data_url(curves, "image/png") if curves else None,
         listening=[_card(item) for item in listening],
         omissions=omission_lines(report),
-        fewer=fewer_lines(report),
-        probes={system: probe_rows(probes) for system, probes in report.probes.items()},
+        fewer=fewer_lines(report) + doubt_lines(report),
+        probes={system: _probe_table(probes) for system, probes in report.probes.items()},
     )
+
+
+@dataclass(frozen=True)
+class _ProbeTable:
+    """One model's probes as text."""
+
+    rows: list[list[str]]
+    notes: list[str]
+
+
+def _probe_table(probes: dict) -> _ProbeTable:
+    rows, notes = [], []
+    for name, result in probes.items():
+        for m in result.measures:
+            interval = ABSENT if m.low is None else f"{m.low:.3f}–{m.high:.3f}"
+            title = f"{m.name.replace('_', ' ')} ({m.better} is better)"
+            figures = [f"{m.value:.3f}", interval, f"{m.baseline:.3f}", str(m.clips)]
+            rows.append([name, title, m.codebooks, m.features, *figures])
+        reasons = Counter(skip.reason for skip in result.skipped)
+        notes += [f"{name}: {count} clips left out: {reason}" for reason, count in reasons.items()]
+        notes += [f"{name}: {note}" for note in result.notes]
+    return _ProbeTable(rows, notes)
 
 
 def _card(item: Listening) -> dict:

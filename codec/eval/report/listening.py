@@ -23,14 +23,15 @@ class Listening:
 
 
 def choose_listening(report: Report, folder: Path, count: int) -> list[Listening]:
-    """The first clip of each speaker, then the second, up to ``count``, of those that were coded."""
+    """The shortest clip of each speaker, then the next, up to ``count``, of those that were coded."""
     coded: dict[str, set[str]] = {}
     for row in report.rows:
         if row.measure == CODING and row.skipped is None:
             coded.setdefault(row.clip, set()).add(row.system)
     seen: dict[str | None, int] = {}
     ranked = []
-    for order, clip in enumerate(clip for clip in report.clips if clip.name in coded):
+    known = [clip for clip in report.clips if clip.name in coded]
+    for order, clip in enumerate(sorted(known, key=lambda clip: clip.seconds)):
         seen[clip.speaker] = seen.get(clip.speaker, 0) + 1
         ranked.append((seen[clip.speaker], order, clip))
     return [_listening(report, folder, clip, coded[clip.name]) for *_, clip in sorted(ranked)[:count]]

@@ -5,6 +5,7 @@ from codec.eval.report.table import (
     CODING_HEADINGS,
     clip_counts,
     coding_cells,
+    doubt_lines,
     fewer_lines,
     figure_cells,
     heading,
@@ -79,43 +80,29 @@ def _codebooks(report: Report) -> str:
 
 
 def _probes(report: Report) -> str:
-    sections = []
-    for system, probes in report.probes.items():
-        rows, notes = probe_rows(probes)
-        headings = ["probe", "measure", "codebooks", "tokens as", "value", "95 %", "no information", "clips"]
-        sections.append(f"### {system}\n\n{markdown_table(headings, rows)}")
-        sections.append("\n".join(f"- {note}" for note in notes))
-    return "## What the tokens mean\n\n" + "\n\n".join(filter(None, sections)) if sections else ""
+    if not report.probes:
+        return ""
+    from codec.eval.probes import to_markdown as probes_to_markdown
 
-
-def probe_rows(probes: dict[str, dict]) -> tuple[list[list[str]], list[str]]:
-    """Table rows and notes of one system's probes, given as plain data."""
-    rows, notes = [], []
-    for name, probe in probes.items():
-        for m in probe["measures"]:
-            interval = "–" if m["low"] is None else f"{m['low']:.3f}–{m['high']:.3f}"
-            figures = [f"{m['value']:.3f}", interval, f"{m['baseline']:.3f}", str(m["clips"])]
-            rows.append(
-                [name, f"{m['name']} ({m['better']} is better)", m["codebooks"], m["features"], *figures]
-            )
-        notes += [f"{name}: {note}" for note in probe["notes"]]
-        reasons: dict[str, int] = {}
-        for skip in probe["skipped"]:
-            reasons[skip["reason"]] = reasons.get(skip["reason"], 0) + 1
-        notes += [f"{name}: {count} clips left out: {reason}" for reason, count in reasons.items()]
-    return rows, notes
+    sections = [f"### {name}\n\n{probes_to_markdown(found).strip()}" for name, found in report.probes.items()]
+    return "\n\n".join(["## What the tokens mean", *sections])
 
 
 def _means(report: Report) -> list[str]:
     return [
         *fewer_lines(report),
-        "every figure is pooled over the clips that all systems were scored on by that measure; "
-        "report.json has each system's own figure too",
+        *doubt_lines(report),
+        (
+            "every figure is pooled over the clips that all systems were scored on by that measure; "
+            "report.json has each system's own figure too"
+        ),
         f"95 % intervals: bootstrap over speakers, 1000 draws, seed {report.about.seed}",
         "kbps: bits of the codes or packets, without the container, over the clips' length",
         "delay: median of what was found by cross-correlation and removed before scoring",
-        "RTF: seconds of computing per second of sound on one thread of this machine; for command-line "
-        "tools that includes starting them",
+        (
+            "RTF: seconds of computing per second of sound on one thread of this machine; for "
+            "command-line tools that includes starting them"
+        ),
     ]
 
 

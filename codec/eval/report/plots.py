@@ -26,7 +26,7 @@ _STYLE = {
 _PANEL_INCHES = (3.7, 3.0)
 _PANELS_PER_ROW = 3
 _DYNAMIC_RANGE_DB = 80.0
-_WINDOW, _HOP = 512, 128
+_WINDOW, _HOP = 512, 256
 
 
 def rate_quality(report: Report) -> bytes | None:
@@ -116,9 +116,7 @@ def _panel(
             high = np.array([f.high for f in figures]) * column.scale
             axes.vlines(x, low, high, color=colour, alpha=0.35, linewidth=2)
     if original and column.name in original.figures:
-        level = original.figures[column.name].value * column.scale
-        axes.axhline(level, color="#64748b", linestyle=":", linewidth=1)
-        axes.annotate("original", (1, level), xycoords=("axes fraction", "data"), ha="right", va="bottom")
+        _original_line(axes, original.figures[column.name].value * column.scale)
     _rate_axis(axes, [s.kbps for members in families.values() for s in members])
     arrow = {True: "higher is better", False: "lower is better", None: ""}[column.higher_is_better]
     axes.set_title(column.title, loc="left", fontweight="bold", fontsize=10, color="#0f172a")
@@ -126,6 +124,26 @@ def _panel(
     axes.set_xlabel("kbps")
     axes.grid(True, linewidth=0.8)
     axes.set_axisbelow(True)
+
+
+def _original_line(axes, level: float) -> None:
+    """A dotted line, unless it would squeeze the curves into a corner (SI-SDR's ceiling)."""
+    low, high = axes.get_ylim()
+    if not low - 1.5 * (high - low) < level < high + 1.5 * (high - low):
+        return
+    axes.axhline(level, color="#64748b", linestyle=":", linewidth=1)
+    middle = sum(axes.get_ylim()) / 2
+    axes.annotate(
+        "original",
+        (1, level),
+        xycoords=("axes fraction", "data"),
+        xytext=(0, -3 if level > middle else 3),
+        textcoords="offset points",
+        ha="right",
+        va="top" if level > middle else "bottom",
+        fontsize=8,
+        color="#64748b",
+    )
 
 
 def _rate_axis(axes, rates: list[float]) -> None:
@@ -141,5 +159,5 @@ def _rate_axis(axes, rates: list[float]) -> None:
 def _png(canvas: Canvas) -> bytes:
     buffer = io.BytesIO()
     # Without the version stamp two runs write the same bytes.
-    canvas.savefig(buffer, format="png", dpi=130, metadata={"Software": None})
+    canvas.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
     return buffer.getvalue()

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from codec.eval.align import WEAK_CORRELATION
 from codec.eval.measures.base import Column
 from codec.eval.report.content import Report
 from codec.eval.statistics import Figure
@@ -16,7 +17,6 @@ class Cell:
 
     text: str
     interval: str = ""
-    clips: int | None = None
     best: bool = False
 
 
@@ -82,6 +82,17 @@ def fewer_lines(report: Report) -> list[str]:
     ]
 
 
+def doubt_lines(report: Report) -> list[str]:
+    """Systems whose delay is uncertain, because their waveforms do not match the recordings'."""
+    return [
+        f"{system.label}: its waveforms hardly match the recordings' (correlation "
+        f"{system.correlation:.2f}), so its delay is uncertain, and STOI and SI-SDR with it; "
+        "--align envelope finds the delay from the loudness instead"
+        for system in report.systems
+        if system.correlation is not None and system.correlation < WEAK_CORRELATION
+    ]
+
+
 def _best(report: Report, column: Column) -> float | None:
     values = [
         system.figures[column.name].value
@@ -101,4 +112,4 @@ def _cell(figure: Figure | None, column: Column, best: float | None) -> Cell:
         return f"{value * column.scale + 0.0:.{column.digits}f}"
 
     interval = "" if figure.low is None else f"{show(figure.low)}–{show(figure.high)}"
-    return Cell(show(figure.value), interval, figure.clips, figure.value == best)
+    return Cell(show(figure.value), interval, figure.value == best)

@@ -53,7 +53,10 @@ def to_json(report: Report) -> str:
         "columns": [dataclasses.asdict(column) for column in report.columns],
         "systems": [dataclasses.asdict(system) for system in report.systems],
         "files": files,
-        "probes": report.probes,
+        "probes": {
+            system: {name: dataclasses.asdict(result) for name, result in probes.items()}
+            for system, probes in report.probes.items()
+        },
     }
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 

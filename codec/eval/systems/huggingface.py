@@ -11,6 +11,7 @@ from torch import Tensor
 
 from codec.data.manifest import Clip
 from codec.errors import CodecError
+from codec.eval.hub import from_pretrained
 from codec.eval.systems.base import System
 from codec.eval.systems.registry import parse_number, peer
 from codec.eval.types import Coded
@@ -73,7 +74,7 @@ class HuggingFace(System):
         output = _decode(model, encoded)
         end = time.perf_counter()
         codes = encoded.audio_codes
-        size = _codebook_size(model.config)
+        size = model.config.codebook_size
         # The codecs pad to whole frames and chunks.
         output = output.reshape(channels, -1).mean(dim=0)[: len(wav)]
         return Coded(
@@ -133,15 +134,11 @@ def _by_layer(codes: Tensor) -> Tensor:
     return codes[0]
 
 
-def _codebook_size(config: Any) -> int:
-    return config.codebook_size
-
-
 @lru_cache(maxsize=2)
 def _load(name: str) -> Any:
     from transformers import AutoConfig, AutoModel
 
-    family = AutoConfig.from_pretrained(name).model_type
+    family = from_pretrained(AutoConfig, name).model_type
     if family not in _FAMILIES:
         raise ValueError(f"it is a {family} model; expected one of {', '.join(_FAMILIES)}")
-    return AutoModel.from_pretrained(name).eval()
+    return from_pretrained(AutoModel, name).eval()

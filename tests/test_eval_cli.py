@@ -1,0 +1,68 @@
+"""``codec eval`` from the command line, and quick scores in memory."""
+
+import json
+
+import pytest
+from eval_helpers import bundled_speech, write_clips
+
+from codec.cli.app import main
+from codec.data import read_manifest
+from codec.errors import CodecError
+from codec.eval.quick import score
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    wavs = {"a-0": bundled_speech(1.0), "b-0": bundled_speech(1.0, 1.5)}
+    return write_clips(tmp_path / "data", wavs)
+
+
+def test_the_command_writes_a_report(manifest, tmp_path, tiny_model_dir, other_model_dir, capsys):
+    out = tmp_path / "report"
+    arguments = ["eval", manifest, "--model", tiny_model_dir, "--model", other_model_dir]
+    arguments += ["--codebooks", "2,8", "--measures", "si_sdr,mel", "--workers", 0, "--out", out]
+    assert main([str(argument) for argument in arguments]) == 0
+    content = json.loads((out / "report.json").read_text())
+    labels = [system["label"] for system in content["systems"]]
+    assert labels == ["original", "tiny@2", "tiny@8", "other@2", "other@8"]
+    said = capsys.readouterr()
+    assert "SI-SDR dB" in said.out and "tiny@8" in said.out
+    assert "report.html" in said.err
+    assert main([str(argument) for argument in arguments]) == 0
+    assert "20 measurements were there already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--measures", "wer"], "--asr"),
+        (["--codebooks", "two"], "1,2,4,8"),
+        (["--peers", "opus:fast"], "from 6 to 256"),
+        (["--min-seconds", "60"], "none of 2 clips"),
+    ],
+)
+def test_wrong_options_are_one_line(manifest, tmp_path, capsys, arguments, message):
+    assert main(["eval", str(manifest), "--out", str(tmp_path / "report"), *arguments]) != 0
+    error = capsys.readouterr().err.strip()
+    assert message in error and error.count("\n") == 0
+
+
+def test_an_empty_manifest_is_one_line(tmp_path, capsys):
+    (tmp_path / "empty.jsonl").write_text("")
+    assert main(["eval", str(tmp_path / "empty.jsonl")]) == 1
+    assert "the manifest is empty" in capsys.readouterr().err
+
+
+def test_quick_scores_agree_with_the_report(manifest, tmp_path, tiny_model, tiny_model_dir):
+    out = tmp_path / "report"
+    arguments = ["eval", manifest, "--model", tiny_model_dir, "--codebooks", 8]
+    arguments += ["--measures", "mel,estoi", "--workers", 0, "--out", out]
+    assert main([str(argument) for argument in arguments]) == 0
+    content = json.loads((out / "report.json").read_text())
+    figures = content["systems"][1]["figures"]
+    quick = score(tiny_model, read_manifest(manifest), ("mel", "estoi"), codebooks=8)
+    assert quick["mel_clips"] == 2
+    for name in ("mel", "estoi"):
+        assert quick[name] == pytest.approx(figures[name]["value"], abs=0.01)
+    with pytest.raises(CodecError, match="no clips"):
+        score(tiny_model, [])
