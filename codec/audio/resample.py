@@ -1,28 +1,45 @@
 """Sample-rate conversion by soxr, whole or block by block."""
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 import soxr
 import torch
 from torch import Tensor
 
+_BLOCK = 1 << 20
+
 
 def resample(wav: Tensor, source_rate: int, target_rate: int) -> Tensor:
-    """Resample one clip ``(T,)``, float32; at least one sample comes back."""
+    """Resample one clip ``(T,)``, float32; at least one sample comes back.
+
+    Block by block into the result, so that an hour needs no room beside its input and output.
+    """
     if source_rate == target_rate:
         return wav
-    output = soxr.resample(wav.cpu().numpy(), source_rate, target_rate)
-    converted = torch.from_numpy(output)
-    return converted if len(converted) else wav[:1].cpu()
+    stream = StreamResampler(source_rate, target_rate)
+    output = np.empty(len(wav) * target_rate // source_rate + 2, np.float32)
+    filled = 0
+    for piece in stream.run(block.cpu().numpy() for block in wav.float().split(_BLOCK)):
+        output[filled : filled + len(piece)] = piece
+        filled += len(piece)
+    return torch.from_numpy(output[:filled])
 
 
 class StreamResampler:
-    """:func:`resample` for a mono signal that comes in blocks; the blocks' sizes do not matter."""
+    """Resampling of a mono signal that comes in blocks, whose sizes do not matter."""
 
     def __init__(self, source_rate: int, target_rate: int):
         same = source_rate == target_rate
         self._stream = None if same else soxr.ResampleStream(source_rate, target_rate, 1, dtype="float32")
         self._first: np.ndarray | None = None
         self._any_output = same
+
+    def run(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """The output of all blocks and its end, piece by piece."""
+        for block in blocks:
+            yield self.feed(block)
+        yield self.finish()
 
     def feed(self, block: np.ndarray) -> np.ndarray:
         """The next ``(n,)`` float32 samples in; what is finished of the output back."""
