@@ -96,6 +96,25 @@ def test_discriminators_start_at_their_step_and_move_every_nth(tmp_path, manifes
     assert moved == [False, False, False, False, True, False]
 
 
+def test_one_decoded_fake_serves_both_updates(tmp_path, manifest):
+    trainer = Trainer(run_config(tmp_path, manifest, adversary={"start_step": 0}, max_steps=3))
+    passes = {"encoder": 0, "decoder": 0}
+
+    def count(name):
+        def hook(*_):
+            passes[name] += 1
+
+        return hook
+
+    model = trainer.parts.state.generator.codec
+    model.encoder.register_forward_hook(count("encoder"))
+    model.decoder.register_forward_hook(count("decoder"))
+    for step in range(3):
+        values = trainer.parts.train_step(trainer.parts.batches.batch(step), step)
+        assert "discriminator" in values and "adversarial" in values
+    assert passes == {"encoder": 3, "decoder": 3}
+
+
 def test_the_generator_decodes_exactly_what_the_finished_model_does():
     model = make_tiny_model()
     generator = Generator(model, QuantizerTrainingConfig()).eval()
