@@ -17,7 +17,7 @@ from codec.model import chunked
 
 HOUR = 3_600
 LIMIT = 1.5e9
-SECONDS = int(os.environ.get("CODEC_LONG_SECONDS", "360"))
+SECONDS = int(os.environ.get("CODEC_LONG_SECONDS", "600"))
 SHORT_SECONDS = 60
 
 # Peak memory never falls, so the short recording goes first and the growth is the long one's.
