@@ -61,6 +61,21 @@ def test_a_run_learns_logs_and_exports_a_model_that_encodes(tmp_path, manifest):
     assert model.decode(tokens).shape == (1, 8000)
 
 
+def test_seanet_trains_with_weight_norm_and_exports_plain_weights(tmp_path, manifest):
+    network = {"n_filters": 2, "latent_dim": 8, "lstm_layers": 0, "causal": True}
+    model = {**TINY_CONFIG, "architecture": "seanet", "network": network}
+    trainer = Trainer(run_config(tmp_path, manifest, max_steps=2, model=model, **RECONSTRUCTION))
+    before = {name: value.clone() for name, value in trainer.parts.state.generator.named_parameters()}
+    result = trainer.run()
+    moved = {n for n, v in trainer.parts.state.generator.named_parameters() if not torch.equal(v, before[n])}
+    assert moved == set(before) and any("original0" in name for name in moved)
+    exported = codec.load(result.export, device="cpu")
+    assert not any("parametrizations" in name for name in exported.state_dict())
+    wav = torch.from_numpy(make_speech(0.5))[None, :8000]
+    average = trainer.parts.state.released()
+    torch.testing.assert_close(exported.encoder(wav)[0], average.encoder(wav)[0])
+
+
 def test_tags_are_the_losses_names(tmp_path, manifest):
     config = run_config(tmp_path, manifest, max_steps=4, adversary={"start_step": 0}, balancer={})
     Trainer(config).run()

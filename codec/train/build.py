@@ -12,6 +12,7 @@ from torch import nn
 
 from codec.errors import CodecError
 from codec.model.codec import Codec
+from codec.model.seanet.weight_norm import apply_weight_norm
 from codec.train.adversary import Adversary
 from codec.train.balancer import Balancer
 from codec.train.config import TrainConfig
@@ -58,6 +59,8 @@ def build_run(config: TrainConfig) -> Run:
         )
     torch.manual_seed(config.seed)
     codec = Codec(config.model)
+    # A released SEANet trains its convolutions so; a network without any is left as it is.
+    apply_weight_norm(codec)
     store, features, infos = _open_data(config, accelerator)
     batches = _batches(config, codec, store, features, accelerator)
     widths = {name: info.dim for name, info in infos.items()}
