@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
@@ -43,7 +44,7 @@ def manifest(tmp_path):
 
 
 def records(config):
-    lines = open(f"{config.output}/log.jsonl", encoding="utf-8").read().splitlines()
+    lines = Path(config.output, "log.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
 
 

@@ -1,12 +1,12 @@
 """A model on disk: a folder with ``config.json`` and ``model.safetensors``."""
 
-import os
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
+from codec.atomic import atomic_path
 from codec.errors import CodecError
 from codec.model.codec import Codec
 from codec.model.config import config_to_json, load_config
@@ -59,12 +59,11 @@ def save_model(model: Codec, folder: str | Path, dtype: torch.dtype = torch.floa
         name: tensor.detach().cpu().to(torch.float32 if name.startswith("quantizer.") else dtype)
         for name, tensor in model.state_dict().items()
     }
-    temporary = folder / "model.safetensors.tmp"
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary)
-    os.replace(temporary, folder / "model.safetensors")
-    temporary = folder / "config.json.tmp"
-    temporary.write_text(config_to_json(model.config), encoding="utf-8")
-    os.replace(temporary, folder / "config.json")
+    content = save({name: tensor.contiguous() for name, tensor in tensors.items()})
+    with atomic_path(folder / "model.safetensors") as temporary:
+        temporary.write_bytes(content)
+    with atomic_path(folder / "config.json") as temporary:
+        temporary.write_text(config_to_json(model.config), encoding="utf-8")
 
 
 def find_model(name_or_path: str | Path) -> Path:
