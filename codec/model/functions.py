@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from codec.model.blocked import BlockedSteps
+from codec.model.quantizer import half_norms
 from codec.model.states import State
 from codec.model.steps import Steps
 
@@ -13,11 +14,13 @@ if TYPE_CHECKING:
 
 
 def encoding(model: "Codec", batch: int, num_codebooks: int | None, deterministic: bool) -> Steps:
-    """From ``(B, n * hop)`` samples to ``(B, K, n)`` codes."""
+    """From ``(B, n * hop)`` samples to ``(B, K, n)`` codes, by the codebooks of this moment."""
+    # For a single frame they would be a tenth of the work.
+    norms = half_norms(model.quantizer.codebooks)
 
     def function(wav: Tensor, state: State = None) -> tuple[Tensor, State]:
         latent, state = model.encoder(wav, state)
-        return model.quantizer.encode(latent, num_codebooks), state
+        return model.quantizer.encode(latent, num_codebooks, norms), state
 
     return _class_of(deterministic)(function, batch, model.hop_length)
 

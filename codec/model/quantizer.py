@@ -36,12 +36,15 @@ class ResidualVQ(nn.Module):
             "codebooks", torch.zeros(config.num_codebooks, config.codebook_size, latent_dim)
         )
 
-    def encode(self, latent: Tensor, num_codebooks: int | None = None) -> Tensor:
+    def encode(
+        self, latent: Tensor, num_codebooks: int | None = None, half_norms: Tensor | None = None
+    ) -> Tensor:
         """Nearest codes of each residual.
 
         Args:
             latent: ``(B, D, T)`` float.
             num_codebooks: how many layers to run; all by default.
+            half_norms: ``(K, C)`` :func:`half_norms` of the codebooks, when many short calls share them.
 
         Returns:
             Codes ``(B, K, T)`` int64.
@@ -50,8 +53,8 @@ class ResidualVQ(nn.Module):
         batch, dim, frames = latent.shape
         residual = latent.transpose(1, 2).reshape(-1, dim).to(self.codebooks.dtype)
         codes = []
-        for codebook in self.codebooks[:count]:
-            index = nearest(residual, codebook)
+        for layer, codebook in enumerate(self.codebooks[:count]):
+            index = nearest(residual, codebook, half_norms[layer] if half_norms is not None else None)
             residual = residual - codebook[index]
             codes.append(index)
         return torch.stack(codes).reshape(count, batch, frames).transpose(0, 1)
@@ -78,7 +81,12 @@ class ResidualVQ(nn.Module):
         return num_codebooks
 
 
-def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
+def half_norms(codebook: Tensor) -> Tensor:
+    """``-|e|^2 / 2`` of the rows of ``codebook (..., C, D)``: ``(..., C)``."""
+    return codebook.square().sum(dim=-1).mul(-0.5)
+
+
+def nearest(vectors: Tensor, codebook: Tensor, norms: Tensor | None = None) -> Tensor:
     """Index of the nearest codebook row (Euclidean) for each vector.
 
     ``argmin |v - e|^2 = argmax (v.e - |e|^2 / 2)``: one matrix product, no ``(N, C, D)`` tensor.
@@ -86,9 +94,10 @@ def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
     Args:
         vectors: ``(N, D)``.
         codebook: ``(C, D)``.
+        norms: ``(C,)`` :func:`half_norms` of the codebook, when they are known already.
 
     Returns:
         ``(N,)`` int64.
     """
-    half_norms = codebook.square().sum(dim=1).mul(-0.5)
-    return torch.addmm(half_norms, vectors, codebook.t()).argmax(dim=1)
+    norms = half_norms(codebook) if norms is None else norms
+    return torch.addmm(norms, vectors, codebook.t()).argmax(dim=1)
