@@ -154,7 +154,7 @@ def test_bad_recordings_are_counted_with_their_reasons(tmp_path):
     assert reasons["broken"].startswith("not a sound file")
     assert "NaN" in reasons["nan"]
     assert "no samples" in reasons["empty"]
-    assert "No such file" in reasons["gone"]
+    assert "no such file" in reasons["gone"]
 
 
 def test_two_systems_of_one_name_are_refused(manifest, tmp_path):

@@ -107,7 +107,7 @@ def test_the_original_is_16_bit_pcm():
 
 
 def test_models_at_each_number_of_codebooks(tiny_model, tiny_model_dir, other_model_dir):
-    systems = model_systems([str(tiny_model_dir), str(other_model_dir)], [1, 8, 99])
+    systems = model_systems([str(tiny_model_dir), str(other_model_dir)], [1, 8])
     assert [s.label for s in systems] == ["tiny@1", "tiny@8", "other@1", "other@8"]
     speech = bundled_speech(0.5)
     coded = systems[0].code(CLIP, speech)
@@ -116,7 +116,7 @@ def test_models_at_each_number_of_codebooks(tiny_model, tiny_model_dir, other_mo
     assert np.allclose(coded.wav, tiny_model.decode(tokens)[0].numpy())
     assert coded.bits == tokens.codes.numel() * 10
     assert len({s.signature() for s in systems}) == 4
-    with pytest.raises(CodecError, match="1 to 8 codebooks"):
+    with pytest.raises(CodecError, match="9 codebooks asked for; .* has 1 to 8"):
         model_systems([str(tiny_model_dir)], [9])
 
 

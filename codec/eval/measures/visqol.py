@@ -1,5 +1,8 @@
 """ViSQOL in speech mode by the package ``visqol-python``."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 
 import numpy as np
@@ -36,5 +39,20 @@ def _judge():
     from visqol import VisqolApi
 
     judge = VisqolApi()
-    judge.create(mode="speech", use_lattice_model=True)
+    with _quiet_stderr():
+        judge.create(mode="speech", use_lattice_model=True)
     return judge
+
+
+@contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """LiteRT greets on the bare file descriptor, into the middle of a progress bar."""
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)

@@ -57,21 +57,23 @@ class Ours(System):
 
 
 def model_systems(names: list[str], codebooks: list[int] | None, device: str = "cpu") -> list[Ours]:
-    """Every model at every number of codebooks (all of the model's when ``None``).
+    """Every model at every number of codebooks that it has (all of them when ``None``).
 
     Raises:
         CodecError: for a model that is not there, or a number that none of the models has.
     """
     folders = [find_model(name) for name in names]
     families = [Path(name).resolve().name for name in names]
+    configs = [load_config(folder / "config.json") for folder in folders]
+    most = max((config.quantizer.num_codebooks for config in configs), default=0)
+    for count in codebooks or []:
+        if names and not 1 <= count <= most:
+            raise CodecError(f"{count} codebooks asked for; {', '.join(names)} has 1 to {most}")
     systems = []
-    for name, folder, family in zip(names, folders, families, strict=True):
-        config = load_config(folder / "config.json")
+    for name, folder, family, config in zip(names, folders, families, configs, strict=True):
         available = config.quantizer.num_codebooks
         unique = family if families.count(family) == 1 else str(name)
-        counts = [n for n in codebooks or [available] if 1 <= n <= available]
-        if not counts:
-            raise CodecError(f"model {name} has 1 to {available} codebooks, not {codebooks}")
+        counts = [count for count in codebooks or [available] if count <= available]
         systems += [Ours(folder, unique, count, config.sample_rate, device) for count in counts]
     return systems
 
