@@ -19,6 +19,7 @@ from codec.cli.demo import demo
 from codec.cli.encode import encode
 from codec.cli.extras import run_extra
 from codec.cli.info import info
+from codec.cli.stream import app as stream
 
 # typer brings its own copy of click in newer versions; this finds ClickException in either.
 _CommandLineError = typer.BadParameter.__mro__[2]
@@ -48,6 +49,7 @@ app.command("encode")(encode)
 app.command("decode")(decode)
 app.command("info")(info)
 app.command("demo")(demo)
+app.add_typer(stream, name="stream")
 
 
 @app.command("eval", context_settings=_PASS_ON)

@@ -1,0 +1,68 @@
+"""Raw mono PCM, little-endian, as it comes out of ``arecord`` and goes into ``aplay``."""
+
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import numpy as np
+
+from codec.errors import CodecError
+
+_TYPES = {"s16": np.dtype("<i2"), "f32": np.dtype("<f4")}
+_BLOCK = 1 << 16
+"""Bytes asked for at a time; what is there already is taken without waiting for more."""
+
+
+def check_pcm_format(name: str) -> None:
+    """Raise a :class:`CodecError` unless ``name`` is s16 or f32."""
+    if name not in _TYPES:
+        raise CodecError(f"unknown sample format {name!r}; choose {' or '.join(_TYPES)}")
+
+
+class PcmReader:
+    """Samples from a pipe, as soon as they come.
+
+    Attributes:
+        leftover: after the end, bytes that were no whole sample.
+        num_samples: samples read so far.
+    """
+
+    def __init__(self, file: BinaryIO, format: str):
+        self._file = file
+        self._type = _TYPES[format]
+        self._format = format
+        self.leftover = 0
+        self.num_samples = 0
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Blocks ``(n,)`` of float32."""
+        rest = b""
+        while data := self._file.read1(_BLOCK):
+            data = rest + data
+            whole = len(data) - len(data) % self._type.itemsize
+            data, rest = data[:whole], data[whole:]
+            if data:
+                block = _to_float(np.frombuffer(data, self._type))
+                self.num_samples += len(block)
+                yield block
+        self.leftover = len(rest)
+
+    def check_end(self) -> None:
+        """Raise a :class:`CodecError` when there were no samples, or bytes beside whole samples."""
+        if self.leftover:
+            raise CodecError(
+                f"the input ended {self.leftover} bytes into a sample of {self._type.itemsize}; "
+                f"is it really mono {self._format}?"
+            )
+        if not self.num_samples:
+            raise CodecError("no samples came; nothing was encoded")
+
+
+def to_pcm(wav: np.ndarray, format: str) -> bytes:
+    """The bytes of ``(n,)`` float samples; s16 is rounded and clipped."""
+    if format == "s16":
+        wav = np.clip(np.rint(wav * 32_768.0), -32_768, 32_767)
+    return wav.astype(_TYPES[format]).tobytes()
+
+
+def _to_float(samples: np.ndarray) -> np.ndarray:
+    return samples.astype(np.float32) / 32_768.0 if samples.dtype.kind == "i" else samples.astype(np.float32)

@@ -1,0 +1,186 @@
+"""``codec stream``: live sound to tokens and back, on standard input and output."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, BinaryIO
+
+import typer
+
+from codec.cli import options
+from codec.cli.console import print_note
+from codec.errors import CodecError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from codec.model.codec import Codec
+    from codec.model.latency import Latency
+    from codec.model.streaming import StreamingDecoder
+    from codec.tokens.stream import StreamHeader, StreamReader, StreamWriter
+
+Rate = Annotated[
+    int | None, typer.Option("--rate", "-r", help="Hz of the PCM; the model's rate by default.")
+]
+Format = Annotated[str, typer.Option("--format", "-f", help="Of the PCM: s16 or f32, little-endian, mono.")]
+Codebooks = Annotated[
+    int | None, typer.Option("--codebooks", "-k", help="Codebook layers to send, 1 to all.")
+]
+Device = Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")]
+Deterministic = Annotated[
+    bool, typer.Option("--deterministic", help="Fixed shapes: codes equal to the last bit, a little slower.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Decode tokens of another model all the same.")]
+
+_PIPE_CLOSED = 128 + 13
+"""Exit status of a program that SIGPIPE ended."""
+
+app = typer.Typer(help="Live sound to tokens and back, on standard input and output.", no_args_is_help=True)
+
+
+@app.command("encode")
+def stream_encode(
+    rate: Rate = None,
+    format: Format = "s16",
+    codebooks: Codebooks = None,
+    model: options.Model = "default",
+    device: Device = "cpu",
+    deterministic: Deterministic = False,
+) -> None:
+    """Raw PCM from standard input to a token stream on standard output, frame by frame.
+
+    arecord -q -t raw -f S16_LE -r 16000 | codec stream encode | codec stream decode
+    | aplay -q -t raw -f S16_LE -r 16000
+    """
+    from codec.audio.pcm import PcmReader, check_pcm_format
+    from codec.audio.resample import StreamResampler
+    from codec.model.files import load_model
+    from codec.tokens.stream import StreamWriter
+
+    check_pcm_format(format)
+    _check_rate(rate)
+    source = _standard_input()
+    loaded = load_model(model, device)
+    encoder = loaded.streaming_encoder(num_codebooks=codebooks, deterministic=deterministic)
+    rate = rate or loaded.sample_rate
+    with _quiet_when_closed():
+        writer = StreamWriter(sys.stdout.buffer, _header(loaded, encoder.num_codebooks))
+        _tell("tokens", encoder.latency, rate, loaded.sample_rate)
+        reader = PcmReader(source, format)
+        for block in StreamResampler(rate, loaded.sample_rate).run(reader):
+            _write_frames(writer, encoder.push(block)[0], loaded.hop_length)
+        rest = int(encoder.num_samples) % loaded.hop_length
+        _write_frames(writer, encoder.flush()[0], rest)
+        writer.end()
+    reader.check_end()
+
+
+@app.command("decode")
+def stream_decode(
+    rate: Rate = None,
+    format: Format = "s16",
+    model: options.Model = "default",
+    device: Device = "cpu",
+    deterministic: Deterministic = False,
+    force: Force = False,
+) -> None:
+    """A token stream from standard input to raw PCM on standard output, frame by frame."""
+    from codec.audio.pcm import check_pcm_format, to_pcm
+    from codec.audio.resample import StreamResampler
+    from codec.model.files import load_model
+    from codec.tokens.stream import StreamReader
+
+    check_pcm_format(format)
+    _check_rate(rate)
+    source = _standard_input()
+    loaded = load_model(model, device)
+    decoder = loaded.streaming_decoder(deterministic=deterministic)
+    rate = rate or loaded.sample_rate
+    _tell("sound after tokens", decoder.latency, loaded.sample_rate, rate)
+    reader = StreamReader(source)
+    _check_header(reader.header, loaded, force)
+    with _quiet_when_closed():
+        for wav in StreamResampler(loaded.sample_rate, rate).run(_sound(decoder, reader)):
+            sys.stdout.buffer.write(to_pcm(wav, format))
+            sys.stdout.buffer.flush()
+
+
+def _write_frames(writer: "StreamWriter", codes: "Tensor", num_samples: int) -> None:
+    """Codes ``(K, n)``, one packet a frame of ``num_samples``."""
+    from codec.tokens.stream import Frame
+
+    for frame in codes.unbind(1):
+        writer.write(Frame(frame, num_samples))
+
+
+def _sound(decoder: "StreamingDecoder", reader: "StreamReader") -> Iterator["np.ndarray"]:
+    """``(n,)`` samples of every frame, and of the overlap after the last."""
+    num_samples = 0
+    for frame in reader:
+        num_samples += frame.num_samples
+        # Only a last frame is shorter than the hop.
+        end = num_samples if frame.num_samples < reader.header.hop_length else None
+        yield decoder.push(frame.codes[None, :, None], num_samples=end)[0].numpy()
+    yield decoder.flush()[0].numpy()
+
+
+def _header(model: "Codec", num_codebooks: int) -> "StreamHeader":
+    from codec import __version__
+    from codec.tokens.stream import StreamHeader
+
+    return StreamHeader(
+        num_codebooks=num_codebooks,
+        codebook_size=model.config.quantizer.codebook_size,
+        sample_rate=model.sample_rate,
+        hop_length=model.hop_length,
+        fingerprint=model.fingerprint,
+        codec_version=__version__,
+    )
+
+
+def _check_header(header: "StreamHeader", model: "Codec", force: bool) -> None:
+    """Raise a :class:`CodecError` unless ``model`` can decode such a stream."""
+    if header.fingerprint != model.fingerprint and not force:
+        raise CodecError(
+            f"the token stream was made by model {header.fingerprint}, this is {model.fingerprint}; "
+            "give that model (--model), or --force the decoding and expect noise"
+        )
+    model.quantizer.check_count(header.num_codebooks)
+    expected = _header(model, header.num_codebooks)
+    for name in ("codebook_size", "sample_rate", "hop_length"):
+        found, wanted = getattr(header, name), getattr(expected, name)
+        if found != wanted:
+            raise CodecError(f"the token stream has {name} {found}, the model {wanted}; they do not fit")
+
+
+def _check_rate(rate: int | None) -> None:
+    if rate is not None and not 1_000 <= rate <= 768_000:
+        raise CodecError(f"--rate {rate} Hz; it must be 1000 to 768000")
+
+
+def _standard_input() -> BinaryIO:
+    if sys.stdin is None or sys.stdin.isatty():
+        raise CodecError("standard input is a terminal; pipe the stream into this command")
+    return sys.stdin.buffer
+
+
+def _tell(what: str, latency: "Latency", source_rate: int, target_rate: int) -> None:
+    """The stated latency, on standard error."""
+    from codec.audio.delay import resampling_delay
+
+    extra = 1000 * resampling_delay(source_rate, target_rate)
+    resampling = f" + up to {extra:.0f} ms resampling {source_rate} to {target_rate} Hz" if extra else ""
+    print_note(f"latency of {what}: {latency.milliseconds:g} ms{resampling}")
+
+
+@contextmanager
+def _quiet_when_closed() -> Iterator[None]:
+    """End without a word when the reader of standard output goes away, as other filters do."""
+    try:
+        yield
+    except BrokenPipeError:
+        # What is still buffered would raise again when Python closes standard output.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(_PIPE_CLOSED) from None
