@@ -23,6 +23,8 @@ BLOCK_FRAMES = 8
 class BlockedSteps(Steps):
     """:class:`codec.model.steps.Steps` in fixed blocks: slower offline, equal to the last bit."""
 
+    block_frames = BLOCK_FRAMES
+
     def __init__(self, function: StepFunction, batch: int, unit: int):
         super().__init__(function, batch, unit)
         # What the open block of each signal has received: (..., frames * unit).

@@ -69,16 +69,23 @@ class Slots:
 
     def _state_tensors(self) -> dict[str, Tensor]:
         saved = {f"steps.{name}": tensor for name, tensor in self._steps.state_dict().items()}
-        return saved | {"ended": torch.tensor(self._ended)}
+        return saved | {"ended": torch.tensor(self._ended), "block_frames": self._block_frames()}
 
     def _load_tensors(self, saved: dict[str, Tensor], names: list[str], silence: Tensor) -> None:
         """Check that the further tensors ``names`` are there, and take what is shared."""
-        for name in ("ended", *names):
-            if name not in saved or saved[name].shape[:1] != (self.batch,):
-                raise CodecError("the saved stream is of another model, batch or mode; start a new one")
+        blocks = self._block_frames()
+        fits = all(
+            name in saved and saved[name].shape[:1] == (self.batch,)
+            for name in ("ended", "block_frames", *names)
+        )
+        if not fits or not torch.equal(saved["block_frames"], blocks):
+            raise CodecError("the saved stream is of another model, batch or mode; start a new one")
         steps = {name[6:]: tensor for name, tensor in saved.items() if name.startswith("steps.")}
         self._steps.load_state_dict(steps, silence.to(self._device))
         self._ended = saved["ended"].tolist()
+
+    def _block_frames(self) -> Tensor:
+        return torch.full((self.batch,), self._steps.block_frames)
 
     @property
     def _device(self) -> torch.device:

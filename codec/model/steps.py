@@ -28,7 +28,10 @@ class Steps:
 
     Attributes:
         unit: input length of one frame, along the last axis.
+        block_frames: frames between two states that are kept.
     """
+
+    block_frames = 1
 
     def __init__(self, function: StepFunction, batch: int, unit: int):
         self.function = function
