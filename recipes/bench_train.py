@@ -31,8 +31,8 @@ class BenchConfig:
 
     configs: tuple[str, ...] = (str(CONFIGS / "default.yaml"), str(CONFIGS / "dm_codec.yaml"))
     """Training configs; speeds are compared with the last."""
-    batch_size: int | None = None
-    """Of every config; its own by default."""
+    batch_size: int | None = 2
+    """Of every config, small enough for a CPU's memory; null takes each config's own (for a GPU)."""
     precisions: dict[str, str] = field(default_factory=dict)
     """By config name, instead of its own."""
     compile: bool = False
