@@ -135,11 +135,11 @@ def _original_line(axes, level: float) -> None:
     middle = sum(axes.get_ylim()) / 2
     axes.annotate(
         "original",
-        (1, level),
+        (0, level),
         xycoords=("axes fraction", "data"),
-        xytext=(0, -3 if level > middle else 3),
+        xytext=(4, -3 if level > middle else 3),
         textcoords="offset points",
-        ha="right",
+        ha="left",
         va="top" if level > middle else "bottom",
         fontsize=8,
         color="#64748b",
