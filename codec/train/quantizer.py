@@ -134,7 +134,7 @@ class EMAResidualVQ(nn.Module):
         errors = (latent - sums).square().mean(dim=2)
         layers = torch.arange(1, len(sums) + 1, device=latent.device)
         counted = (layers[:, None, None] <= active[None, :, None]) & mask
-        commitment = (errors * counted).sum() / counted.sum().clamp(min=1)
+        commitment = (errors * counted).sum() / self._mean_over_processes(counted.sum()).clamp(min=1)
         return QuantizerOutput(
             latent=latent,
             quantized=latent + (chosen - latent).detach(),
@@ -142,6 +142,11 @@ class EMAResidualVQ(nn.Module):
             codes=codes.view(-1, batch, frames).transpose(0, 1),
             commitment=commitment,
         )
+
+    def _mean_over_processes(self, count: Tensor) -> Tensor:
+        """Denominator that makes the processes' averaged gradients those of the global mean."""
+        count = count.float()
+        return all_reduce_sum(count) / world_size() if self.training else count
 
     def _bypass(self, latent: Tensor) -> QuantizerOutput:
         count = self.rvq.config.num_codebooks
