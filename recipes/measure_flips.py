@@ -18,13 +18,12 @@ from torch.nn.utils.rnn import pad_sequence
 
 from codec.audio.io import load_audio
 from codec.data.manifest import read_manifest
-from codec.model import steps
 from codec.model.codec import Codec
 from codec.model.files import load_model
 from codec.train.recipe import run_recipe
 
 GROUP = 8
-"""Clips of one padded batch."""
+"""Clips of one padded batch, and slots of one stream."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +35,13 @@ class FlipsConfig:
     device: str = "cpu"
     codes: int = 1_000_000
     """Codes to compare, at least, for each way."""
+    slow_codes: int = 200_000
+    """The same for ways that take one frame of one clip at a time."""
     sound_clips: int = 8
     """Clips whose sound is compared too."""
     threads: int = 1
-    min_rows: int = steps.MIN_ROWS
-    """Least frames of one step; 1 shows what streams would do without this floor."""
-    deterministic: bool = True
-    """Also measure the deterministic mode."""
+    min_rows: int | None = None
+    """Least frames of one step, instead of the model's own; 1 shows what streams would do without."""
 
 
 def stream_codes(model: Codec, wav: Tensor, deterministic: bool, sizes: Callable[[], int]) -> Tensor:
@@ -54,6 +53,20 @@ def stream_codes(model: Codec, wav: Tensor, deterministic: bool, sizes: Callable
         codes.append(encoder.push(wav[start : start + size])[0])
         start += size
     return torch.cat([*codes, encoder.flush()[0]], dim=1)
+
+
+def slots_codes(model: Codec, wavs: list[Tensor]) -> list[Tensor]:
+    """Codes of clips side by side in one stream, pushed frame by frame."""
+    encoder, hop = model.streaming_encoder(len(wavs)), model.hop_length
+    padded = pad_sequence(wavs, batch_first=True)
+    codes: list[list[Tensor]] = [[] for _ in wavs]
+    for start in range(0, padded.shape[1], hop):
+        lengths = [min(max(len(wav) - start, 0), hop) for wav in wavs]
+        piece = encoder.push(padded[:, start : start + hop], lengths)
+        for clip, new, count in zip(codes, piece, encoder.lengths.tolist(), strict=True):
+            clip.append(new[:, :count])
+    tails = zip(codes, encoder.flush(), encoder.lengths.tolist(), strict=True)
+    return [torch.cat([*clip, tail[:, :count]], dim=1) for clip, tail, count in tails]
 
 
 def stream_sound(model: Codec, codes: Tensor, num_samples: int, deterministic: bool) -> Tensor:
@@ -71,7 +84,7 @@ def batch_codes(model: Codec, wavs: list[Tensor]) -> list[Tensor]:
 
 
 def groups(config: FlipsConfig, model: Codec) -> Iterator[list[Tensor]]:
-    """Clips by eights, over and over, until there are enough codes."""
+    """Clips by eights, until there are enough codes."""
     clips, done, wavs = read_manifest(config.manifest), 0, []
     for clip in clips:
         wavs.append(load_audio(clip.audio, model.sample_rate).wav)
@@ -86,42 +99,51 @@ def groups(config: FlipsConfig, model: Codec) -> Iterator[list[Tensor]]:
         yield wavs
 
 
-def measure(model: Codec, wavs: list[Tensor], deterministic: bool) -> Iterator[tuple[str, Tensor, Tensor]]:
+def measure(model: Codec, wavs: list[Tensor], slow: bool) -> Iterator[tuple[str, Tensor, Tensor]]:
     """For every clip and way: the way's name, its codes and those of the clip alone, ``(K, F)``."""
-    alone = [model.encode(wav, deterministic=deterministic).codes[0] for wav in wavs]
+    alone = [model.encode(wav).codes[0] for wav in wavs]
+    for codes, expected in zip(batch_codes(model, wavs), alone, strict=True):
+        yield f"batch of {GROUP}, padded", codes, expected
+    for codes, expected in zip(slots_codes(model, wavs), alone, strict=True):
+        yield f"stream of {GROUP}, single frames", codes, expected
     rng = random.Random(0)
-    if not deterministic:
-        for codes, expected in zip(batch_codes(model, wavs), alone, strict=True):
-            yield "batch of 8, padded", codes, expected
-        for wav, expected in zip(wavs, alone, strict=True):
-            codes = stream_codes(model, wav, False, lambda: rng.randrange(1, 64 * model.hop_length))
-            yield "stream, random pieces", codes, expected
-    name = "deterministic stream, single frames" if deterministic else "stream, single frames"
     for wav, expected in zip(wavs, alone, strict=True):
-        yield name, stream_codes(model, wav, deterministic, lambda: model.hop_length), expected
+        codes = stream_codes(model, wav, False, lambda: rng.randrange(1, 64 * model.hop_length))
+        yield "stream of 1, random pieces", codes, expected
+        if slow:
+            codes = stream_codes(model, wav, False, lambda: model.hop_length)
+            yield "stream of 1, single frames", codes, expected
+            expected = model.encode(wav, deterministic=True).codes[0]
+            codes = stream_codes(model, wav, True, lambda: model.hop_length)
+            yield "deterministic stream, single frames", codes, expected
+
+
+def sound_difference(model: Codec, wav: Tensor, deterministic: bool) -> float:
+    """Greatest difference of the sound of single frames from that of the whole clip."""
+    tokens = model.encode(wav, deterministic=deterministic)
+    whole = model.decode(tokens, deterministic=deterministic)[0]
+    streamed = stream_sound(model, tokens.codes[0], len(wav), deterministic)
+    return float((whole - streamed).abs().max())
 
 
 @torch.inference_mode()
 def main(config: FlipsConfig) -> None:
     """Print the differing codes of every way."""
     torch.set_num_threads(config.threads)
-    steps.MIN_ROWS = config.min_rows
     model = load_model(config.model, config.device)
-    modes = [False, True] if config.deterministic else [False]
+    if config.min_rows is not None:
+        model.encoder.min_rows = model.decoder.min_rows = config.min_rows
     counts: dict[str, list[int]] = {}
-    sound: dict[bool, float] = dict.fromkeys(modes, 0.0)
-    heard = 0
+    sound, heard = {False: 0.0, True: 0.0}, 0
     for wavs in groups(config, model):
-        for mode in modes:
-            for name, codes, expected in measure(model, wavs, mode):
-                count = counts.setdefault(name, [0, 0])
-                count[0] += int((codes != expected).sum())
-                count[1] += expected.numel()
-            for wav in wavs[: max(0, config.sound_clips - heard)]:
-                tokens = model.encode(wav, deterministic=mode)
-                whole = model.decode(tokens, deterministic=mode)[0]
-                streamed = stream_sound(model, tokens.codes[0], len(wav), mode)
-                sound[mode] = max(sound[mode], float((whole - streamed).abs().max()))
+        slow = counts.get("stream of 1, single frames", [0, 0])[1] < config.slow_codes
+        for name, codes, expected in measure(model, wavs, slow):
+            count = counts.setdefault(name, [0, 0])
+            count[0] += int((codes != expected).sum())
+            count[1] += expected.numel()
+        for wav in wavs[: max(0, config.sound_clips - heard)]:
+            for mode, greatest in sound.items():
+                sound[mode] = max(greatest, sound_difference(model, wav, mode))
         heard += len(wavs)
     for name, (flips, total) in counts.items():
         print(f"{name}: {flips} of {total} codes differ ({flips / total:.1e})")

@@ -150,7 +150,7 @@ def test_shapes_that_the_network_is_run_with(mode, frames):
     if mode:
         assert set(seen) == {(1, BLOCK_FRAMES * 320)}
     else:
-        assert all(batch * samples >= steps.MIN_ROWS * 320 for batch, samples in seen)
+        assert all(batch * samples >= model.encoder.min_rows * 320 for batch, samples in seen)
 
 
 def test_silence_before_the_start_is_a_state_of_zeros():

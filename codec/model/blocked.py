@@ -25,8 +25,8 @@ class BlockedSteps(Steps):
 
     block_frames = BLOCK_FRAMES
 
-    def __init__(self, function: StepFunction, batch: int, unit: int):
-        super().__init__(function, batch, unit)
+    def __init__(self, function: StepFunction, batch: int, unit: int, min_rows: int = 1):
+        super().__init__(function, batch, unit, min_rows)
         # What the open block of each signal has received: (..., frames * unit).
         self._open: list[Tensor | None] = [None] * batch
 

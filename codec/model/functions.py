@@ -22,12 +22,12 @@ def encoding(model: "Codec", batch: int, num_codebooks: int | None, deterministi
         latent, state = model.encoder(wav, state)
         return model.quantizer.encode(latent, num_codebooks, norms), state
 
-    return _class_of(deterministic)(function, batch, model.hop_length)
+    return _class_of(deterministic)(function, batch, model.hop_length, model.encoder.min_rows)
 
 
 def decoding(model: "Codec", batch: int, deterministic: bool) -> Steps:
     """From latents ``(B, D, n)`` to ``(B, n * hop)`` samples, late by the decoder's delay."""
-    return _class_of(deterministic)(model.decoder, batch, 1)
+    return _class_of(deterministic)(model.decoder, batch, 1, model.decoder.min_rows)
 
 
 def _class_of(deterministic: bool) -> type[Steps]:

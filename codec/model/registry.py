@@ -12,6 +12,9 @@ class Encoder(Protocol):
 
     causal: bool
     """Whether frames depend on the past only, so that the state makes chunks exact."""
+    min_rows: int
+    """Least frames of a step, over the batch, from which on a frame is rounded the same whatever is
+    beside it; 1 where no number helps. Smaller steps are filled up (docs/streaming.md)."""
 
     def __call__(self, wav: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """``wav (B, n * hop_length)`` to ``(latent (B, D, n), state)``; ``None`` is a fresh state.
@@ -29,6 +32,8 @@ class Decoder(Protocol):
     causal: bool
     delay: int
     """Samples by which the output lags the frames: a multiple of the hop; 0 without overlap-add."""
+    min_rows: int
+    """As for the encoder."""
 
     def __call__(self, latent: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """``latent (B, D, n)`` to ``(wav (B, n * hop_length), state)``."""

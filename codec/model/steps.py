@@ -11,11 +11,6 @@ from codec.model.states import SlotStates, State, map_state
 CHUNK_FRAMES = 1024
 """Frames of one step (about 20 s): large enough for speed, small enough for memory."""
 
-MIN_ROWS = 4
-"""Least frames of one step, over the whole batch. Matrix products of fewer rows run through other
-kernels, which round differently; from this number on a frame comes out the same to the last bit,
-whatever is beside it (docs/streaming.md has the measurement)."""
-
 
 class StepFunction(Protocol):
     """``(input (B, ..., n * unit), state) -> (output (B, ..., n * unit'), state)``, causal."""
@@ -28,21 +23,23 @@ class Steps:
 
     Attributes:
         unit: input length of one frame, along the last axis.
+        min_rows: least frames of one step, over the whole batch; a smaller step is filled up.
         block_frames: frames between two states that are kept.
     """
 
     block_frames = 1
 
-    def __init__(self, function: StepFunction, batch: int, unit: int):
+    def __init__(self, function: StepFunction, batch: int, unit: int, min_rows: int = 1):
         self.function = function
         self.unit = unit
+        self.min_rows = min_rows
         self.states = SlotStates(batch)
 
     def run(self, x: Tensor, rows: Sequence[int] | None = None) -> Tensor:
         """The next frames of some signals, or of all, in the order of ``rows``."""
         state = self.states.take(rows)
         count = x.shape[0]
-        copies = -(-MIN_ROWS * self.unit // (count * x.shape[-1]))
+        copies = -(-self.min_rows * self.unit // (count * x.shape[-1]))
         if copies > 1:
             x = torch.cat([x] * copies)
             state = map_state(lambda tensor: torch.cat([tensor] * copies), state)

@@ -17,6 +17,7 @@ class SeanetDecoder(nn.Module):
     """
 
     delay = 0
+    min_rows = 1
 
     def __init__(self, config: SeanetConfig):
         super().__init__()

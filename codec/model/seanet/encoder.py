@@ -15,6 +15,8 @@ class SeanetEncoder(nn.Module):
     The layers' positions in ``model`` are those of the released checkpoints.
     """
 
+    min_rows = 1
+
     def __init__(self, config: SeanetConfig):
         super().__init__()
         self.causal = config.causal

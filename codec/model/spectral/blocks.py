@@ -6,6 +6,10 @@ from torch import Tensor, nn
 
 BackboneState = list[Tensor]
 
+MIN_ROWS = 4
+"""Matrix products of fewer rows run through other kernels, which round differently; from here on a
+frame comes out the same to the last bit, alone as among others (docs/streaming.md)."""
+
 
 class CausalDepthwiseConv(nn.Module):
     """One filter per channel over this frame and the ``kernel_size - 1`` before.

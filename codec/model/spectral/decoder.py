@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from codec.model.spectral.blocks import Backbone, BackboneState
+from codec.model.spectral.blocks import MIN_ROWS, Backbone, BackboneState
 from codec.model.spectral.config import SpectralConfig
 from codec.model.spectral.stft import CausalISTFT
 
@@ -30,6 +30,7 @@ class SpectralDecoder(nn.Module):
     """
 
     causal = True
+    min_rows = MIN_ROWS
 
     def __init__(self, config: SpectralConfig):
         super().__init__()

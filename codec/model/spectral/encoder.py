@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from codec.model.spectral.blocks import Backbone, BackboneState
+from codec.model.spectral.blocks import MIN_ROWS, Backbone, BackboneState
 from codec.model.spectral.config import SpectralConfig
 from codec.model.spectral.stft import CausalSTFT
 
@@ -25,6 +25,7 @@ class SpectralEncoder(nn.Module):
     """Causal encoder: frame h depends on samples before ``(h + 1) * hop_length`` only."""
 
     causal = True
+    min_rows = MIN_ROWS
 
     def __init__(self, config: SpectralConfig):
         super().__init__()
