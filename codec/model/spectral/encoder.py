@@ -44,7 +44,9 @@ class SpectralEncoder(nn.Module):
         """``wav (B, n * hop)`` to ``(latent (B, D, n), state)``."""
         spectrum, samples = self.stft(wav, state.samples if state else None)
         power = spectrum.real.square() + spectrum.imag.square() + _POWER_FLOOR
-        gain = power.pow((self.compression - 1) / 2)
+        # Not pow: the last few of its results, past the whole vectors of a processor, are rounded in
+        # another way, so that a frame would depend on how many others are computed with it.
+        gain = (power.log() * ((self.compression - 1) / 2)).exp()
         features = torch.cat([spectrum.real * gain, spectrum.imag * gain], dim=2)
         latent, backbone = self.backbone(features, state.backbone if state else None)
         return latent.transpose(1, 2), EncoderState(samples, backbone)
