@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ class CodecConfig:
     architecture: str = "spectral"
     sample_rate: int = 16_000
     """Hz; other input is resampled."""
-    quantizer: QuantizerConfig = QuantizerConfig()
+    quantizer: QuantizerConfig = field(default_factory=QuantizerConfig)
     network: Any = None
     """The architecture's own config dataclass; its defaults when omitted."""
 
@@ -60,7 +60,7 @@ def load_config(path: Path) -> CodecConfig:
 
 def config_to_json(config: CodecConfig) -> str:
     """The text of ``config.json``: every setting, defaults included, in declaration order."""
-    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    values = {entry.name: getattr(config, entry.name) for entry in dataclasses.fields(config)}
     plain = {
         name: to_dict(value) if dataclasses.is_dataclass(value) else value
         for name, value in values.items()
