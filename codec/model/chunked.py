@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from codec.model.functions import decoding, encoding
+from codec.model.functions import ABSENT, decoding, encoding
 from codec.model.steps import CHUNK_FRAMES
 from codec.tokens.tokens import Tokens
 
@@ -67,15 +67,15 @@ def _encode_one_by_one(
 
 
 def _decode_causal(model: "Codec", tokens: Tokens, wav: Tensor, deterministic: bool) -> None:
-    # Frames past a clip's end are zero latents, alone as in a batch: they flush the overlap.
+    # Frames past a clip's end have no codes, alone as in a batch: they flush the overlap.
     flush = model.decoder.delay // model.hop_length
     frames = tokens.codes.shape[2]
     steps, position = decoding(model, len(tokens), deterministic), -model.decoder.delay
     for start in range(0, frames + flush, CHUNK_FRAMES):
         stop = min(start + CHUNK_FRAMES, frames + flush)
-        latent = _latents(model, tokens, start, min(stop, frames))
-        latent = F.pad(latent, (0, stop - start - latent.shape[2]))
-        piece = steps.run(latent)
+        codes = _codes(tokens, min(start, frames), min(stop, frames))
+        codes = F.pad(codes, (0, stop - start - codes.shape[2]), value=ABSENT)
+        piece = steps.run(codes.to(_device(model)))
         # The first samples, before the lag is over, and those past the end are of no clip.
         kept = piece[:, max(0, -position) : wav.shape[1] - position].cpu()
         begin = max(0, position)
@@ -90,11 +90,10 @@ def _decode_one_by_one(model: "Codec", tokens: Tokens, wav: Tensor) -> None:
         clip[: len(decoded)] = decoded
 
 
-def _latents(model: "Codec", tokens: Tokens, start: int, stop: int) -> Tensor:
-    """``(B, D, stop - start)``, zero where a clip has ended."""
-    latent = model.quantizer.decode(tokens.codes[:, :, start:stop].to(_device(model)))
-    inside = torch.arange(start, stop) < tokens.lengths.unsqueeze(1)
-    return latent * inside.unsqueeze(1).to(latent.device)
+def _codes(tokens: Tokens, start: int, stop: int) -> Tensor:
+    """``(B, K, stop - start)``, absent where a clip has ended."""
+    ended = torch.arange(start, stop) >= tokens.lengths.unsqueeze(1)
+    return tokens.codes[:, :, start:stop].masked_fill(ended.unsqueeze(1), ABSENT)
 
 
 def _pad_to_hop(wav: Tensor, model: "Codec") -> Tensor:

@@ -9,6 +9,7 @@ from codec.errors import CodecError
 from codec.model.chunked import decode_chunked, encode_chunked
 from codec.model.config import CodecConfig
 from codec.model.fingerprint import fingerprint
+from codec.model.functions import Engine, TorchEngine
 from codec.model.latency import Latency, latency_of
 from codec.model.quantizer import ResidualVQ
 from codec.model.streaming import StreamingDecoder, StreamingEncoder
@@ -20,6 +21,9 @@ class Codec(nn.Module):
 
     The submodules ``encoder``, ``quantizer`` and ``decoder`` are the whole network; training adds
     its own parts from outside.
+
+    Attributes:
+        engine: what computes ``encode``, ``decode`` and new streams; see :mod:`codec.engines`.
     """
 
     def __init__(self, config: CodecConfig | None = None):
@@ -28,6 +32,7 @@ class Codec(nn.Module):
         self.encoder = self.config.network.build_encoder()
         self.quantizer = ResidualVQ(self.config.quantizer, self.config.network.latent_dim)
         self.decoder = self.config.network.build_decoder()
+        self.engine: Engine = TorchEngine(self)
         self._fingerprint: str | None = None
 
     @property

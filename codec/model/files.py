@@ -16,19 +16,23 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 _CHECKPOINT_ROOTS = (_PACKAGE / "checkpoints", _PACKAGE.parent / "checkpoints")
 
 
-def load_model(name_or_path: str | Path = "default", device: str = "auto") -> Codec:
+def load_model(
+    name_or_path: str | Path = "default", device: str = "auto", engine: str = "torch"
+) -> Codec:
     """Load a model for inference.
 
     Args:
         name_or_path: a shipped checkpoint's name, or a folder with ``config.json`` and
             ``model.safetensors``.
         device: ``auto`` (CUDA or MPS where there is one, else CPU), ``cpu``, ``cuda`` or ``mps``.
+        engine: what computes: ``torch``, ``compile``, ``onnx``, a folder of ``codec export``, or ``auto``,
+            the fastest that is ready here (docs/export.md). All but ``torch`` keep the weights they got.
 
     Returns:
         The model in eval mode, in float32.
 
     Raises:
-        CodecError: when the model or device is missing, or the files are damaged or disagree.
+        CodecError: when the model, device or engine is missing, or the files are damaged or disagree.
     """
     folder = find_model(name_or_path)
     target = pick_device(device)
@@ -45,7 +49,13 @@ def load_model(name_or_path: str | Path = "default", device: str = "auto") -> Co
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
         raise CodecError(f"{weights}: does not fit config.json beside it ({reason})") from None
-    return model.eval().requires_grad_(False).to(target)
+    model = model.eval().requires_grad_(False).to(target)
+    if engine != "torch":
+        # Here, or the engines, which are made of models, could not be imported.
+        from codec.engines import choose_engine
+
+        model.engine = choose_engine(model, engine, folder)
+    return model
 
 
 def save_model(model: Codec, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:

@@ -4,6 +4,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 if TYPE_CHECKING:
     from codec.model.codec import Codec
@@ -17,9 +18,20 @@ def fingerprint(model: "Codec") -> str:
     """
     from codec.model.config import config_to_json
 
-    digest = hashlib.sha256(config_to_json(model.config).encode())
     tensors = dict(model.encoder.state_dict(prefix="encoder."))
     tensors.update(model.quantizer.state_dict(prefix="quantizer."))
+    return _digest(config_to_json(model.config), tensors)
+
+
+def decoder_fingerprint(model: "Codec") -> str:
+    """The same of the decoder's tensors: equal when codes sound the same."""
+    from codec.model.config import config_to_json
+
+    return _digest(config_to_json(model.config), model.decoder.state_dict(prefix="decoder."))
+
+
+def _digest(config: str, tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256(config.encode())
     for name in sorted(tensors):
         tensor = tensors[name].detach().to("cpu", torch.float32).contiguous()
         digest.update(f"{name}{tuple(tensor.shape)}".encode())

@@ -41,8 +41,8 @@ class Steps:
         count = x.shape[0]
         copies = -(-self.min_rows * self.unit // (count * x.shape[-1]))
         if copies > 1:
-            x = torch.cat([x] * copies)
-            state = map_state(lambda tensor: torch.cat([tensor] * copies), state)
+            x = _repeat(x, copies)
+            state = map_state(lambda tensor: _repeat(tensor, copies), state)
         y, state = self.function(x, state)
         if copies > 1:
             y = y[:count]
@@ -62,6 +62,11 @@ class Steps:
         self.states.load_state_dict(saved, lambda: self.function(silence)[1])
 
 
+def _repeat(x: Tensor, copies: int) -> Tensor:
+    """The batch so many times over; of one signal, without a copy."""
+    return x.expand(copies, *x.shape[1:]) if x.shape[0] == 1 else torch.cat([x] * copies)
+
+
 def run_ragged(
     steps: Steps, inputs: list[Tensor], frames: list[int], emit: Callable[[int, Tensor], None]
 ) -> None:
@@ -78,6 +83,23 @@ def run_ragged(
         stop = min(min(frames[row] for row in rows), done + CHUNK_FRAMES)
         part = slice(done * steps.unit, stop * steps.unit)
         output = steps.run(torch.stack([inputs[row][..., part] for row in rows]), rows)
-        for row, piece in zip(rows, output, strict=True):
+        for row, piece in zip(rows, output.unbind(0), strict=True):
             emit(row, piece)
         done = stop
+
+
+def run_even(steps: Steps, x: Tensor, frames: int) -> Tensor:
+    """Advance all signals by the same number of frames, 1 or more.
+
+    Args:
+        x: ``(B, ..., T)`` with ``T >= frames * unit``.
+
+    Returns:
+        ``(B, ..., frames * unit')``.
+    """
+    if frames <= CHUNK_FRAMES:
+        return steps.run(x[..., : frames * steps.unit])
+    starts = range(0, frames, CHUNK_FRAMES)
+    stops = [min(start + CHUNK_FRAMES, frames) for start in starts]
+    parts = [x[..., i * steps.unit : j * steps.unit] for i, j in zip(starts, stops, strict=True)]
+    return torch.cat([steps.run(part) for part in parts], dim=-1)

@@ -26,10 +26,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from codec.errors import CodecError
-from codec.model.functions import decoding, encoding
+from codec.model.functions import ABSENT, decoding, encoding
 from codec.model.latency import Latency, latency_of
 from codec.model.slots import Counts, Mask, Slots, check_streaming
-from codec.model.steps import run_ragged
+from codec.model.steps import run_even, run_ragged
 
 if TYPE_CHECKING:
     from codec.model.codec import Codec
@@ -46,8 +46,10 @@ class StreamingEncoder(Slots):
         check_streaming(model, batch)
         self.num_codebooks = model.quantizer.check_count(num_codebooks)
         super().__init__(model, batch, encoding(model, batch, num_codebooks, deterministic))
-        # Samples of the frame that is not complete yet, and of the whole signal, by slot.
-        self._left = [torch.zeros(0)] * batch
+        # Samples of the frame that is not complete yet (B, longest), how many by slot, and of the whole
+        # signal.
+        self._left = torch.zeros(batch, 0)
+        self._left_lengths = [0] * batch
         self._num_samples = [0] * batch
 
     @property
@@ -75,11 +77,12 @@ class StreamingEncoder(Slots):
             CodecError: on a wrong shape or length, NaN or infinite samples, or a slot that has ended.
         """
         pcm, counts = self._check(pcm, lengths)
-        signals = []
-        for row, count in enumerate(counts):
-            signals.append(torch.cat([self._left[row], pcm[row, :count]]))
-            self._num_samples[row] += count
-        return self._encode(signals)
+        self._num_samples = [done + count for done, count in zip(self._num_samples, counts, strict=True)]
+        if _same(counts) and _same(self._left_lengths):
+            # What a live signal in steady pieces comes to.
+            return self._encode_even(torch.cat([self._left, pcm[:, : counts[0]]], dim=1))
+        new = [part[:count] for part, count in zip(pcm, counts, strict=True)]
+        return self._encode([torch.cat(pair) for pair in zip(self._signals(), new, strict=True)])
 
     @torch.inference_mode()
     def flush(self, mask: Mask | None = None) -> Tensor:
@@ -88,7 +91,7 @@ class StreamingEncoder(Slots):
         Returns:
             ``(B, K, m)``, m being 0 or 1: the frame of the last samples, filled up with silence.
         """
-        signals = list(self._left)
+        signals = self._signals()
         for row in self._rows(mask):
             signals[row] = F.pad(signals[row], (0, -len(signals[row]) % self.model.hop_length))
             self._ended[row] = True
@@ -96,9 +99,8 @@ class StreamingEncoder(Slots):
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything between two pushes, as tensors on the CPU."""
-        left = torch.nn.utils.rnn.pad_sequence(self._left, batch_first=True)
-        sizes = torch.tensor([len(part) for part in self._left])
-        own = {"left": left, "left_lengths": sizes, "num_samples": self.num_samples}
+        sizes = torch.tensor(self._left_lengths)
+        own = {"left": self._left.clone(), "left_lengths": sizes, "num_samples": self.num_samples}
         return self._state_tensors() | own
 
     @torch.inference_mode()
@@ -110,13 +112,18 @@ class StreamingEncoder(Slots):
         """
         silence = torch.zeros(self.batch, self.model.hop_length)
         self._load_tensors(saved, ["left", "left_lengths", "num_samples"], silence)
-        sizes = saved["left_lengths"].tolist()
-        self._left = [part[:size].clone() for part, size in zip(saved["left"], sizes, strict=True)]
+        self._left = saved["left"].clone()
+        self._left_lengths = saved["left_lengths"].tolist()
         self._num_samples = saved["num_samples"].tolist()
 
     def _restart(self, row: int) -> None:
-        self._left[row] = torch.zeros(0)
+        self._left_lengths[row] = 0
+        self._left = self._left[:, : max(self._left_lengths)]
         self._num_samples[row] = 0
+
+    def _signals(self) -> list[Tensor]:
+        """What is left of each slot's signal, ``(n,)``."""
+        return [part[:size] for part, size in zip(self._left, self._left_lengths, strict=True)]
 
     def _check(self, pcm: Tensor | np.ndarray, lengths: Counts | None) -> tuple[Tensor, list[int]]:
         pcm = torch.as_tensor(pcm).cpu()
@@ -126,10 +133,20 @@ class StreamingEncoder(Slots):
         if pcm.ndim != 2 or len(pcm) != self.batch:
             raise CodecError(f"expected audio of shape ({self.batch}, n), got {shape}")
         counts = self._check_lengths(lengths, pcm.shape[1])
-        for row, count in enumerate(counts):
-            if not torch.isfinite(pcm[row, :count]).all():
-                raise CodecError(f"the audio of slot {row} holds NaN or infinite samples")
+        if not torch.isfinite(pcm).all():
+            for row, count in enumerate(counts):
+                if not torch.isfinite(pcm[row, :count]).all():
+                    raise CodecError(f"the audio of slot {row} holds NaN or infinite samples")
         return pcm, counts
+
+    def _encode_even(self, signals: Tensor) -> Tensor:
+        """Codes of ``signals (B, T)``, of which every slot has as much."""
+        hop = self.model.hop_length
+        frames, left = divmod(signals.shape[1], hop)
+        self._keep([frames] * self.batch, signals[:, frames * hop :].clone(), [left] * self.batch)
+        if not frames:
+            return torch.zeros(self.batch, self.num_codebooks, 0, dtype=torch.int64)
+        return run_even(self._steps, signals.to(self._device), frames).cpu()
 
     def _encode(self, signals: list[Tensor]) -> Tensor:
         hop = self.model.hop_length
@@ -142,10 +159,15 @@ class StreamingEncoder(Slots):
             filled[row] += piece.shape[1]
 
         run_ragged(self._steps, [signal.to(self._device) for signal in signals], frames, emit)
-        # Copies: a slice would keep the whole pushed signal in memory.
-        self._left = [s[count * hop :].clone() for s, count in zip(signals, frames, strict=True)]
-        self.lengths = torch.tensor(frames)
+        left = [signal[count * hop :] for signal, count in zip(signals, frames, strict=True)]
+        rows = torch.nn.utils.rnn.pad_sequence(left, batch_first=True)
+        self._keep(frames, rows, [len(part) for part in left])
         return codes
+
+    def _keep(self, frames: list[int], left: Tensor, left_lengths: list[int]) -> None:
+        """Note what was encoded, and what is left: no view, which would keep all that was pushed."""
+        self.lengths = torch.tensor(frames)
+        self._left, self._left_lengths = left, left_lengths
 
 
 class StreamingDecoder(Slots):
@@ -190,10 +212,10 @@ class StreamingDecoder(Slots):
         """
         codes, counts = self._check(codes, lengths)
         self._set_end(num_samples, range(self.batch))
-        latents = self.model.quantizer.decode(codes.to(self._device))
-        for row, count in enumerate(counts):
-            self._frames[row] += count
-        return self._decode([latent[:, :count] for latent, count in zip(latents, counts, strict=True)])
+        self._frames = [done + count for done, count in zip(self._frames, counts, strict=True)]
+        if _same(counts) and _same(self._position) and _same(self._end):
+            return self._decode_even(codes[..., : counts[0]])
+        return self._decode([part[:, :count] for part, count in zip(codes, counts, strict=True)])
 
     @torch.inference_mode()
     def flush(self, num_samples: Counts | None = None, mask: Mask | None = None) -> Tensor:
@@ -215,10 +237,10 @@ class StreamingDecoder(Slots):
             end, frames = self._end[row], self._frames[row]
             if end is not None and -(-end // hop) != frames:
                 raise CodecError(f"slot {row}: {end} samples are not the {frames} frames that came")
-        tails = [torch.zeros(self.model.config.network.latent_dim, 0, device=self._device)] * self.batch
+        tails = [torch.zeros(self.model.num_codebooks, 0, dtype=torch.int64)] * self.batch
         for row in ending:
             if self._frames[row] and not self._ended[row]:
-                tails[row] = F.pad(tails[row], (0, self.model.decoder.delay // hop))
+                tails[row] = F.pad(tails[row], (0, self.model.decoder.delay // hop), value=ABSENT)
             self._ended[row] = True
             self._end[row] = self._end[row] if self._end[row] is not None else self._frames[row] * hop
         return self._decode(tails)
@@ -236,7 +258,7 @@ class StreamingDecoder(Slots):
         Raises:
             CodecError: when it was of another architecture, batch or mode.
         """
-        silence = torch.zeros(self.batch, self.model.config.network.latent_dim, 1)
+        silence = torch.full((self.batch, self.model.num_codebooks, 1), ABSENT)
         self._load_tensors(saved, ["position", "frames", "end"], silence)
         self._position = saved["position"].tolist()
         self._frames = saved["frames"].tolist()
@@ -271,17 +293,38 @@ class StreamingDecoder(Slots):
         for row in rows:
             self._end[row] = ends[row] if ends[row] >= 0 else self._end[row]
 
-    def _decode(self, latents: list[Tensor]) -> Tensor:
-        pieces: list[list[Tensor]] = [[torch.zeros(0)] for _ in latents]
+    def _decode_even(self, codes: Tensor) -> Tensor:
+        """Sound of ``codes (B, K, n)`` where all slots are equally far."""
+        frames, start = codes.shape[2], self._position[0]
+        if not frames:
+            self.lengths = torch.zeros(self.batch, dtype=torch.int64)
+            return torch.zeros(self.batch, 0)
+        wav = run_even(self._steps, codes.to(self._device), frames)
+        self._position = [start + wav.shape[1]] * self.batch
+        wav = self._audible(wav, start, self._end[0])
+        self.lengths = torch.full((self.batch,), wav.shape[1])
+        return wav
+
+    def _decode(self, codes: list[Tensor]) -> Tensor:
+        """Sound of each slot's codes ``(K, n)``."""
+        pieces: list[list[Tensor]] = [[torch.zeros(0)] for _ in codes]
 
         def emit(row: int, piece: Tensor) -> None:
-            start = self._position[row]
-            stop = start + len(piece)
-            end = stop if self._end[row] is None else max(start, min(stop, self._end[row]))
-            pieces[row].append(piece[max(0, -start) : end - start].clamp(-1.0, 1.0).cpu())
-            self._position[row] = stop
+            pieces[row].append(self._audible(piece, self._position[row], self._end[row]))
+            self._position[row] += len(piece)
 
-        run_ragged(self._steps, latents, [latent.shape[1] for latent in latents], emit)
+        inputs = [part.to(self._device) for part in codes]
+        run_ragged(self._steps, inputs, [part.shape[1] for part in codes], emit)
         signals = [torch.cat(parts) for parts in pieces]
         self.lengths = torch.tensor([len(signal) for signal in signals])
         return torch.nn.utils.rnn.pad_sequence(signals, batch_first=True)
+
+    def _audible(self, wav: Tensor, start: int, end: int | None) -> Tensor:
+        """What of ``wav (..., n)``, which begins at a position of the signal, lies within the signal."""
+        stop = start + wav.shape[-1]
+        stop = stop if end is None else max(start, min(stop, end))
+        return wav[..., max(0, -start) : max(0, stop - start)].clamp(-1.0, 1.0).cpu()
+
+
+def _same(values: list) -> bool:
+    return values.count(values[0]) == len(values)

@@ -1,0 +1,55 @@
+"""From an engine's name to the engine."""
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from codec.engines.layout import is_export, shipped_graphs
+from codec.errors import CodecError
+from codec.model.functions import Engine, TorchEngine
+
+if TYPE_CHECKING:
+    from codec.model.codec import Codec
+
+NAMES = ("auto", "torch", "compile", "onnx")
+
+
+def choose_engine(model: "Codec", name: str, folder: Path) -> Engine:
+    """The engine of a model.
+
+    Args:
+        model: with its weights, on its device.
+        name: ``torch``; ``compile`` (torch.compile, waits for a compiler at the first use); ``onnx`` (the
+            graphs beside the weights, in ONNX Runtime); a folder that ``codec export`` wrote; or
+            ``auto``: ``onnx`` on the CPU where graphs and ONNX Runtime are there, else ``torch``.
+        folder: of the model.
+
+    Raises:
+        CodecError: for another name, and when the engine cannot be had here.
+    """
+    graphs = shipped_graphs(folder)
+    if name == "auto":
+        name = "onnx" if _suits_onnx(model, graphs) else "torch"
+    if name == "torch":
+        return TorchEngine(model)
+    if name == "compile":
+        from codec.engines.compiled import CompiledEngine
+
+        return CompiledEngine(model)
+    if name == "onnx" and not is_export(graphs):
+        raise CodecError(f"no graphs in {graphs}; make them with: codec export --onnx --model {folder}")
+    if name == "onnx" or is_export(Path(name)):
+        from codec.engines.onnx import OnnxEngine
+
+        return OnnxEngine(model, graphs if name == "onnx" else Path(name))
+    raise CodecError(f"no engine {name!r}; choose {', '.join(NAMES)} or a folder of codec export")
+
+
+def _suits_onnx(model: "Codec", graphs: Path) -> bool:
+    installed = importlib.util.find_spec("onnxruntime") is not None
+    on_cpu = model.quantizer.codebooks.device.type == "cpu"
+    if not (installed and on_cpu and is_export(graphs)):
+        return False
+    from codec.engines.onnx import fits
+
+    return fits(model, graphs)

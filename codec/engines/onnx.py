@@ -1,0 +1,149 @@
+"""The step functions in ONNX Runtime."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from codec.engines import layout
+from codec.errors import CodecError
+from codec.model.config import config_to_json
+from codec.model.fingerprint import decoder_fingerprint
+from codec.model.functions import ABSENT, Computation
+from codec.model.states import State, tensors_of
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+    from codec.model.codec import Codec
+
+_ERRORS_ONLY = 3
+
+
+class OnnxEngine:
+    """Graphs of ``codec export``; each is loaded when it is first needed.
+
+    States are flat lists of the tensors that PyTorch's have, in the same order, so a stream saved with one
+    engine goes on with the other.
+    """
+
+    name = "onnx"
+
+    def __init__(self, model: "Codec", folder: Path):
+        """Raise a :class:`CodecError` when ONNX Runtime is missing, or the model is not on the CPU."""
+        _runtime()
+        device = model.quantizer.codebooks.device.type
+        if device != "cpu":
+            raise CodecError(f"the engine onnx computes on the CPU, the model is on {device}; use device cpu")
+        self.model = model
+        self.folder = folder
+        self._sessions: dict[str, onnxruntime.InferenceSession] = {}
+
+    def encoding(self, num_codebooks: int) -> Computation:
+        run = _Session(self._session(layout.ENCODER))
+
+        def function(wav: Tensor, state: State = None) -> tuple[Tensor, State]:
+            codes, state = run(wav, state)
+            return codes[:, :num_codebooks], state
+
+        return Computation(function, min_rows=1)
+
+    def decoding(self) -> Computation:
+        run = _Session(self._session(layout.DECODER))
+        layers = self.model.num_codebooks
+
+        def function(codes: Tensor, state: State = None) -> tuple[Tensor, State]:
+            if codes.shape[1] < layers:
+                codes = F.pad(codes, (0, 0, 0, layers - codes.shape[1]), value=ABSENT)
+            return run(codes, state)
+
+        return Computation(function, min_rows=1)
+
+    def _session(self, name: str) -> "onnxruntime.InferenceSession":
+        if name not in self._sessions:
+            self._sessions[name] = _load(self.model, self.folder, name)
+        return self._sessions[name]
+
+
+class _Session:
+    """A graph as a step function: torch to numpy and back shares memory."""
+
+    def __init__(self, session: "onnxruntime.InferenceSession"):
+        self.session = session
+        first, *states = session.get_inputs()
+        self.names = [first.name, *(state.name for state in states)]
+        self.shapes = [state.shape[1:] for state in states]
+
+    def __call__(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        if state is None:
+            arrays = [np.zeros((x.shape[0], *shape), np.float32) for shape in self.shapes]
+        else:
+            arrays = [tensor.numpy() for tensor in tensors_of(state)]
+        feeds = dict(zip(self.names, (x.numpy(), *arrays), strict=True))
+        y, *new = self.session.run(None, feeds)
+        return torch.from_numpy(y), [torch.from_numpy(array) for array in new]
+
+
+def fits(model: "Codec", folder: Path) -> bool:
+    """Whether both graphs of a folder can be loaded for this model."""
+    engine = OnnxEngine(model, folder)
+    try:
+        engine.encoding(1), engine.decoding()
+    except CodecError:
+        return False
+    return True
+
+
+def _runtime():
+    try:
+        import onnxruntime
+    except ModuleNotFoundError:
+        raise CodecError("the engine onnx needs onnxruntime; run: pip install 'codec[onnx]'") from None
+    return onnxruntime
+
+
+def _load(model: "Codec", folder: Path, name: str) -> "onnxruntime.InferenceSession":
+    """A session in as many threads as torch has.
+
+    Raises:
+        CodecError: when the graph is damaged, or of another model.
+    """
+    runtime = _runtime()
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.inter_op_num_threads = 1
+    options.execution_mode = runtime.ExecutionMode.ORT_SEQUENTIAL
+    # Plans of memory are kept for every shape that was ever seen: a stream would grow.
+    options.enable_mem_pattern = False
+    options.log_severity_level = _ERRORS_ONLY
+    names = layout.wanted_weights(folder).get(name, [])
+    tensors = model.state_dict()
+    if not all(tensor in tensors for tensor in names):
+        raise CodecError(f"{folder / name}: of a model with another config; run codec export again")
+    values = [runtime.OrtValue.ortvalue_from_numpy(tensors[tensor].detach().numpy()) for tensor in names]
+    if values:
+        options.add_external_initializers(names, values)
+    try:
+        session = runtime.InferenceSession(folder / name, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime's exceptions have no common class
+        reason = " ".join(str(error).split())[:200]
+        raise CodecError(f"{folder / name}: cannot be loaded ({reason}); run codec export again") from None
+    _check(model, folder / name, session.get_modelmeta().custom_metadata_map)
+    return session
+
+
+def _check(model: "Codec", path: Path, metadata: dict[str, str]) -> None:
+    """Raise a :class:`CodecError` unless a graph is of this model."""
+    if metadata.get(layout.FORMAT_KEY) != layout.FORMAT:
+        raise CodecError(f"{path}: no graph of this version of codec; run codec export again")
+    if metadata.get(layout.CONFIG_KEY) != config_to_json(model.config):
+        raise CodecError(f"{path}: of a model with another config; run codec export again")
+    expected = {layout.FINGERPRINT_KEY: model.fingerprint}
+    if path.name == layout.DECODER:
+        expected = {layout.DECODER_KEY: decoder_fingerprint(model)}
+    for key, value in expected.items():
+        if metadata.get(key, value) != value:
+            raise CodecError(f"{path}: of model {metadata[key]}, this is {value}; export this model")

@@ -1,0 +1,94 @@
+"""Exports on disk: what :mod:`codec.engines.layout` describes."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import onnx
+
+from codec.atomic import atomic_path
+from codec.engines import layout
+from codec.export.graph import Graph, decoder_graph, encoder_graph, with_weights
+from codec.export.int8 import quantized
+from codec.model.config import config_to_json
+from codec.model.fingerprint import decoder_fingerprint
+
+if TYPE_CHECKING:
+    from codec.model.codec import Codec
+
+_GRAPHS: dict[str, Callable[["Codec"], Graph]] = {
+    layout.ENCODER: encoder_graph,
+    layout.DECODER: decoder_graph,
+}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        sizes: bytes of each file.
+    """
+
+    folder: Path
+    sizes: dict[str, int]
+
+
+def export_onnx(model: "Codec", folder: str | Path, int8: bool = False) -> Exported:
+    """Write ``encoder.onnx`` and ``decoder.onnx`` with the weights inside, and ``config.json``.
+
+    Args:
+        int8: round the weights of matrix products to 8 bits, and their inputs when they are computed:
+            a quarter of the size, faster, and other codes.
+
+    Raises:
+        CodecError: when the model cannot be exported, or the folder not be written.
+    """
+    folder = _made(folder)
+    sizes = {}
+    for name, make in _GRAPHS.items():
+        graph = make(model)
+        proto = with_weights(graph, model)
+        proto = quantized(proto, graph.linear) if int8 else proto
+        fingerprints = {
+            layout.FINGERPRINT_KEY: model.fingerprint,
+            layout.DECODER_KEY: decoder_fingerprint(model),
+        }
+        sizes[name] = _write(folder / name, proto, model, fingerprints)
+    with atomic_path(folder / "config.json") as temporary:
+        temporary.write_text(config_to_json(model.config), encoding="utf-8")
+    (folder / layout.WEIGHTS).unlink(missing_ok=True)
+    return Exported(folder, sizes)
+
+
+def export_graphs(model: "Codec", model_folder: str | Path) -> Exported:
+    """Write the graphs without weights beside a model's weights, where ``--engine auto`` finds them.
+
+    Raises:
+        CodecError: as :func:`export_onnx`.
+    """
+    folder = _made(layout.shipped_graphs(Path(model_folder)))
+    graphs = {name: make(model) for name, make in _GRAPHS.items()}
+    sizes = {name: _write(folder / name, graph.proto, model, {}) for name, graph in graphs.items()}
+    weights = {name: graph.weights for name, graph in graphs.items()}
+    with atomic_path(folder / layout.WEIGHTS) as temporary:
+        temporary.write_text(json.dumps(weights, indent=1) + "\n", encoding="utf-8")
+    return Exported(folder, sizes)
+
+
+def _made(folder: str | Path) -> Path:
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _write(path: Path, proto: onnx.ModelProto, model: "Codec", metadata: dict[str, str]) -> int:
+    """Write a graph that says what it belongs to; its size in bytes."""
+    facts = {layout.FORMAT_KEY: layout.FORMAT, layout.CONFIG_KEY: config_to_json(model.config)}
+    onnx.helper.set_model_props(proto, facts | metadata)
+    content = proto.SerializeToString()
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+    return len(content)
