@@ -19,7 +19,8 @@ FORMAT_KEY = "codec.format"
 CONFIG_KEY = "codec.config"
 FINGERPRINT_KEY = "codec.fingerprint"
 DECODER_KEY = "codec.decoder"
-"""Keys of a graph's metadata; the last two only where weights are inside."""
+MIN_ROWS_KEY = "codec.min_rows"
+"""Keys of a graph's metadata; fingerprints only where weights are inside, rows where they are not 1."""
 
 
 def shipped_graphs(model_folder: Path) -> Path:

@@ -49,7 +49,7 @@ class OnnxEngine:
             codes, state = run(wav, state)
             return codes[:, :num_codebooks], state
 
-        return Computation(function, min_rows=1)
+        return Computation(function, run.min_rows)
 
     def decoding(self) -> Computation:
         run = _Session(self._session(layout.DECODER))
@@ -60,7 +60,7 @@ class OnnxEngine:
                 codes = F.pad(codes, (0, 0, 0, layers - codes.shape[1]), value=ABSENT)
             return run(codes, state)
 
-        return Computation(function, min_rows=1)
+        return Computation(function, run.min_rows)
 
     def _session(self, name: str) -> "onnxruntime.InferenceSession":
         if name not in self._sessions:
@@ -76,6 +76,8 @@ class _Session:
         first, *states = session.get_inputs()
         self.names = [first.name, *(state.name for state in states)]
         self.shapes = [state.shape[1:] for state in states]
+        metadata = session.get_modelmeta().custom_metadata_map
+        self.min_rows = int(metadata.get(layout.MIN_ROWS_KEY, 1))
 
     def __call__(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         if state is None:

@@ -11,7 +11,7 @@ import onnx
 from codec.atomic import atomic_path
 from codec.engines import layout
 from codec.export.graph import Graph, decoder_graph, encoder_graph, with_weights
-from codec.export.int8 import quantized
+from codec.export.int8 import MIN_ROWS, quantized
 from codec.model.config import config_to_json
 from codec.model.fingerprint import decoder_fingerprint
 
@@ -52,11 +52,12 @@ def export_onnx(model: "Codec", folder: str | Path, int8: bool = False) -> Expor
         graph = make(model)
         proto = with_weights(graph, model)
         proto = quantized(proto, graph.linear) if int8 else proto
-        fingerprints = {
+        facts = {
             layout.FINGERPRINT_KEY: model.fingerprint,
             layout.DECODER_KEY: decoder_fingerprint(model),
+            layout.MIN_ROWS_KEY: str(MIN_ROWS if int8 else 1),
         }
-        sizes[name] = _write(folder / name, proto, model, fingerprints)
+        sizes[name] = _write(folder / name, proto, model, facts)
     with atomic_path(folder / "config.json") as temporary:
         temporary.write_text(config_to_json(model.config), encoding="utf-8")
     (folder / layout.WEIGHTS).unlink(missing_ok=True)

@@ -20,7 +20,7 @@ import torch
 from onnxscript import optimizer
 
 from codec.errors import CodecError
-from codec.export.fourier import matrix_decompositions
+from codec.export.decompositions import decompositions
 from codec.export.modules import DecoderModule, EncoderModule, StepModule
 from codec.model.states import tensors_of
 
@@ -91,7 +91,7 @@ def _export(module: StepModule, source: str, result: str) -> Graph:
         try:
             program = torch.export.export(module, inputs, dynamic_shapes=shapes, strict=False)
             exported = torch.onnx.export(
-                program.run_decompositions(matrix_decompositions()),
+                program.run_decompositions(decompositions()),
                 input_names=[source, *(f"state.{index}" for index in range(count))],
                 output_names=[result, *(f"new_state.{index}" for index in range(count))],
                 dynamic_shapes=shapes,

@@ -1,31 +1,45 @@
-"""Dynamic quantization: 8-bit weights, and inputs rounded to 8 bits as they come."""
+"""Linear layers in 8 bits: weights rounded once, their inputs as they come."""
 
 import logging
-import tempfile
-from pathlib import Path
 
 import onnx
-from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.quantization.matmul_nbits_quantizer import (
+    DefaultWeightOnlyQuantConfig,
+    MatMulNBitsQuantizer,
+)
 
 from codec.errors import CodecError
 
+BLOCK = 32
+"""Inputs of a layer that share one scale, of weights and of values."""
+MIN_ROWS = 2
+"""A single row is computed, and rounded, in another way than more of them."""
+_COMPUTE_IN_INT8 = 4
+"""``accuracy_level`` of ONNX Runtime's MatMulNBits."""
+
 
 def quantized(proto: onnx.ModelProto, layers: list[str]) -> onnx.ModelProto:
-    """The graph with these linear layers in 8 bits, with a scale for each of their outputs.
+    """The graph with these linear layers in 8 bits.
 
-    What is none of them stays as it is: the products with codebooks, whose inputs decide the codes, the
-    Fourier transforms, whose matrices are no weights, and the convolutions, which are small.
+    Each row is scaled by blocks of its own, so a frame does not depend on what is computed with it, which
+    it would with one scale for a whole tensor (``quantize_dynamic`` of ONNX Runtime). What is none of the
+    layers stays in float32: the products with codebooks, whose inputs decide the codes, the Fourier
+    transforms and the convolutions.
+
+    Raises:
+        CodecError: when there are no such layers.
     """
     if not layers:
         raise CodecError("this network has no linear layers to quantize; export it without --int8")
-    with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder) / "int8.onnx"
-        previous = logging.root.manager.disable
-        logging.disable(logging.WARNING)
-        try:
-            quantize_dynamic(
-                proto, target, weight_type=QuantType.QInt8, per_channel=True, nodes_to_quantize=layers
-            )
-        finally:
-            logging.disable(previous)
-        return onnx.load(target)
+    others = [node.name for node in proto.graph.node if node.name not in layers]
+    config = DefaultWeightOnlyQuantConfig(
+        block_size=BLOCK, is_symmetric=True, accuracy_level=_COMPUTE_IN_INT8, bits=8
+    )
+    quantizer = MatMulNBitsQuantizer(proto, algo_config=config, nodes_to_exclude=others)
+    previous = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        quantizer.process()
+    finally:
+        logging.disable(previous)
+    return quantizer.model.model
