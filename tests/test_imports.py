@@ -15,14 +15,15 @@ ALLOWED = {
     "audio": {"torch", "numpy", "soundfile", "soxr"},
     "model": {"torch", "numpy", "safetensors"},
     "tokens": {"torch", "numpy"},
+    "engines": {"torch", "numpy", "onnxruntime"},
     "data": set(),
     "cli": {"torch", "numpy", "typer", "rich"},
 }
-EXTRAS = {"codec.train", "codec.eval", "codec.demo"}
+EXTRAS = {"codec.train", "codec.eval", "codec.demo", "codec.export"}
 # What the extras and the test tools bring; none of it may be loaded by encoding and decoding.
 FOREIGN = [
     "accelerate", "datasets", "einops", "faster_whisper", "hypothesis", "jiwer", "librosa", "matplotlib",
-    "onnxruntime", "pesq", "pystoi", "pytest", "resemblyzer", "scipy", "sklearn", "tensorboard",
+    "onnx", "onnxruntime", "onnxscript", "pesq", "pystoi", "pytest", "resemblyzer", "scipy", "sklearn", "tensorboard",
     "torchaudio", "transformers", "vector_quantize_pytorch", "yaml",
 ]  # fmt: skip
 
@@ -63,7 +64,7 @@ def test_a_core_file_imports_only_what_its_folder_may(path):
         if top != "codec":
             continue
         extra = next((extra for extra in EXTRAS if f"{name}.".startswith(f"{extra}.")), None)
-        command_of_extra = folder == "cli" and path.stem in ("demo", "eval")
+        command_of_extra = folder == "cli" and path.stem in ("demo", "eval", "export")
         assert extra is None or command_of_extra, f"{path}: the core imports {extra}"
 
 

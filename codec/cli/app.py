@@ -17,6 +17,7 @@ from codec.cli.console import print_error
 from codec.cli.decode import decode
 from codec.cli.demo import demo
 from codec.cli.encode import encode
+from codec.cli.export import export
 from codec.cli.extras import run_extra
 from codec.cli.info import info
 from codec.cli.stream import app as stream
@@ -49,6 +50,7 @@ app.command("encode")(encode)
 app.command("decode")(decode)
 app.command("info")(info)
 app.command("demo")(demo)
+app.command("export")(export)
 app.add_typer(stream, name="stream")
 
 

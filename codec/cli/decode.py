@@ -36,6 +36,7 @@ def decode(
     codebooks: Codebooks = None,
     model: options.Model = "default",
     device: options.Device = "auto",
+    engine: options.Engine = "auto",
     format: Format = "wav",
     force: Force = False,
     overwrite: options.Overwrite = False,
@@ -53,7 +54,7 @@ def decode(
     check_sound_suffix(Path("output" + suffix))
     rules = Rules(TOKEN_SUFFIXES, "token files", suffix, f".decoded{suffix}", check_sound_suffix)
     plan = make_plan(source, target, rules, overwrite)
-    loaded = load_model(model, device)
+    loaded = load_model(model, device, engine)
     run_plan(plan, lambda job: decode_file(loaded, job, codebooks, force, overwrite))
 
 

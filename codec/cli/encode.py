@@ -36,6 +36,7 @@ def encode(
     codebooks: Codebooks = None,
     model: options.Model = "default",
     device: options.Device = "auto",
+    engine: options.Engine = "auto",
     format: Format = None,
     overwrite: options.Overwrite = False,
 ) -> None:
@@ -56,7 +57,7 @@ def encode(
     named = plan.jobs[0].target
     if format and named and named.suffix.lower() != suffix:
         raise CodecError(f"{named}: --format {format} does not fit this suffix; drop one of them")
-    loaded = load_model(model, device)
+    loaded = load_model(model, device, engine)
     loaded.quantizer.check_count(codebooks)
     run_plan(plan, lambda job: encode_file(loaded, job, codebooks, suffix, overwrite))
 

@@ -10,8 +10,11 @@ from codec.errors import CodecError
 
 
 @contextmanager
-def require_extra(name: str) -> Iterator[None]:
+def require_extra(name: str, command: str | None = None) -> Iterator[None]:
     """Turn a missing package inside the block into advice to install the extra ``name``.
+
+    Args:
+        command: what needs it, where it is called otherwise than the extra.
 
     Raises:
         CodecError: instead of a ``ModuleNotFoundError`` of another package.
@@ -22,7 +25,7 @@ def require_extra(name: str) -> Iterator[None]:
         if (error.name or "").partition(".")[0] == "codec":
             raise
         raise CodecError(
-            f"codec {name} needs the package {error.name}; run: pip install 'codec[{name}]'"
+            f"codec {command or name} needs the package {error.name}; run: pip install 'codec[{name}]'"
         ) from None
 
 

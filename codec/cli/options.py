@@ -8,4 +8,7 @@ Model = Annotated[
     str, typer.Option("--model", "-m", help="A shipped model's name, or a folder with config.json.")
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Engine = Annotated[
+    str, typer.Option(help="auto, torch, compile, onnx, or a folder of codec export --onnx.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")]

@@ -47,6 +47,7 @@ def stream_encode(
     codebooks: Codebooks = None,
     model: options.Model = "default",
     device: Device = "cpu",
+    engine: options.Engine = "auto",
     deterministic: Deterministic = False,
 ) -> None:
     """Raw PCM from standard input to a token stream on standard output, frame by frame.
@@ -62,7 +63,7 @@ def stream_encode(
     check_pcm_format(format)
     _check_rate(rate)
     source = _standard_input()
-    loaded = load_model(model, device)
+    loaded = load_model(model, device, engine)
     encoder = loaded.streaming_encoder(num_codebooks=codebooks, deterministic=deterministic)
     rate = rate or loaded.sample_rate
     with _quiet_when_closed():
@@ -83,6 +84,7 @@ def stream_decode(
     format: Format = "s16",
     model: options.Model = "default",
     device: Device = "cpu",
+    engine: options.Engine = "auto",
     deterministic: Deterministic = False,
     force: Force = False,
 ) -> None:
@@ -95,7 +97,7 @@ def stream_decode(
     check_pcm_format(format)
     _check_rate(rate)
     source = _standard_input()
-    loaded = load_model(model, device)
+    loaded = load_model(model, device, engine)
     decoder = loaded.streaming_decoder(deterministic=deterministic)
     rate = rate or loaded.sample_rate
     _tell("sound after tokens", decoder.latency, loaded.sample_rate, rate)

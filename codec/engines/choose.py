@@ -4,7 +4,7 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from codec.engines.layout import is_export, shipped_graphs
+from codec.engines.layout import graphs_fit, is_export, shipped_graphs
 from codec.errors import CodecError
 from codec.model.functions import Engine, TorchEngine
 
@@ -48,8 +48,4 @@ def choose_engine(model: "Codec", name: str, folder: Path) -> Engine:
 def _suits_onnx(model: "Codec", graphs: Path) -> bool:
     installed = importlib.util.find_spec("onnxruntime") is not None
     on_cpu = model.quantizer.codebooks.device.type == "cpu"
-    if not (installed and on_cpu and is_export(graphs)):
-        return False
-    from codec.engines.onnx import fits
-
-    return fits(model, graphs)
+    return installed and on_cpu and graphs_fit(model, graphs)

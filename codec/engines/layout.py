@@ -2,16 +2,22 @@
 
 A folder holds ``encoder.onnx`` and ``decoder.onnx``. Written by ``codec export --onnx OUT``, the graphs
 have their weights inside and ``config.json`` beside them. The folder ``onnx`` of a model has the graphs
-without weights, for any model with this config, and ``weights.json`` with the tensors that each wants.
+without weights, for every model with this config, and ``graphs.json`` with the tensors that each wants.
 """
 
+import dataclasses
 import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from codec.errors import CodecError
 
+if TYPE_CHECKING:
+    from codec.model.codec import Codec
+
 ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
-WEIGHTS = "weights.json"
+GRAPHS = "graphs.json"
 
 FORMAT = "1"
 """Of names, axes and meaning of inputs and outputs. Raise it when an older graph means another thing."""
@@ -21,6 +27,26 @@ FINGERPRINT_KEY = "codec.fingerprint"
 DECODER_KEY = "codec.decoder"
 MIN_ROWS_KEY = "codec.min_rows"
 """Keys of a graph's metadata; fingerprints only where weights are inside, rows where they are not 1."""
+
+
+@dataclass(frozen=True)
+class GraphsFile:
+    """Content of ``graphs.json``.
+
+    Attributes:
+        format: :data:`FORMAT` of the graphs.
+        config: text of the config of the models that they fit.
+        encoder: names of the tensors that the encoder's graph wants, as in a model's state dict.
+        decoder: the same of the decoder's.
+    """
+
+    format: str
+    config: str
+    encoder: list[str]
+    decoder: list[str]
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
 
 
 def shipped_graphs(model_folder: Path) -> Path:
@@ -33,13 +59,20 @@ def is_export(folder: Path) -> bool:
     return (folder / ENCODER).is_file() and (folder / DECODER).is_file()
 
 
-def wanted_weights(folder: Path) -> dict[str, list[str]]:
-    """By graph file, the names of the tensors that it wants; empty when it has them inside."""
-    path = folder / WEIGHTS
+def read_graphs_file(folder: Path) -> GraphsFile | None:
+    """``graphs.json`` of a folder; ``None`` where the graphs have their weights inside."""
+    path = folder / GRAPHS
     if not path.is_file():
-        return {}
+        return None
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        return {name: [str(tensor) for tensor in values[name]] for name in (ENCODER, DECODER)}
-    except (ValueError, KeyError, TypeError, OSError) as error:
+        return GraphsFile(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError, OSError) as error:
         raise CodecError(f"{path}: damaged ({error}); run codec export again") from None
+
+
+def graphs_fit(model: "Codec", folder: Path) -> bool:
+    """Whether a folder has graphs without weights that are for such a model."""
+    from codec.model.config import config_to_json
+
+    facts = read_graphs_file(folder) if is_export(folder) else None
+    return facts is not None and (facts.format, facts.config) == (FORMAT, config_to_json(model.config))

@@ -89,16 +89,6 @@ class _Session:
         return torch.from_numpy(y), [torch.from_numpy(array) for array in new]
 
 
-def fits(model: "Codec", folder: Path) -> bool:
-    """Whether both graphs of a folder can be loaded for this model."""
-    engine = OnnxEngine(model, folder)
-    try:
-        engine.encoding(1), engine.decoding()
-    except CodecError:
-        return False
-    return True
-
-
 def _runtime():
     try:
         import onnxruntime
@@ -121,20 +111,29 @@ def _load(model: "Codec", folder: Path, name: str) -> "onnxruntime.InferenceSess
     # Plans of memory are kept for every shape that was ever seen: a stream would grow.
     options.enable_mem_pattern = False
     options.log_severity_level = _ERRORS_ONLY
-    names = layout.wanted_weights(folder).get(name, [])
-    tensors = model.state_dict()
-    if not all(tensor in tensors for tensor in names):
-        raise CodecError(f"{folder / name}: of a model with another config; run codec export again")
-    values = [runtime.OrtValue.ortvalue_from_numpy(tensors[tensor].detach().numpy()) for tensor in names]
-    if values:
-        options.add_external_initializers(names, values)
+    weights = _weights(model, folder, name)
+    if weights:
+        values = [runtime.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
+        options.add_external_initializers(list(weights), values)
     try:
         session = runtime.InferenceSession(folder / name, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # the runtime's exceptions have no common class
+    except Exception as error:  # noqa: BLE001  (the exceptions of the runtime have no common class)
         reason = " ".join(str(error).split())[:200]
         raise CodecError(f"{folder / name}: cannot be loaded ({reason}); run codec export again") from None
     _check(model, folder / name, session.get_modelmeta().custom_metadata_map)
     return session
+
+
+def _weights(model: "Codec", folder: Path, name: str) -> dict[str, np.ndarray]:
+    """What a graph without weights wants of the model."""
+    facts = layout.read_graphs_file(folder)
+    if facts is None:
+        return {}
+    if not layout.graphs_fit(model, folder):
+        raise CodecError(f"{folder}: graphs of a model with another config; run codec export again")
+    tensors = model.state_dict()
+    names = facts.encoder if name == layout.ENCODER else facts.decoder
+    return {tensor: tensors[tensor].detach().float().numpy() for tensor in names}
 
 
 def _check(model: "Codec", path: Path, metadata: dict[str, str]) -> None:

@@ -1,6 +1,5 @@
 """Exports on disk: what :mod:`codec.engines.layout` describes."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +59,7 @@ def export_onnx(model: "Codec", folder: str | Path, int8: bool = False) -> Expor
         sizes[name] = _write(folder / name, proto, model, facts)
     with atomic_path(folder / "config.json") as temporary:
         temporary.write_text(config_to_json(model.config), encoding="utf-8")
-    (folder / layout.WEIGHTS).unlink(missing_ok=True)
+    (folder / layout.GRAPHS).unlink(missing_ok=True)
     return Exported(folder, sizes)
 
 
@@ -73,9 +72,14 @@ def export_graphs(model: "Codec", model_folder: str | Path) -> Exported:
     folder = _made(layout.shipped_graphs(Path(model_folder)))
     graphs = {name: make(model) for name, make in _GRAPHS.items()}
     sizes = {name: _write(folder / name, graph.proto, model, {}) for name, graph in graphs.items()}
-    weights = {name: graph.weights for name, graph in graphs.items()}
-    with atomic_path(folder / layout.WEIGHTS) as temporary:
-        temporary.write_text(json.dumps(weights, indent=1) + "\n", encoding="utf-8")
+    facts = layout.GraphsFile(
+        format=layout.FORMAT,
+        config=config_to_json(model.config),
+        encoder=graphs[layout.ENCODER].weights,
+        decoder=graphs[layout.DECODER].weights,
+    )
+    with atomic_path(folder / layout.GRAPHS) as temporary:
+        temporary.write_text(facts.to_json(), encoding="utf-8")
     return Exported(folder, sizes)
 
 

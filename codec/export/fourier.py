@@ -9,6 +9,7 @@ a frame are transformed apart, which halves the products::
 """
 
 import math
+
 import torch
 from torch import Tensor
 
@@ -28,9 +29,7 @@ def rfft_by_matrix(frames: Tensor, n: int | None = None, dim: int = -1, norm: st
     return torch.complex(real, imag)
 
 
-def irfft_by_matrix(
-    spectrum: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None
-) -> Tensor:
+def irfft_by_matrix(spectrum: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
     """``torch.fft.irfft`` over the last axis: ``(..., N // 2 + 1)`` complex to ``(..., N)``."""
     half = spectrum.shape[-1] - 1
     length = 2 * half
@@ -46,9 +45,7 @@ def irfft_by_matrix(
     return torch.cat([even[..., :1], rising, even[..., half:], falling.flip(-1)], dim=-1)
 
 
-def _angles(
-    rows: int, columns: int, length: int, first_row: int = 0, first_column: int = 0
-) -> Tensor:
+def _angles(rows: int, columns: int, length: int, first_row: int = 0, first_column: int = 0) -> Tensor:
     """``2 pi r c / N`` for consecutive r and c, in float64; the products are reduced while exact."""
     r = torch.arange(first_row, first_row + rows).unsqueeze(1)
     c = torch.arange(first_column, first_column + columns)

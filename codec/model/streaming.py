@@ -192,9 +192,7 @@ class StreamingDecoder(Slots):
         return latency_of(self.model.decoder.delay, self.model.sample_rate)
 
     @torch.inference_mode()
-    def push(
-        self, codes: Tensor, lengths: Counts | None = None, num_samples: Counts | None = None
-    ) -> Tensor:
+    def push(self, codes: Tensor, lengths: Counts | None = None, num_samples: Counts | None = None) -> Tensor:
         """The sound that more codes complete.
 
         Args:
@@ -274,7 +272,9 @@ class StreamingDecoder(Slots):
         shape = tuple(codes.shape)
         codes = codes.unsqueeze(0) if codes.ndim == 2 else codes
         if codes.ndim != 3 or len(codes) != self.batch or codes.is_floating_point():
-            raise CodecError(f"expected whole numbers ({self.batch}, K, n) as codes, got {codes.dtype} {shape}")
+            raise CodecError(
+                f"expected whole numbers ({self.batch}, K, n) as codes, got {codes.dtype} {shape}"
+            )
         self.model.quantizer.check_count(codes.shape[1])
         size = self.model.config.quantizer.codebook_size
         if codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < size:

@@ -1,0 +1,44 @@
+"""``codec export``: a model's graphs for other runtimes."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from codec.cli import options
+from codec.cli.extras import require_extra
+from codec.errors import CodecError
+
+Target = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="[OUT]",
+        help="Folder for graphs with their weights; without it, graphs alone go beside the model's weights.",
+    ),
+]
+Onnx = Annotated[bool, typer.Option("--onnx", help="Export to ONNX, the only format so far.")]
+Int8 = Annotated[bool, typer.Option("--int8", help="Linear layers in 8 bits: smaller, other codes.")]
+
+
+def export(
+    target: Target = None,
+    onnx: Onnx = False,
+    model: options.Model = "default",
+    int8: Int8 = False,
+) -> None:
+    """Write encoder and decoder as ONNX graphs, each for offline and streaming use (extra: onnx).
+
+    Without OUT, the graphs beside the model are what --engine auto and --engine onnx run.
+    """
+    from codec.model.files import find_model, load_model
+
+    if not onnx:
+        raise CodecError("say what to export to: codec export --onnx [OUT]")
+    if int8 and target is None:
+        raise CodecError("--int8 needs a folder of its own: codec export --onnx OUT --int8")
+    with require_extra("onnx", command="export"):
+        from codec.export.folder import export_graphs, export_onnx
+    loaded = load_model(model, "cpu")
+    written = export_onnx(loaded, target, int8) if target else export_graphs(loaded, find_model(model))
+    for name, size in written.sizes.items():
+        typer.echo(f"{written.folder / name}: {size / 1e6:.2f} MB")

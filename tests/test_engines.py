@@ -1,0 +1,68 @@
+"""Choosing an engine, and the compiled one."""
+
+import shutil
+import sys
+
+import pytest
+import torch
+from conftest import make_speech
+from streams import stream_many, stream_one
+
+import codec
+from codec.cli import main
+from codec.errors import CodecError
+
+SPEECH = torch.from_numpy(make_speech(1.0))
+
+
+def load(folder, engine: str) -> codec.Codec:
+    return codec.load(folder, device="cpu", engine=engine)
+
+
+def test_auto_is_torch_where_there_are_no_graphs(tiny_model_dir):
+    assert codec.load(tiny_model_dir, device="cpu").engine.name == "torch"
+    assert load(tiny_model_dir, "auto").engine.name == "torch"
+
+
+def test_graphs_or_a_runtime_that_are_missing_are_told_in_words(tiny_model_dir, tmp_path, monkeypatch):
+    with pytest.raises(CodecError, match=r"no graphs in .*; make them with: codec export --onnx --model"):
+        load(tiny_model_dir, "onnx")
+    with pytest.raises(CodecError, match="no engine 'nobody'; choose auto, torch, compile, onnx or a folder"):
+        load(tiny_model_dir, "nobody")
+    for name in ("encoder.onnx", "decoder.onnx"):
+        (tmp_path / name).touch()
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(CodecError, match=r"needs onnxruntime; run: pip install 'codec\[onnx\]'"):
+        load(tiny_model_dir, str(tmp_path))
+
+
+def test_the_commands_take_an_engine(tiny_model_dir, speech_file, tmp_path, capsys):
+    tokens = tmp_path / "tokens.rvq"
+    arguments = ["-m", str(tiny_model_dir), "--engine"]
+    assert main(["encode", str(speech_file), str(tokens), *arguments, "torch"]) == 0
+    assert main(["decode", str(tokens), str(tmp_path / "out.wav"), *arguments, "auto"]) == 0
+    assert main(["decode", str(tokens), str(tmp_path / "no.wav"), *arguments, "nobody"]) == 1
+    assert "no engine 'nobody'" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.skipif(not shutil.which("g++") and not shutil.which("clang++"), reason="needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore:Torchinductor does not support code generation for complex operators")
+def test_the_compiled_engine_has_the_same_codes(tiny_model, tiny_model_dir):
+    compiled = load(tiny_model_dir, "compile")
+    tokens = tiny_model.encode(SPEECH)
+    expected = tiny_model.decode(tokens)[0]
+    streamed = stream_one(compiled, SPEECH, [320])
+    assert torch.equal(streamed.codes, tokens.codes[0])
+    torch.testing.assert_close(streamed.wav, expected, atol=1e-5, rtol=0)
+    for (streamed,) in stream_many(compiled, [[SPEECH], [SPEECH]], [[320], [320]]):
+        assert torch.equal(streamed.codes, tokens.codes[0])
+
+
+def test_a_missing_compiler_costs_one_line(tiny_model_dir, monkeypatch, tmp_path):
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", (None, "/no/compiler"))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    torch._dynamo.reset()
+    encoder = load(tiny_model_dir, "compile").streaming_encoder()
+    encoder.push(SPEECH[:320])
+    with pytest.raises(CodecError, match=r"the engine compile needs a C\+\+ compiler .*; use torch"):
+        encoder.push(SPEECH[320:640])
