@@ -22,11 +22,13 @@ CLIP = Clip("folder/clip.wav", 1.0)
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("vorbis:6", "peers are codec2:..., dir:..., hf:..., opus:..., speex:..."),
+        ("vorbis:6", "peers are codec2:..., dir:..., engine:..., hf:..., opus:..., speex:..."),
         ("opus:fast", "from 6 to 256"),
         ("opus:2", "from 6 to 256"),
         ("codec2:9600", "3200, 2400"),
         ("dir:lyra", "dir:NAME=FOLDER"),
+        ("engine:onnx", "engine:MODEL=ENGINE"),
+        ("engine:default=nobody", "no engine 'nobody'"),
         ("dir:lyra=/no/such/folder", "no folder"),
         ("hf:", "hf:ID"),
     ],

@@ -20,7 +20,8 @@ Codebooks = Annotated[str | None, typer.Option(help="Numbers of codebooks, as 1,
 Peers = Annotated[
     str,
     typer.Option(
-        help="opus:KBPS, speex:KBPS, codec2:MODE, hf:ID@KBPS, dir:NAME@KBPS=FOLDER; commas between them."
+        help="opus:KBPS, speex:KBPS, codec2:MODE, hf:ID@KBPS, dir:NAME@KBPS=FOLDER, engine:MODEL=ENGINE; "
+        "commas between them."
     ),
 ]
 Measures = Annotated[

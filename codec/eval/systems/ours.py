@@ -36,8 +36,12 @@ class Ours(System):
         # The fingerprint leaves the decoder out, so the files themselves are hashed.
         return f"codec {_files_digest(self.folder)} {self.codebooks} {self.device}"
 
+    def model(self) -> Codec:
+        """Loaded, once in each process."""
+        return load_cached(self.folder, self.device)
+
     def code(self, clip: Clip, wav: np.ndarray) -> Coded:
-        model = load_cached(self.folder, self.device)
+        model = self.model()
         start = time.perf_counter()
         tokens = model.encode(wav, num_codebooks=self.codebooks)
         middle = time.perf_counter()
@@ -79,10 +83,10 @@ def model_systems(names: list[str], codebooks: list[int] | None, device: str = "
 
 
 @lru_cache(maxsize=4)
-def load_cached(folder: Path, device: str) -> Codec:
+def load_cached(folder: Path, device: str, engine: str = "torch") -> Codec:
     """The model of a folder, read once in each process."""
     with torch.inference_mode(False):
-        return load_model(folder, device)
+        return load_model(folder, device, engine)
 
 
 @lru_cache(maxsize=16)
