@@ -1,4 +1,4 @@
-"""How many codes depend on the way a recording is cut: streams and batches against the whole clip.
+"""How many codes depend on how they are computed: streams, batches and engines against the whole clip.
 
 Float rounding differs between shapes of a matrix product, and a latent half-way between two codes can
 then go to the other one. Prints, for each way, the codes that differ from ``model.encode`` of the clip
@@ -20,6 +20,7 @@ from codec.audio.io import load_audio
 from codec.data.manifest import read_manifest
 from codec.model.codec import Codec
 from codec.model.files import load_model
+from codec.model.functions import TorchEngine
 from codec.train.recipe import run_recipe
 
 GROUP = 8
@@ -42,6 +43,8 @@ class FlipsConfig:
     threads: int = 1
     min_rows: int | None = None
     """Least frames of one step, instead of the model's own; 1 shows what streams would do without."""
+    engine: str = "torch"
+    """As of ``codec encode``; its codes of whole clips are compared with PyTorch's too."""
 
 
 def stream_codes(model: Codec, wav: Tensor, deterministic: bool, sizes: Callable[[], int]) -> Tensor:
@@ -83,6 +86,14 @@ def batch_codes(model: Codec, wavs: list[Tensor]) -> list[Tensor]:
     return [tokens[index].codes[0] for index in range(len(wavs))]
 
 
+def torch_codes(model: Codec, wav: Tensor) -> Tensor:
+    """Codes ``(K, F)`` of a clip by PyTorch, whatever the model's engine is."""
+    engine, model.engine = model.engine, TorchEngine(model)
+    codes = model.encode(wav).codes[0]
+    model.engine = engine
+    return codes
+
+
 def groups(config: FlipsConfig, model: Codec) -> Iterator[list[Tensor]]:
     """Clips by eights, until there are enough codes."""
     clips, done, wavs = read_manifest(config.manifest), 0, []
@@ -102,6 +113,9 @@ def groups(config: FlipsConfig, model: Codec) -> Iterator[list[Tensor]]:
 def measure(model: Codec, wavs: list[Tensor], slow: bool) -> Iterator[tuple[str, Tensor, Tensor]]:
     """For every clip and way: the way's name, its codes and those of the clip alone, ``(K, F)``."""
     alone = [model.encode(wav).codes[0] for wav in wavs]
+    if not isinstance(model.engine, TorchEngine):
+        for wav, codes in zip(wavs, alone, strict=True):
+            yield f"{model.engine.name} against torch", codes, torch_codes(model, wav)
     for codes, expected in zip(batch_codes(model, wavs), alone, strict=True):
         yield f"batch of {GROUP}, padded", codes, expected
     for codes, expected in zip(slots_codes(model, wavs), alone, strict=True):
@@ -130,7 +144,7 @@ def sound_difference(model: Codec, wav: Tensor, deterministic: bool) -> float:
 def main(config: FlipsConfig) -> None:
     """Print the differing codes of every way."""
     torch.set_num_threads(config.threads)
-    model = load_model(config.model, config.device)
+    model = load_model(config.model, config.device, config.engine)
     if config.min_rows is not None:
         model.encoder.min_rows = model.decoder.min_rows = config.min_rows
     counts: dict[str, list[int]] = {}
