@@ -1,7 +1,7 @@
 """What streaming encoder and decoder share: slots whose signals end and start anew."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -98,3 +98,8 @@ def check_streaming(model: "Codec", batch: int) -> None:
         raise CodecError("this model needs the whole recording and cannot stream; use a causal one")
     if batch < 1:
         raise CodecError(f"a stream of {batch} signals; batch must be 1 or more")
+
+
+def same(values: Sequence[Any]) -> bool:
+    """Whether all slots have one value."""
+    return all(value == values[0] for value in values)

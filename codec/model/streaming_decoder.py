@@ -1,0 +1,178 @@
+"""Codes to sound, live; :mod:`codec.model.streaming` says how it is used."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from codec.errors import CodecError
+from codec.model.functions import ABSENT, decoding
+from codec.model.latency import Latency, latency_of
+from codec.model.slots import Counts, Mask, Slots, check_streaming, same
+from codec.model.steps import run_even, run_ragged
+
+if TYPE_CHECKING:
+    from codec.model.codec import Codec
+
+
+class StreamingDecoder(Slots):
+    """Codes to sound, frame by frame; made by ``model.streaming_decoder``.
+
+    Attributes:
+        lengths: ``(B,)`` samples of each slot in the last result.
+    """
+
+    def __init__(self, model: "Codec", batch: int, deterministic: bool):
+        check_streaming(model, batch)
+        super().__init__(model, batch, decoding(model, batch, deterministic))
+        # Samples that each slot has handed out, those still in the overlap counted as negative;
+        # frames it has received; and the samples of its signal, where they are known.
+        self._position = [-model.decoder.delay] * batch
+        self._frames = [0] * batch
+        self._end: list[int | None] = [None] * batch
+
+    @property
+    def latency(self) -> Latency:
+        """From a frame's code to the end of its sound, beyond the frame itself."""
+        return latency_of(self.model.decoder.delay, self.model.sample_rate)
+
+    @torch.inference_mode()
+    def push(self, codes: Tensor, lengths: Counts | None = None, num_samples: Counts | None = None) -> Tensor:
+        """The sound that more codes complete.
+
+        Args:
+            codes: ``(B, K, m)``, or ``(K, m)`` for one slot, of the first K codebooks.
+            lengths: ``(B,)`` frames that count for each slot; all by default.
+            num_samples: ``(B,)`` samples of each slot's whole signal, below 0 where not yet known; no
+                sound comes after them. A model without delay hands out a last frame at once and can
+                be told its true end only here.
+
+        Returns:
+            ``(B, samples)`` float32 in [-1, 1], zeros after a slot's :attr:`lengths`.
+
+        Raises:
+            CodecError: on a wrong shape or length, codes out of range, or a slot that has ended.
+        """
+        codes, counts = self._check(codes, lengths)
+        self._set_end(num_samples, range(self.batch))
+        self._frames = [done + count for done, count in zip(self._frames, counts, strict=True)]
+        if same(counts) and same(self._end) and self._equally_audible():
+            return self._decode_even(codes[..., : counts[0]])
+        return self._decode([part[:, :count] for part, count in zip(codes, counts, strict=True)])
+
+    @torch.inference_mode()
+    def flush(self, num_samples: Counts | None = None, mask: Mask | None = None) -> Tensor:
+        """End the signals of the slots in ``mask (B,)``, or all.
+
+        Args:
+            num_samples: ``(B,)`` as for :meth:`push`; whole frames where it was never told.
+
+        Returns:
+            ``(B, samples)``: the sound that the overlap still held, cut to the true end.
+
+        Raises:
+            CodecError: when the samples do not fit the frames.
+        """
+        ending = self._rows(mask)
+        self._set_end(num_samples, ending)
+        hop = self.model.hop_length
+        for row in ending:
+            end, frames = self._end[row], self._frames[row]
+            if end is not None and -(-end // hop) != frames:
+                raise CodecError(f"slot {row}: {end} samples are not the {frames} frames that came")
+        tails = [torch.zeros(self.model.num_codebooks, 0, dtype=torch.int64)] * self.batch
+        for row in ending:
+            if self._frames[row] and not self._ended[row]:
+                tails[row] = F.pad(tails[row], (0, self.model.decoder.delay // hop), value=ABSENT)
+            self._ended[row] = True
+            self._end[row] = self._end[row] if self._end[row] is not None else self._frames[row] * hop
+        return self._decode(tails)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Everything between two pushes, as tensors on the CPU."""
+        ends = torch.tensor([-1 if end is None else end for end in self._end])
+        own = {"position": torch.tensor(self._position), "frames": torch.tensor(self._frames), "end": ends}
+        return self._state_tensors() | own
+
+    @torch.inference_mode()
+    def load_state_dict(self, saved: dict[str, Tensor]) -> None:
+        """Go on where :meth:`state_dict` was called.
+
+        Raises:
+            CodecError: when it was of another architecture, batch or mode.
+        """
+        silence = torch.full((self.batch, self.model.num_codebooks, 1), ABSENT)
+        self._load_tensors(saved, ["position", "frames", "end"], silence)
+        self._position = saved["position"].tolist()
+        self._frames = saved["frames"].tolist()
+        self._end = [None if end < 0 else end for end in saved["end"].tolist()]
+
+    def _restart(self, row: int) -> None:
+        self._position[row] = -self.model.decoder.delay
+        self._frames[row] = 0
+        self._end[row] = None
+
+    def _check(self, codes: Tensor, lengths: Counts | None) -> tuple[Tensor, list[int]]:
+        codes = torch.as_tensor(codes).cpu()
+        shape = tuple(codes.shape)
+        codes = codes.unsqueeze(0) if codes.ndim == 2 else codes
+        if codes.ndim != 3 or len(codes) != self.batch or codes.is_floating_point():
+            raise CodecError(
+                f"expected whole numbers ({self.batch}, K, n) as codes, got {codes.dtype} {shape}"
+            )
+        self.model.quantizer.check_count(codes.shape[1])
+        size = self.model.config.quantizer.codebook_size
+        if codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < size:
+            raise CodecError(f"codes must lie in 0..{size - 1}; the tokens are damaged")
+        return codes.long(), self._check_lengths(lengths, codes.shape[2])
+
+    def _set_end(self, num_samples: Counts | None, rows: Iterable[int]) -> None:
+        if num_samples is None:
+            return
+        ends = self._counts(num_samples, "num_samples")
+        for row in rows:
+            if 0 <= ends[row] < self._position[row]:
+                raise CodecError(
+                    f"slot {row}: {self._position[row]} samples were handed out, {ends[row]} is too late"
+                )
+        for row in rows:
+            self._end[row] = ends[row] if ends[row] >= 0 else self._end[row]
+
+    def _equally_audible(self) -> bool:
+        """Whether the next sound lies in the same way within every slot's signal, given equal ends."""
+        return same(self._position) or (self._end[0] is None and min(self._position) >= 0)
+
+    def _decode_even(self, codes: Tensor) -> Tensor:
+        """Sound of ``codes (B, K, n)``, of which the same part belongs to every slot's signal."""
+        frames = codes.shape[2]
+        if not frames:
+            self.lengths = torch.zeros(self.batch, dtype=torch.int64)
+            return torch.zeros(self.batch, 0)
+        wav = run_even(self._steps, codes.to(self._device), frames)
+        start = self._position[0]
+        self._position = [position + wav.shape[1] for position in self._position]
+        wav = self._audible(wav, start, self._end[0])
+        self.lengths = torch.full((self.batch,), wav.shape[1])
+        return wav
+
+    def _decode(self, codes: list[Tensor]) -> Tensor:
+        """Sound of each slot's codes ``(K, n)``."""
+        pieces: list[list[Tensor]] = [[torch.zeros(0)] for _ in codes]
+
+        def emit(row: int, piece: Tensor) -> None:
+            pieces[row].append(self._audible(piece, self._position[row], self._end[row]))
+            self._position[row] += len(piece)
+
+        inputs = [part.to(self._device) for part in codes]
+        run_ragged(self._steps, inputs, [part.shape[1] for part in codes], emit)
+        signals = [torch.cat(parts) for parts in pieces]
+        self.lengths = torch.tensor([len(signal) for signal in signals])
+        return torch.nn.utils.rnn.pad_sequence(signals, batch_first=True)
+
+    def _audible(self, wav: Tensor, start: int, end: int | None) -> Tensor:
+        """What of ``wav (..., n)``, which begins at a position of the signal, lies within the signal."""
+        stop = start + wav.shape[-1]
+        stop = stop if end is None else max(start, min(stop, end))
+        return wav[..., max(0, -start) : max(0, stop - start)].clamp(-1.0, 1.0).cpu()

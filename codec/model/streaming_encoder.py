@@ -1,0 +1,154 @@
+"""Sound to codes, live; :mod:`codec.model.streaming` says how it is used."""
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from codec.errors import CodecError
+from codec.model.functions import encoding
+from codec.model.latency import Latency, latency_of
+from codec.model.slots import Counts, Mask, Slots, check_streaming, same
+from codec.model.steps import run_even, run_ragged
+
+if TYPE_CHECKING:
+    from codec.model.codec import Codec
+
+
+class StreamingEncoder(Slots):
+    """Sound to codes, frame by frame; made by ``model.streaming_encoder``.
+
+    Attributes:
+        lengths: ``(B,)`` frames of each slot in the last result.
+    """
+
+    def __init__(self, model: "Codec", batch: int, num_codebooks: int | None, deterministic: bool):
+        check_streaming(model, batch)
+        self.num_codebooks = model.quantizer.check_count(num_codebooks)
+        super().__init__(model, batch, encoding(model, batch, num_codebooks, deterministic))
+        # Samples of the frame that is not complete yet (B, longest), how many by slot, and of the whole
+        # signal.
+        self._left = torch.zeros(batch, 0)
+        self._left_lengths = [0] * batch
+        self._num_samples = [0] * batch
+
+    @property
+    def latency(self) -> Latency:
+        """From a sample's arrival to its code: a frame."""
+        return latency_of(self.model.hop_length, self.model.sample_rate)
+
+    @property
+    def num_samples(self) -> Tensor:
+        """``(B,)`` samples since each slot's start: what the decoder needs to end on time."""
+        return torch.tensor(self._num_samples)
+
+    @torch.inference_mode()
+    def push(self, pcm: Tensor | np.ndarray, lengths: Counts | None = None) -> Tensor:
+        """The codes that more sound completes.
+
+        Args:
+            pcm: ``(B, n)``, or ``(n,)`` for one slot, at the model's rate: float in [-1, 1] or int16.
+            lengths: ``(B,)`` samples that count for each slot; all by default.
+
+        Returns:
+            ``(B, K, m)`` int64, zeros after a slot's :attr:`lengths`.
+
+        Raises:
+            CodecError: on a wrong shape or length, NaN or infinite samples, or a slot that has ended.
+        """
+        pcm, counts = self._check(pcm, lengths)
+        self._num_samples = [done + count for done, count in zip(self._num_samples, counts, strict=True)]
+        if same(counts) and same(self._left_lengths):
+            # What a live signal in steady pieces comes to.
+            return self._encode_even(torch.cat([self._left, pcm[:, : counts[0]]], dim=1))
+        new = [part[:count] for part, count in zip(pcm, counts, strict=True)]
+        return self._encode([torch.cat(pair) for pair in zip(self._signals(), new, strict=True)])
+
+    @torch.inference_mode()
+    def flush(self, mask: Mask | None = None) -> Tensor:
+        """End the signals of the slots in ``mask (B,)``, or all.
+
+        Returns:
+            ``(B, K, m)``, m being 0 or 1: the frame of the last samples, filled up with silence.
+        """
+        signals = self._signals()
+        for row in self._rows(mask):
+            signals[row] = F.pad(signals[row], (0, -len(signals[row]) % self.model.hop_length))
+            self._ended[row] = True
+        return self._encode(signals)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Everything between two pushes, as tensors on the CPU."""
+        sizes = torch.tensor(self._left_lengths)
+        own = {"left": self._left.clone(), "left_lengths": sizes, "num_samples": self.num_samples}
+        return self._state_tensors() | own
+
+    @torch.inference_mode()
+    def load_state_dict(self, saved: dict[str, Tensor]) -> None:
+        """Go on where :meth:`state_dict` was called.
+
+        Raises:
+            CodecError: when it was of another architecture, batch or mode.
+        """
+        silence = torch.zeros(self.batch, self.model.hop_length)
+        self._load_tensors(saved, ["left", "left_lengths", "num_samples"], silence)
+        self._left = saved["left"].clone()
+        self._left_lengths = saved["left_lengths"].tolist()
+        self._num_samples = saved["num_samples"].tolist()
+
+    def _restart(self, row: int) -> None:
+        self._left_lengths[row] = 0
+        self._left = self._left[:, : max(self._left_lengths)]
+        self._num_samples[row] = 0
+
+    def _signals(self) -> list[Tensor]:
+        """What is left of each slot's signal, ``(n,)``."""
+        return [part[:size] for part, size in zip(self._left, self._left_lengths, strict=True)]
+
+    def _check(self, pcm: Tensor | np.ndarray, lengths: Counts | None) -> tuple[Tensor, list[int]]:
+        pcm = torch.as_tensor(pcm).cpu()
+        pcm = pcm.float() / 32_768.0 if pcm.dtype == torch.int16 else pcm.float()
+        shape = tuple(pcm.shape)
+        pcm = pcm.unsqueeze(0) if pcm.ndim == 1 else pcm
+        if pcm.ndim != 2 or len(pcm) != self.batch:
+            raise CodecError(f"expected audio of shape ({self.batch}, n), got {shape}")
+        counts = self._check_lengths(lengths, pcm.shape[1])
+        # One that is not finite makes the sum so too, and so may finite ones; then they are looked at.
+        if not math.isfinite(pcm.sum().item()):
+            for row, count in enumerate(counts):
+                if not torch.isfinite(pcm[row, :count]).all():
+                    raise CodecError(f"the audio of slot {row} holds NaN or infinite samples")
+        return pcm, counts
+
+    def _encode_even(self, signals: Tensor) -> Tensor:
+        """Codes of ``signals (B, T)``, of which every slot has as much."""
+        hop = self.model.hop_length
+        frames, left = divmod(signals.shape[1], hop)
+        self._keep([frames] * self.batch, signals[:, frames * hop :].clone(), [left] * self.batch)
+        if not frames:
+            return torch.zeros(self.batch, self.num_codebooks, 0, dtype=torch.int64)
+        return run_even(self._steps, signals.to(self._device), frames).cpu()
+
+    def _encode(self, signals: list[Tensor]) -> Tensor:
+        hop = self.model.hop_length
+        frames = [len(signal) // hop for signal in signals]
+        codes = torch.zeros(self.batch, self.num_codebooks, max(frames), dtype=torch.int64)
+        filled = [0] * self.batch
+
+        def emit(row: int, piece: Tensor) -> None:
+            codes[row, :, filled[row] : filled[row] + piece.shape[1]] = piece.cpu()
+            filled[row] += piece.shape[1]
+
+        run_ragged(self._steps, [signal.to(self._device) for signal in signals], frames, emit)
+        left = [signal[count * hop :] for signal, count in zip(signals, frames, strict=True)]
+        rows = torch.nn.utils.rnn.pad_sequence(left, batch_first=True)
+        self._keep(frames, rows, [len(part) for part in left])
+        return codes
+
+    def _keep(self, frames: list[int], left: Tensor, left_lengths: list[int]) -> None:
+        """Note what was encoded, and what is left: no view, which would keep all that was pushed."""
+        self.lengths = torch.tensor(frames)
+        self._left, self._left_lengths = left, left_lengths
