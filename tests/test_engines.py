@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,8 +11,11 @@ from streams import stream_many, stream_one
 
 import codec
 from codec.cli import main
+from codec.engines.layout import is_export, shipped_graphs
 from codec.errors import CodecError
+from codec.model.files import find_model
 
+ASSET = Path(codec.__file__).parent / "assets" / "speech.flac"
 SPEECH = torch.from_numpy(make_speech(1.0))
 
 
@@ -34,6 +38,19 @@ def test_graphs_or_a_runtime_that_are_missing_are_told_in_words(tiny_model_dir, 
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(CodecError, match=r"needs onnxruntime; run: pip install 'codec\[onnx\]'"):
         load(tiny_model_dir, str(tmp_path))
+
+
+def test_the_graphs_of_the_shipped_model_are_those_of_its_network():
+    pytest.importorskip("onnxruntime")
+    if not is_export(shipped_graphs(find_model("default"))):
+        pytest.skip("no graphs are shipped: codec export --onnx")
+    exported, plain = load("default", "auto"), load("default", "torch")
+    assert exported.engine.name == "onnx", "of another config; make them again: codec export --onnx"
+    wav = codec.load_audio(ASSET, plain.sample_rate).wav
+    tokens = plain.encode(wav)
+    # Rounding may flip a code of a few frames; another network would leave none alone.
+    assert (exported.encode(wav).codes == tokens.codes).float().mean() > 0.99
+    torch.testing.assert_close(exported.decode(tokens), plain.decode(tokens), atol=1e-5, rtol=0)
 
 
 def test_the_commands_take_an_engine(tiny_model_dir, speech_file, tmp_path, capsys):

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import onnx
 
-from codec.atomic import atomic_path
+from codec.atomic import atomic_path, reason
 from codec.engines import layout
+from codec.errors import CodecError
 from codec.export.graph import Graph, decoder_graph, encoder_graph, with_weights
 from codec.export.int8 import MIN_ROWS, quantized
 from codec.model.config import config_to_json
@@ -45,18 +46,19 @@ def export_onnx(model: "Codec", folder: str | Path, int8: bool = False) -> Expor
     Raises:
         CodecError: when the model cannot be exported, or the folder not be written.
     """
-    folder = _made(folder)
-    sizes = {}
+    fingerprints = {
+        layout.FINGERPRINT_KEY: model.fingerprint,
+        layout.DECODER_KEY: decoder_fingerprint(model),
+        layout.MIN_ROWS_KEY: str(MIN_ROWS if int8 else 1),
+    }
+    # All that can fail is done before anything is written.
+    protos = {}
     for name, make in _GRAPHS.items():
         graph = make(model)
         proto = with_weights(graph, model)
-        proto = quantized(proto, graph.linear) if int8 else proto
-        facts = {
-            layout.FINGERPRINT_KEY: model.fingerprint,
-            layout.DECODER_KEY: decoder_fingerprint(model),
-            layout.MIN_ROWS_KEY: str(MIN_ROWS if int8 else 1),
-        }
-        sizes[name] = _write(folder / name, proto, model, facts)
+        protos[name] = quantized(proto, graph.linear) if int8 else proto
+    folder = _made(folder)
+    sizes = {name: _write(folder / name, proto, model, fingerprints) for name, proto in protos.items()}
     with atomic_path(folder / "config.json") as temporary:
         temporary.write_text(config_to_json(model.config), encoding="utf-8")
     (folder / layout.GRAPHS).unlink(missing_ok=True)
@@ -69,8 +71,8 @@ def export_graphs(model: "Codec", model_folder: str | Path) -> Exported:
     Raises:
         CodecError: as :func:`export_onnx`.
     """
-    folder = _made(layout.shipped_graphs(Path(model_folder)))
     graphs = {name: make(model) for name, make in _GRAPHS.items()}
+    folder = _made(layout.shipped_graphs(Path(model_folder)))
     sizes = {name: _write(folder / name, graph.proto, model, {}) for name, graph in graphs.items()}
     facts = layout.GraphsFile(
         format=layout.FORMAT,
@@ -85,7 +87,10 @@ def export_graphs(model: "Codec", model_folder: str | Path) -> Exported:
 
 def _made(folder: str | Path) -> Path:
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CodecError(f"{folder}: cannot be made ({reason(error)}); choose another folder") from None
     return folder
 
 
