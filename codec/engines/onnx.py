@@ -133,7 +133,7 @@ def _weights(model: "Codec", folder: Path, name: str) -> dict[str, np.ndarray]:
         raise CodecError(f"{folder}: graphs of a model with another config; run codec export again")
     tensors = model.state_dict()
     names = facts.encoder if name == layout.ENCODER else facts.decoder
-    return {tensor: tensors[tensor].detach().float().numpy() for tensor in names}
+    return {tensor: tensors[tensor].detach().float().contiguous().numpy() for tensor in names}
 
 
 def _check(model: "Codec", path: Path, metadata: dict[str, str]) -> None:
