@@ -60,6 +60,12 @@ def evaluate(context: typer.Context) -> int | None:
     return run_extra("eval", "codec.cli.eval", "evaluate", context.args)
 
 
+@app.command("serve", context_settings=_PASS_ON)
+def serve(context: typer.Context) -> int | None:
+    """Serve live tokens to many clients, with a page to try it (extra: serve)."""
+    return run_extra("serve", "codec.cli.serve", "serve", context.args)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status; errors become one line on standard error."""
     previous = signal.signal(signal.SIGTERM, _terminate)

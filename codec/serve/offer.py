@@ -1,0 +1,84 @@
+"""What the server tells about its model and its limits."""
+
+from dataclasses import asdict, dataclass
+from functools import cached_property, lru_cache
+
+from codec.audio.delay import resampling_delay
+from codec.model.codec import Codec
+from codec.serve.config import ServeConfig
+from codec.serve.protocol import VERSION, Start, control
+from codec.tokens.clip import bits_per_code
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a client has to keep to."""
+
+    max_message_bytes: int
+    max_messages_per_second: int
+    max_speed: float
+    idle_seconds: float
+
+
+class Offer:
+    """A model as its clients see it."""
+
+    def __init__(self, model: Codec, config: ServeConfig):
+        self._config = config
+        self.sample_rate = model.sample_rate
+        self.hop_length = model.hop_length
+        self.num_codebooks = model.num_codebooks
+        self.codebook_size = model.config.quantizer.codebook_size
+        self.fingerprint = model.fingerprint
+        self.decoder_delay = model.decoder.delay
+
+    @cached_property
+    def _hello(self) -> str:
+        limits = Limits(
+            self._config.max_message_bytes,
+            self._config.max_messages_per_second,
+            self._config.max_speed,
+            self._config.idle_seconds,
+        )
+        return control(
+            "hello",
+            protocol=VERSION,
+            rate=self.sample_rate,
+            frame_samples=self.hop_length,
+            codebooks=self.num_codebooks,
+            codebook_size=self.codebook_size,
+            fingerprint=self.fingerprint,
+            bits_per_second=self.bits_per_second(self.num_codebooks),
+            token_needed=self._config.token is not None,
+            limits=asdict(limits),
+        )
+
+    def hello(self) -> str:
+        """The first message to everyone."""
+        return self._hello
+
+    def ready(self, start: Start) -> str:
+        """The answer to a start: what was agreed, and the latency that the method itself has."""
+        frame = self.hop_length if start.mode != "decode" else 0
+        delay = self.decoder_delay if start.mode != "encode" else 0
+        seconds = (frame + delay) / self.sample_rate + _resampling_delay(start.rate, self.sample_rate)
+        return control(
+            "ready",
+            mode=start.mode,
+            rate=start.rate,
+            codebooks=start.codebooks,
+            bits_per_second=self.bits_per_second(start.codebooks),
+            latency_ms=round(1000 * seconds, 1),
+        )
+
+    def codebooks(self, count: int) -> str:
+        """The answer to another number of codebooks."""
+        return control("codebooks", value=count, bits_per_second=self.bits_per_second(count))
+
+    def bits_per_second(self, count: int) -> float:
+        return count * bits_per_code(self.codebook_size) * self.sample_rate / self.hop_length
+
+
+@lru_cache(maxsize=64)
+def _resampling_delay(source_rate: int, target_rate: int) -> float:
+    return resampling_delay(source_rate, target_rate)

@@ -1,0 +1,161 @@
+"""What server and clients say to each other; docs/serving.md has it for authors of clients.
+
+Text messages are JSON objects with a ``type``. Binary messages are sound (to the server: nothing but
+16-bit samples) or begin with a header of 8 bytes, little-endian::
+
+    0  1  kind: 1 codes, 2 sound
+    1  1  codebooks of codes; 0 for sound
+    2  2  0
+    4  4  index of the first frame (codes) or sample (sound) since the start
+    8     codes: 16 bits each, frame by frame, layer by layer; sound: 16-bit samples of the model's rate
+"""
+
+import json
+import struct
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from codec.audio.pcm import to_pcm
+from codec.config import from_dict
+from codec.errors import CodecError
+
+VERSION = 1
+CODES, SOUND = 1, 2
+MIN_RATE, MAX_RATE = 8_000, 96_000
+
+_HEADER = struct.Struct("<BBHI")
+_CODE = np.dtype("<u2")
+_SAMPLE = np.dtype("<i2")
+
+
+class ClientError(CodecError):
+    """What a client did wrong; it is told, and its connection closed.
+
+    Attributes:
+        code: one word for programs; the message is for people.
+        close_code: of the WebSocket.
+    """
+
+    def __init__(self, code: str, message: str, close_code: int = 1008):
+        super().__init__(message)
+        self.code = code
+        self.close_code = close_code
+
+
+@dataclass(frozen=True)
+class Start:
+    """The first message of a client."""
+
+    mode: Literal["encode", "decode", "both"] = "encode"
+    """Sound to codes, codes to sound, or sound to codes and to the sound that they stand for."""
+    rate: int | None = None
+    """Hz of the client's sound; the model's by default."""
+    codebooks: int | None = None
+    """Layers to send; all by default. Codes that a client sends say it themselves."""
+    fingerprint: str | None = None
+    """The model that the client means; needed where codes come from outside."""
+    token: str | None = None
+
+
+@dataclass(frozen=True)
+class Codebooks:
+    """Send so many layers from now on."""
+
+    value: int
+
+
+@dataclass(frozen=True)
+class End:
+    """No more input; what is left is sent, then the connection closed."""
+
+    num_samples: int | None = None
+    """Of decoded sound, to cut the last frame."""
+
+
+@dataclass(frozen=True)
+class CodeFrames:
+    """Codes ``(n, K)`` that a client sent, from frame ``first`` on."""
+
+    first: int
+    codes: np.ndarray
+
+
+_CONTROLS = {"start": Start, "codebooks": Codebooks, "end": End}
+
+
+def parse_control(text: str) -> Start | Codebooks | End:
+    """The text message of a client.
+
+    Raises:
+        ClientError: when it is no JSON object, of an unknown type, or has unknown or wrong keys.
+    """
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError):
+        raise ClientError("bad_message", "a text message must be a JSON object with a type") from None
+    if not isinstance(values, dict):
+        raise ClientError("bad_message", "a text message must be a JSON object with a type")
+    kind = values.pop("type", None)
+    if not isinstance(kind, str) or kind not in _CONTROLS:
+        raise ClientError("bad_message", f"unknown type; expected {', '.join(_CONTROLS)}")
+    try:
+        return from_dict(_CONTROLS[kind], values, kind)
+    except CodecError as error:
+        # What a client sent comes back to it, but not all of it.
+        raise ClientError("bad_message", str(error)[:300]) from None
+
+
+def parse_sound(data: bytes) -> np.ndarray:
+    """``(n,)`` float32 in [-1, 1] of a client's 16-bit samples."""
+    if len(data) % _SAMPLE.itemsize:
+        raise ClientError(
+            "odd_bytes", f"{len(data)} bytes are no whole 16-bit samples; send an even number", 1003
+        )
+    return np.frombuffer(data, _SAMPLE).astype(np.float32) / 32_768.0
+
+
+def parse_codes(data: bytes, num_codebooks: int, codebook_size: int) -> CodeFrames:
+    """The codes of a client, checked against the model's number of codebooks and their size."""
+    if len(data) < _HEADER.size:
+        raise ClientError("bad_codes", f"{len(data)} bytes are too short for codes with their header", 1003)
+    kind, count, _, first = _HEADER.unpack_from(data)
+    if kind != CODES:
+        raise ClientError("bad_codes", f"a message of kind {kind}; a decoder takes kind {CODES}, codes", 1003)
+    if not 1 <= count <= num_codebooks:
+        raise ClientError("bad_codes", f"codes of {count} codebooks; the model has 1 to {num_codebooks}")
+    if (len(data) - _HEADER.size) % (_CODE.itemsize * count):
+        raise ClientError(
+            "bad_codes", f"{len(data) - _HEADER.size} bytes are no whole frames of {count} codes", 1003
+        )
+    codes = np.frombuffer(data, _CODE, offset=_HEADER.size).reshape(-1, count)
+    if codes.size and codes.max() >= codebook_size:
+        raise ClientError(
+            "bad_codes", f"code {codes.max()}; codes must lie in 0..{codebook_size - 1}, these are damaged"
+        )
+    return CodeFrames(first, codes)
+
+
+def codes_message(codes: np.ndarray, first: int) -> bytes:
+    """Codes ``(K, n)`` from frame ``first`` on."""
+    return _HEADER.pack(CODES, codes.shape[0], 0, first & 0xFFFFFFFF) + codes.T.astype(_CODE).tobytes()
+
+
+def sound_message(wav: np.ndarray, first: int) -> bytes:
+    """Sound ``(n,)`` float from sample ``first`` on."""
+    return _HEADER.pack(SOUND, 0, 0, first & 0xFFFFFFFF) + to_pcm(wav, "s16")
+
+
+def parse_output(data: bytes) -> tuple[int, int, np.ndarray]:
+    """For clients: kind, index of the first frame or sample, and codes ``(K, n)`` or samples ``(n,)``."""
+    kind, count, _, first = _HEADER.unpack_from(data)
+    if kind == CODES:
+        return kind, first, np.frombuffer(data, _CODE, offset=_HEADER.size).reshape(-1, count).T
+    return kind, first, np.frombuffer(data, _SAMPLE, offset=_HEADER.size)
+
+
+def control(kind: str, message: Any = None, **values: Any) -> str:
+    """JSON of a text message: the fields of a dataclass, and further values."""
+    fields = {} if message is None else asdict(message)
+    return json.dumps({"type": kind, **fields, **values})

@@ -1,0 +1,243 @@
+"""One client from its first message to the closing of its connection."""
+
+import asyncio
+import hmac
+import time
+
+from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import ConnectionClosed, ConnectionClosedError
+
+from codec.audio.resample import StreamResampler
+from codec.serve.channel import Channel, Output
+from codec.serve.config import ServeConfig
+from codec.serve.metrics import Metrics
+from codec.serve.offer import Offer
+from codec.serve.protocol import (
+    MAX_RATE,
+    MIN_RATE,
+    ClientError,
+    Codebooks,
+    End,
+    Start,
+    control,
+    parse_codes,
+    parse_control,
+    parse_sound,
+)
+from codec.serve.worker import Worker
+
+
+class Session:
+    """Reads a client's messages into its channel, and sends what the model makes of them.
+
+    Two tasks: this one reads and another sends, so that a client that does not read stops only itself.
+    """
+
+    def __init__(
+        self, socket: ServerConnection, offer: Offer, worker: Worker, config: ServeConfig, metrics: Metrics
+    ):
+        self._socket = socket
+        self._offer = offer
+        self._worker = worker
+        self._config = config
+        self._metrics = metrics
+        self._outputs: asyncio.Queue[Output] = asyncio.Queue()
+        self._taken = asyncio.Event()
+        self._frames_in = 0
+        self._messages = float(config.max_messages_per_second)
+        self._messages_time = time.monotonic()
+
+    async def run(self) -> None:
+        """Serve the client; it ends with the client, whatever the client does."""
+        try:
+            await self._send(self._offer.hello())
+            start = await self._start()
+            channel = self._worker.open(start.mode, start.codebooks, self._deliver)
+            if channel is None:
+                raise ClientError("full", f"all {self._config.max_clients} places are taken; try later", 1013)
+            try:
+                await self._stream(start, channel)
+            finally:
+                self._worker.close(channel)
+        except ClientError as error:
+            await self._refuse(error)
+        except ConnectionClosed:
+            pass
+
+    async def _start(self) -> Start:
+        """The first message, checked and with the model's values where it leaves them open."""
+        try:
+            message = await asyncio.wait_for(self._socket.recv(), self._config.start_seconds)
+        except TimeoutError:
+            raise ClientError("idle", f"no start within {self._config.start_seconds:g} s") from None
+        start = parse_control(message) if isinstance(message, str) else None
+        if not isinstance(start, Start):
+            raise ClientError("bad_message", "the first message must be a start, as JSON text")
+        if self._config.token is not None:
+            shown = (start.token or "").encode()
+            if not hmac.compare_digest(shown, self._config.token.encode()):
+                raise ClientError("bad_token", "this server needs a token; ask whoever runs it")
+        rate = self._offer.sample_rate if start.rate is None else start.rate
+        if not MIN_RATE <= rate <= MAX_RATE:
+            raise ClientError("bad_rate", f"{rate} Hz; sound must have {MIN_RATE} to {MAX_RATE} Hz")
+        if start.mode == "decode" and rate != self._offer.sample_rate:
+            raise ClientError("bad_rate", f"{rate} Hz; decoded sound has {self._offer.sample_rate} Hz")
+        self._check_model(start)
+        count = self._offer.num_codebooks if start.codebooks is None else start.codebooks
+        return Start(start.mode, rate, self._check_count(count), self._offer.fingerprint)
+
+    def _check_model(self, start: Start) -> None:
+        if start.fingerprint is None and start.mode == "decode":
+            raise ClientError("bad_model", "decoding needs the fingerprint of the codes' model in the start")
+        if start.fingerprint not in (None, self._offer.fingerprint):
+            raise ClientError(
+                "bad_model",
+                f"model {start.fingerprint[:80]} is not here, this is {self._offer.fingerprint}; "
+                "the codes of one mean nothing to the other",
+            )
+
+    def _check_count(self, count: int) -> int:
+        if not 1 <= count <= self._offer.num_codebooks:
+            raise ClientError("bad_codebooks", f"{count} codebooks; choose 1 to {self._offer.num_codebooks}")
+        return count
+
+    async def _stream(self, start: Start, channel: Channel) -> None:
+        """From the start to the end of the signal."""
+        await self._send(self._offer.ready(start))
+        sender = asyncio.create_task(self._send_outputs(channel))
+        try:
+            await self._receive(start, channel)
+            # All is sent, or the sender has closed the connection of a client that does not read.
+            await sender
+        finally:
+            sender.cancel()
+            await asyncio.gather(sender, return_exceptions=True)
+
+    async def _receive(self, start: Start, channel: Channel) -> None:
+        resampler = StreamResampler(start.rate, self._offer.sample_rate)
+        while True:
+            message = await self._next_message()
+            now = time.monotonic()
+            if isinstance(message, bytes):
+                self._metrics.add("received_bytes_total", len(message))
+                if start.mode == "decode":
+                    codes = self._codes(message)
+                    self._worker.change(lambda: channel.add_codes(codes, now))  # noqa: B023  (called at once)
+                else:
+                    pcm = resampler.feed(parse_sound(message))
+                    self._worker.change(lambda: channel.add_sound(pcm, now))  # noqa: B023  (called at once)
+                await self._wait_for_room(channel)
+                continue
+            request = parse_control(message)
+            if isinstance(request, End):
+                self._end(request, start, channel, resampler, now)
+                return
+            if isinstance(request, Start):
+                raise ClientError("bad_message", "a second start; open another connection for it")
+            await self._set_codebooks(request, start, channel)
+
+    async def _next_message(self) -> str | bytes:
+        try:
+            message = await asyncio.wait_for(self._socket.recv(), self._config.idle_seconds)
+        except TimeoutError:
+            raise ClientError("idle", f"nothing came for {self._config.idle_seconds:g} s") from None
+        now, rate = time.monotonic(), self._config.max_messages_per_second
+        self._messages = min(rate, self._messages + rate * (now - self._messages_time)) - 1
+        self._messages_time = now
+        if self._messages < 0:
+            raise ClientError("too_many", f"more than {rate} messages a second; put more into each")
+        return message
+
+    def _codes(self, message: bytes):
+        frames = parse_codes(message, self._offer.num_codebooks, self._offer.codebook_size)
+        if frames.first != self._frames_in & 0xFFFFFFFF:
+            raise ClientError(
+                "bad_codes", f"frame {frames.first} came, {self._frames_in} was due; frames are missing"
+            )
+        self._frames_in += len(frames.codes)
+        return frames.codes
+
+    async def _wait_for_room(self, channel: Channel) -> None:
+        """Backpressure: what is not read here stays with the client."""
+        while not channel.has_room and not channel.closed:
+            self._taken.clear()
+            await self._taken.wait()
+
+    def _end(self, end: End, start: Start, channel: Channel, resampler: StreamResampler, now: float) -> None:
+        if start.mode != "decode":
+            rest = resampler.finish()
+            self._worker.change(lambda: (channel.add_sound(rest, now), channel.end()))
+            return
+        num_samples = -1 if end.num_samples is None else end.num_samples
+        longest = self._frames_in * self._offer.hop_length
+        shortest = max(longest - self._offer.hop_length + 1, longest - self._offer.decoder_delay, 0)
+        if end.num_samples is not None and not min(shortest, longest) <= num_samples <= longest:
+            raise ClientError(
+                "bad_end", f"{num_samples} samples; {self._frames_in} frames are {shortest} to {longest}"
+            )
+        self._worker.change(lambda: channel.end(num_samples))
+
+    async def _set_codebooks(self, request: Codebooks, start: Start, channel: Channel) -> None:
+        if start.mode == "decode":
+            raise ClientError("bad_message", "codes say themselves how many codebooks they have")
+        channel.codebooks = self._check_count(request.value)
+        await self._send(self._offer.codebooks(request.value))
+
+    def _deliver(self, output: Output) -> None:
+        self._taken.set()
+        self._outputs.put_nowait(output)
+
+    async def _send_outputs(self, channel: Channel) -> None:
+        """Until the signal has ended; the worker makes no more than the channel allows unsent."""
+        try:
+            while not await self._send_output(await self._outputs.get(), channel):
+                pass
+        except ConnectionClosed:
+            # The reader of this connection finds it closed too.
+            pass
+        finally:
+            channel.closed = True
+            self._taken.set()
+
+    async def _send_output(self, output: Output, channel: Channel) -> bool:
+        """Whether it was the last."""
+        for message in output.messages:
+            await self._send(message)
+            self._metrics.add("sent_bytes_total", len(message))
+        self._measure(output)
+        self._worker.change(lambda: _sent(channel, output))
+        if output.error is not None:
+            await self._refuse(ClientError("internal", str(output.error), 1011))
+        if output.ended is not None:
+            frames, samples = output.ended
+            await self._send(control("ended", frames=frames, num_samples=samples))
+        return output.error is not None or output.ended is not None
+
+    def _measure(self, output: Output) -> None:
+        now = time.monotonic()
+        for complete in output.complete:
+            self._metrics.observe("frame_seconds", now - complete)
+            if 1000 * (now - complete) > self._config.late_milliseconds:
+                self._metrics.add("late_frames_total")
+
+    async def _send(self, message: str | bytes) -> None:
+        """Send, or cut the connection of a client that does not read."""
+        try:
+            await asyncio.wait_for(self._socket.send(message), self._config.stall_seconds)
+        except TimeoutError:
+            self._metrics.add("closed_total", code="stalled")
+            self._socket.transport.abort()
+            raise ConnectionClosedError(None, None) from None
+
+    async def _refuse(self, error: ClientError) -> None:
+        """Tell the client what was wrong, and close."""
+        self._metrics.add("closed_total", code=error.code)
+        try:
+            await self._send(control("error", code=error.code, message=str(error)))
+            await self._socket.close(error.close_code, error.code)
+        except ConnectionClosed:
+            pass
+
+
+def _sent(channel: Channel, output: Output) -> None:
+    channel.unsent -= len(output.messages)

@@ -1,0 +1,156 @@
+"""The thread of the model: takes what all clients have, makes one step of it, hands the results out."""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from codec.errors import CodecError
+from codec.model.codec import Codec
+from codec.serve.channel import Channel, Output, Turn
+from codec.serve.config import ServeConfig
+from codec.serve.engine import Engine, Made
+from codec.serve.metrics import Metrics
+from codec.serve.protocol import codes_message, sound_message
+
+_LOG = logging.getLogger(__name__)
+_RETRY_SECONDS = 0.005
+"""How soon to look again at clients that may not be served yet."""
+
+
+class Worker:
+    """Steps as long as there is work; while one is computed, the frames for the next one gather."""
+
+    def __init__(self, model: Codec, config: ServeConfig, metrics: Metrics, loop: asyncio.AbstractEventLoop):
+        self._model = model
+        self._config = config
+        self._metrics = metrics
+        self._loop = loop
+        self._engine = Engine(model, config.max_clients, config.deterministic)
+        self._changed = threading.Condition()
+        self._channels: dict[int, Channel] = {}
+        self._to_reset: set[int] = set()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="codec-serve-model", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread after its step."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        self._thread.join()
+
+    @property
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def open(self, mode: str, codebooks: int, deliver: Callable[[Output], None]) -> Channel | None:
+        """A stream in a free slot, or ``None`` when all are taken."""
+        with self._changed:
+            slot = next((i for i in range(self._config.max_clients) if i not in self._channels), None)
+            if slot is None:
+                return None
+            frame = (self._model.hop_length, self._model.config.frame_rate)
+            channel = Channel(slot, mode, codebooks, frame, self._config, deliver)
+            self._channels[slot] = channel
+            self._metrics.set("clients", len(self._channels))
+            return channel
+
+    def close(self, channel: Channel) -> None:
+        """Free the slot; what was not taken is dropped."""
+        with self._changed:
+            channel.closed = True
+            if self._channels.get(channel.slot) is channel:
+                del self._channels[channel.slot]
+                # The thread may be in the midst of this slot's last step.
+                self._to_reset.add(channel.slot)
+            self._metrics.set("clients", len(self._channels))
+
+    def change(self, change: Callable[[], None]) -> None:
+        """Call ``change`` under the lock, and look for work."""
+        with self._changed:
+            change()
+            self._changed.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                turns = self._gather()
+                to_reset, self._to_reset = sorted(self._to_reset), set()
+            if turns is None:
+                return
+            try:
+                self._engine.reset(to_reset)
+                self._step(turns)
+            except Exception:  # noqa: BLE001  (whatever it was, the server stays up)
+                _LOG.exception("a step failed; its clients are closed, the streams made anew")
+                self._fail()
+
+    def _gather(self) -> list[Turn] | None:
+        """Wait for turns; ``None`` when the server stops."""
+        while not self._stopping:
+            now = time.monotonic()
+            turns = [turn for channel in self._channels.values() if (turn := channel.take(now))]
+            if turns:
+                return turns
+            blocked = any(channel.has_work for channel in self._channels.values())
+            self._changed.wait(_RETRY_SECONDS if blocked else None)
+        return None
+
+    def _step(self, turns: list[Turn]) -> None:
+        start = time.monotonic()
+        results = self._engine.step(turns)
+        outputs = [
+            (turn.channel, self._output(turn, made)) for turn, made in zip(turns, results, strict=True)
+        ]
+        self._hand_out(outputs)
+        self._metrics.observe("tick_seconds", time.monotonic() - start)
+        self._metrics.add("ticks_total")
+        self._metrics.add("tick_frames_total", sum(made.codes.shape[1] for made in results))
+
+    def _output(self, turn: Turn, made: Made) -> Output:
+        channel, messages, complete = turn.channel, [], list(turn.complete)
+        frames = made.codes.shape[1]
+        if channel.mode != "decode":
+            # The last frame is complete when the client says that it is.
+            complete += [time.monotonic()] * (frames - len(complete))
+            if frames:
+                messages.append(codes_message(made.codes, channel.frames_out))
+            self._metrics.add("frames_encoded_total", frames)
+        if channel.mode != "encode":
+            if len(made.wav):
+                messages.append(sound_message(made.wav, channel.samples_out))
+            self._metrics.add("frames_decoded_total", frames)
+        channel.frames_out += frames
+        channel.samples_out += len(made.wav)
+        num_samples = channel.samples_out if channel.mode == "decode" else made.num_samples
+        return Output(messages, complete, (channel.frames_out, num_samples) if turn.ending else None)
+
+    def _hand_out(self, outputs: list[tuple[Channel, Output]]) -> None:
+        with self._changed:
+            for channel, output in outputs:
+                channel.unsent += len(output.messages)
+        try:
+            self._loop.call_soon_threadsafe(_deliver, outputs)
+        except RuntimeError:
+            # The loop has ended before us.
+            _LOG.debug("results after the end of the server were dropped")
+
+    def _fail(self) -> None:
+        """No slot's state can be trusted any more."""
+        with self._changed:
+            channels = list(self._channels.values())
+            for channel in channels:
+                channel.closed = True
+        error = CodecError("the server failed in a step and dropped this stream; connect again")
+        self._hand_out([(channel, Output([], [], error=error)) for channel in channels])
+        self._engine = Engine(self._model, self._config.max_clients, self._config.deterministic)
+
+
+def _deliver(outputs: list[tuple[Channel, Output]]) -> None:
+    for channel, output in outputs:
+        channel.deliver(output)
