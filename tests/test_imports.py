@@ -19,12 +19,12 @@ ALLOWED = {
     "data": set(),
     "cli": {"torch", "numpy", "typer", "rich"},
 }
-EXTRAS = {"codec.train", "codec.eval", "codec.demo", "codec.export"}
+EXTRAS = {"codec.train", "codec.eval", "codec.demo", "codec.export", "codec.serve"}
 # What the extras and the test tools bring; none of it may be loaded by encoding and decoding.
 FOREIGN = [
     "accelerate", "datasets", "einops", "faster_whisper", "hypothesis", "jiwer", "librosa", "matplotlib",
     "onnx", "onnxruntime", "onnxscript", "pesq", "pystoi", "pytest", "resemblyzer", "scipy", "sklearn", "tensorboard",
-    "torchaudio", "transformers", "vector_quantize_pytorch", "yaml",
+    "torchaudio", "transformers", "vector_quantize_pytorch", "websockets", "yaml",
 ]  # fmt: skip
 
 ROUND_TRIP = """
@@ -64,7 +64,7 @@ def test_a_core_file_imports_only_what_its_folder_may(path):
         if top != "codec":
             continue
         extra = next((extra for extra in EXTRAS if f"{name}.".startswith(f"{extra}.")), None)
-        command_of_extra = folder == "cli" and path.stem in ("demo", "eval", "export")
+        command_of_extra = folder == "cli" and path.stem in ("demo", "eval", "export", "serve")
         assert extra is None or command_of_extra, f"{path}: the core imports {extra}"
 
 

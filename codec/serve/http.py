@@ -58,7 +58,7 @@ def text_response(status: HTTPStatus, text: str, kind: str = "text/plain") -> Re
     return response(status, f"{text}\n".encode(), f"{kind}; charset=utf-8")
 
 
-def json_response(status: HTTPStatus, **values: object) -> Response:
+def json_response(status: HTTPStatus, values: dict[str, object]) -> Response:
     return text_response(status, json.dumps(values), "application/json")
 
 
@@ -81,7 +81,10 @@ def origin_is_allowed(request: Request, config: ServeConfig) -> bool:
     origin = _one(request, "Origin")
     if origin is None:
         return "Origin" not in request.headers
-    return origin in config.origins or urlsplit(origin).netloc == _one(request, "Host")
+    try:
+        return origin in config.origins or urlsplit(origin).netloc == _one(request, "Host")
+    except ValueError:
+        return False
 
 
 def shows_token(request: Request, config: ServeConfig) -> bool:

@@ -12,7 +12,7 @@ Text messages are JSON objects with a ``type``. Binary messages are sound (to th
 
 import json
 import struct
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -155,7 +155,6 @@ def parse_output(data: bytes) -> tuple[int, int, np.ndarray]:
     return kind, first, np.frombuffer(data, _SAMPLE, offset=_HEADER.size)
 
 
-def control(kind: str, message: Any = None, **values: Any) -> str:
-    """JSON of a text message: the fields of a dataclass, and further values."""
-    fields = {} if message is None else asdict(message)
-    return json.dumps({"type": kind, **fields, **values})
+def control(kind: str, **values: Any) -> str:
+    """JSON of a text message."""
+    return json.dumps({"type": kind, **values})

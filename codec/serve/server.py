@@ -102,7 +102,7 @@ class Server:
         if path == "/healthz":
             alive = self._worker.is_alive
             status = HTTPStatus.OK if alive else HTTPStatus.SERVICE_UNAVAILABLE
-            return json_response(status, status="ok" if alive else "the model's thread has ended")
+            return json_response(status, {"status": "ok" if alive else "the model's thread has ended"})
         if path == "/metrics":
             if not shows_token(request, self._config):
                 return text_response(HTTPStatus.UNAUTHORIZED, "show the token: Authorization: Bearer TOKEN")

@@ -1,0 +1,134 @@
+"""The page in a real browser, with a microphone that the browser makes up."""
+
+import asyncio
+import shutil
+import threading
+
+import numpy as np
+import pytest
+import soundfile
+
+pytest.importorskip("websockets", reason="needs the package websockets")
+playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
+
+from conftest import make_speech
+
+from codec.serve.config import ServeConfig
+from codec.serve.server import Server
+
+CHROMIUM = shutil.which("chromium")
+OPTIONS = [
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs the Debian package chromium")
+
+
+@pytest.fixture
+def port(tiny_model):
+    """Of a server in a thread with a loop of its own: the browser's calls block this one."""
+    started, found = threading.Event(), []
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        async with Server(tiny_model, ServeConfig(port=0)) as server:
+            found.extend([server.port, asyncio.get_running_loop(), stop])
+            started.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=lambda: asyncio.run(run()))
+    thread.start()
+    assert started.wait(30)
+    yield found[0]
+    found[1].call_soon_threadsafe(found[2].set)
+    thread.join()
+
+
+@pytest.fixture
+def page(port):
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+        page = browser.new_page()
+        page.set_default_timeout(30_000)
+        complaints = []
+        page.on("console", lambda line: complaints.append(line.text) if line.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(f"http://localhost:{port}/")
+        wait_for(page, "status", "ready")
+        yield page
+        assert not complaints
+        browser.close()
+
+
+def wait_for(page, name: str, text: str) -> None:
+    page.wait_for_function(
+        "([name, text]) => document.getElementById(name).textContent === text", arg=[name, text]
+    )
+
+
+def wait_for_frames(page, count: int) -> None:
+    page.wait_for_function(
+        "count => Number(document.getElementById('frames').textContent) >= count", arg=count
+    )
+
+
+def colours(page, canvas: str) -> int:
+    """How many there are in a picture."""
+    return page.evaluate(
+        """id => {
+          const canvas = document.getElementById(id);
+          const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+          return new Set(new Uint32Array(pixels.data.buffer)).size;
+        }""",
+        canvas,
+    )
+
+
+def choose(page, count: int) -> None:
+    page.locator("#codebooks").fill(str(count))
+
+
+def test_a_microphone_becomes_tokens_and_sound(page):
+    assert "model" in page.locator("#model").inner_text()
+    page.click("#mic")
+    wait_for_frames(page, 40)
+    assert page.locator("#bitrate").inner_text() == "4,000"
+    assert page.locator("#latency").inner_text() != "–"
+    choose(page, 2)
+    wait_for(page, "bitrate", "1,000")
+    assert page.locator("#count").inner_text() == "2"
+    wait_for_frames(page, 80)
+    assert float(page.locator("#round").inner_text()) < 1000
+    page.click("#stop")
+    wait_for(page, "status", "ended")
+    for canvas in ("wave-original", "spectrum-original", "matrix", "wave-decoded", "spectrum-decoded"):
+        assert colours(page, canvas) > 1, canvas
+
+
+def test_a_file_is_played_through_and_compared(page, tmp_path):
+    path = tmp_path / "speech.wav"
+    soundfile.write(path, np.stack([make_speech(1.2, 22_050)] * 2, axis=1), 22_050)
+    page.set_input_files("#file", path)
+    wait_for(page, "status", "ended")
+    assert int(page.locator("#frames").inner_text()) >= 55
+    page.click("#replay")
+    wait_for(page, "status", "playing")
+    for side in ("original", "decoded"):
+        page.check(f"[name=side][value={side}]", force=True)
+        assert page.locator(".panel.heard").get_attribute("data-side") == side
+    wait_for(page, "status", "ended")
+
+
+def test_what_is_no_sound_is_told(page, tmp_path):
+    path = tmp_path / "notes.wav"
+    path.write_text("no sound")
+    page.set_input_files("#file", path)
+    page.wait_for_selector("#status[data-state=error]")
+    assert page.locator("#mic").is_enabled()
