@@ -1,5 +1,6 @@
 """One client's stream between the event loop, which fills it, and the model's thread, which empties it."""
 
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -74,7 +75,7 @@ class Channel:
         self._num_samples = -1
         # Frames that may be taken now; it grows with time, so that nobody is faster than allowed.
         self._credit = self._frame_rate
-        self._credit_time: float | None = None
+        self._credit_time = time.monotonic()
 
     @property
     def waiting(self) -> int:
@@ -104,17 +105,18 @@ class Channel:
         """Whether there is something to take, perhaps later."""
         return not self.closed and (self.waiting > 0 or self._ending)
 
-    def take(self, now: float) -> Turn | None:
-        """The next frames, or ``None`` when there are none or this client has to wait."""
+    def ready(self, now: float) -> int | None:
+        """How many frames may be taken, 0 when only the end is left; ``None`` when it has to wait."""
         if not self.has_work or self.unsent >= self._config.output_messages:
             return None
         speed = self._config.max_speed * self._frame_rate
-        if self._credit_time is not None:
-            self._credit = min(self._frame_rate, self._credit + speed * (now - self._credit_time))
+        self._credit = min(self._frame_rate, self._credit + speed * (now - self._credit_time))
         self._credit_time = now
         count = min(self.waiting, self._config.frames_per_tick, int(self._credit))
-        if not count and self.waiting:
-            return None
+        return count if count or not self.waiting else None
+
+    def take(self, count: int) -> Turn:
+        """The next frames, as many as are :meth:`ready` or fewer; the end with the last of them."""
         turn = self._take_codes(count) if self.mode == "decode" else self._take_sound(count)
         self._credit -= len(turn.complete)
         if turn.ending:

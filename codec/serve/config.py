@@ -26,7 +26,7 @@ class ServeConfig:
     max_speed: float = 4.0
     """Times real time at which a client's sound is taken; the rest waits on the client's side."""
     frames_per_tick: int = 4
-    """Of one client; keeps a fast client from making live ones wait."""
+    """Of each client, where all have as many; a step takes fewer when one has fewer."""
     input_seconds: float = 2.0
     """Sound of one client that may wait; then its socket is not read any more."""
     output_messages: int = 64

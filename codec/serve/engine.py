@@ -7,6 +7,9 @@ import torch
 from torch import Tensor
 
 from codec.model.codec import Codec
+from codec.model.functions import ABSENT
+from codec.model.slots import Counts
+from codec.model.streaming import StreamingDecoder
 from codec.serve.channel import Turn
 
 
@@ -19,18 +22,29 @@ class Made:
     num_samples: int = -1
 
 
+class _MixedDecoder(StreamingDecoder):
+    """Decodes signals of different numbers of codebooks in one step: absent codes fill them up.
+
+    An absent code adds zero, so the sound is the same as without it.
+    """
+
+    def _check(self, codes: Tensor, lengths: Counts | None) -> tuple[Tensor, list[int]]:
+        # That the codes are in range was checked when they came, or they are our own.
+        return codes, self._check_lengths(lengths, codes.shape[2])
+
+
 class Engine:
     """The streams of all slots; called by one thread only.
 
     All codebooks are encoded, and each client gets as many as it wants: the first layers do not depend
-    on how many follow. A decoder's step takes one number of codebooks, so there is one for each in use.
+    on how many follow.
     """
 
     def __init__(self, model: Codec, slots: int, deterministic: bool):
         self.model = model
         self.slots = slots
         self._encoder = model.streaming_encoder(slots, deterministic=deterministic)
-        self._decoder = model.streaming_decoder(slots, deterministic=deterministic)
+        self._decoder = _MixedDecoder(model, slots, deterministic)
 
     def reset(self, slots: list[int]) -> None:
         """These slots take new signals."""
@@ -73,32 +87,23 @@ class Engine:
 
     def _decode(self, turns: list[Turn], made: dict[int, Made]) -> None:
         """Add the sound of the turns' codes, and what the overlap held of those that end."""
-        pieces: dict[int, list[Tensor]] = {turn.channel.slot: [] for turn in turns}
-        ends = [-1] * self.slots
-        for turn in turns:
-            if turn.ending:
-                ends[turn.channel.slot] = made[turn.channel.slot].num_samples
-        for count in sorted({turn.codebooks for turn in turns}):
-            group = {t.channel.slot: made[t.channel.slot].codes for t in turns if t.codebooks == count}
-            longest = max(codes.shape[1] for codes in group.values())
-            if not longest:
-                continue
-            codes, lengths = torch.zeros(self.slots, count, longest, dtype=torch.int64), [0] * self.slots
-            for slot, part in group.items():
-                lengths[slot] = part.shape[1]
-                codes[slot, :, : part.shape[1]] = torch.from_numpy(part)
-            known = [end if slot in group else -1 for slot, end in enumerate(ends)]
-            self._collect(self._decoder.push(codes, lengths, known), list(group), pieces)
+        if not turns:
+            return
+        new = {turn.channel.slot: torch.from_numpy(made[turn.channel.slot].codes) for turn in turns}
         ending = [turn.channel.slot for turn in turns if turn.ending]
+        ends, lengths = [-1] * self.slots, [0] * self.slots
+        for slot in ending:
+            ends[slot] = made[slot].num_samples
+        longest = max(part.shape[1] for part in new.values())
+        codes = torch.full((self.slots, self.model.num_codebooks, longest), ABSENT)
+        for slot, part in new.items():
+            lengths[slot] = part.shape[1]
+            codes[slot, : part.shape[0], : part.shape[1]] = part
+        parts = [(self._decoder.push(codes, lengths, ends), self._decoder.lengths)]
         if ending:
-            self._collect(self._decoder.flush(ends, self._mask(ending)), ending, pieces)
-        for slot, parts in pieces.items():
-            if parts:
-                made[slot].wav = torch.cat(parts).numpy()
-
-    def _collect(self, wav: Tensor, slots: list[int], pieces: dict[int, list[Tensor]]) -> None:
-        for slot in slots:
-            pieces[slot].append(wav[slot, : self._decoder.lengths[slot]])
+            parts.append((self._decoder.flush(ends, self._mask(ending)), self._decoder.lengths))
+        for slot in new:
+            made[slot].wav = torch.cat([wav[slot, : count[slot]] for wav, count in parts]).numpy()
 
     def _mask(self, slots: list[int]) -> Tensor:
         mask = torch.zeros(self.slots, dtype=torch.bool)

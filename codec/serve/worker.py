@@ -94,9 +94,12 @@ class Worker:
         """Wait for turns; ``None`` when the server stops."""
         while not self._stopping:
             now = time.monotonic()
-            turns = [turn for channel in self._channels.values() if (turn := channel.take(now))]
-            if turns:
-                return turns
+            ready = {channel: channel.ready(now) for channel in self._channels.values()}
+            ready = {channel: count for channel, count in ready.items() if count is not None}
+            if ready:
+                # As many of everyone: a client with a lot to do makes no step longer for the others.
+                share = min((count for count in ready.values() if count), default=0)
+                return [channel.take(min(count, share)) for channel, count in ready.items()]
             blocked = any(channel.has_work for channel in self._channels.values())
             self._changed.wait(_RETRY_SECONDS if blocked else None)
         return None
