@@ -46,6 +46,14 @@ class Engine:
         self._encoder = model.streaming_encoder(slots, deterministic=deterministic)
         self._decoder = _MixedDecoder(model, slots, deterministic)
 
+    def warm_up(self) -> None:
+        """Pay for what only the first steps cost, before anyone waits for it."""
+        for count in {1, self.slots}:
+            lengths = [self.model.hop_length] * count + [0] * (self.slots - count)
+            codes = self._encoder.push(torch.zeros(self.slots, self.model.hop_length), lengths)
+            self._decoder.push(codes, self._encoder.lengths)
+        self.reset(list(range(self.slots)))
+
     def reset(self, slots: list[int]) -> None:
         """These slots take new signals."""
         if slots:

@@ -6,6 +6,7 @@ import signal
 from collections import Counter
 from collections.abc import Callable
 from http import HTTPStatus
+from socket import SO_SNDBUF, SOL_SOCKET
 from typing import Self
 
 from websockets.asyncio.server import Server as SocketServer
@@ -34,7 +35,7 @@ from codec.serve.worker import Worker
 _READ_AHEAD = 4
 """Messages of a client that may wait unread; with their largest size, its memory."""
 _WRITE_AHEAD = 65_536
-"""Bytes that may wait in a client's socket before sending waits too."""
+"""Bytes that may wait for a client, here and in the system, before sending waits too."""
 
 
 class Server:
@@ -112,6 +113,9 @@ class Server:
 
     async def _serve_client(self, socket: ServerConnection) -> None:
         self.metrics.add("connections_total")
+        # The system's own would take megabytes of what a client does not read.
+        connection = socket.transport.get_extra_info("socket")
+        connection.setsockopt(SOL_SOCKET, SO_SNDBUF, _WRITE_AHEAD)
         address = str((socket.remote_address or ("?",))[0])
         self._addresses[address] += 1
         try:

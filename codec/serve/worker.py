@@ -28,6 +28,7 @@ class Worker:
         self._metrics = metrics
         self._loop = loop
         self._engine = Engine(model, config.max_clients, config.deterministic)
+        self._engine.warm_up()
         self._changed = threading.Condition()
         self._channels: dict[int, Channel] = {}
         self._to_reset: set[int] = set()
