@@ -43,7 +43,7 @@ class Load:
     minutes: float = 1.0
     faults_per_second: float = 2.0
     model: str = "default"
-    engine: str = "torch"
+    engine: str = "auto"
     seed: int = 0
 
 

@@ -10,6 +10,9 @@ import numpy as np
 from codec.errors import CodecError
 from codec.serve.config import ServeConfig
 
+_LIVE_SPEED = 1.1
+"""Times real time that still counts as live: clocks differ, and networks hold sound back and let it go."""
+
 
 @dataclass
 class Turn:
@@ -75,6 +78,7 @@ class Channel:
         self._num_samples = -1
         # Frames that may be taken now; it grows with time, so that nobody is faster than allowed.
         self._credit = self._frame_rate
+        self._live_credit = self._frame_rate / 10
         self._credit_time = time.monotonic()
 
     @property
@@ -109,16 +113,23 @@ class Channel:
         """How many frames may be taken, 0 when only the end is left; ``None`` when it has to wait."""
         if not self.has_work or self.unsent >= self._config.output_messages:
             return None
-        speed = self._config.max_speed * self._frame_rate
-        self._credit = min(self._frame_rate, self._credit + speed * (now - self._credit_time))
-        self._credit_time = now
+        elapsed, self._credit_time = now - self._credit_time, now
+        second = self._frame_rate
+        self._credit = min(second, self._credit + self._config.max_speed * second * elapsed)
+        self._live_credit = min(second, self._live_credit + _LIVE_SPEED * second * elapsed)
         count = min(self.waiting, self._config.frames_per_tick, int(self._credit))
         return count if count or not self.waiting else None
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the next frame comes no faster than live sound; others have to wait for such."""
+        return self._live_credit >= 1 or not self.waiting
 
     def take(self, count: int) -> Turn:
         """The next frames, as many as are :meth:`ready` or fewer; the end with the last of them."""
         turn = self._take_codes(count) if self.mode == "decode" else self._take_sound(count)
         self._credit -= len(turn.complete)
+        self._live_credit = max(0.0, self._live_credit - len(turn.complete))
         if turn.ending:
             self._ending = False
         return turn

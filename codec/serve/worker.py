@@ -97,6 +97,8 @@ class Worker:
             now = time.monotonic()
             ready = {channel: channel.ready(now) for channel in self._channels.values()}
             ready = {channel: count for channel, count in ready.items() if count is not None}
+            # What comes faster than live sound is for idle moments.
+            ready = {channel: count for channel, count in ready.items() if channel.is_live} or ready
             if ready:
                 # As many of everyone: a client with a lot to do makes no step longer for the others.
                 share = min((count for count in ready.values() if count), default=0)

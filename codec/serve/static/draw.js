@@ -56,6 +56,7 @@ export class Spectrogram extends Scroll {
     super(canvas);
     this.top = top;
     this.palette = Array.from({ length: 256 }, (_, i) => heat(i / 255));
+    this.column = this.context.createImageData(COLUMN, canvas.height);
     this.reset(16000);
   }
 
@@ -79,9 +80,10 @@ export class Spectrogram extends Scroll {
       const bin = Math.round((((height - y) / height) * this.top * this.size) / this.rate);
       const power = real[bin] ** 2 + imaginary[bin] ** 2;
       const level = (10 * Math.log10(power / this.size + 1e-12) + 65) / 70;
-      this.context.fillStyle = this.palette[Math.max(0, Math.min(255, Math.round(level * 255)))];
-      this.context.fillRect(x, y, COLUMN, 1);
+      const colour = this.palette[Math.max(0, Math.min(255, Math.round(level * 255)))];
+      for (let column = 0; column < COLUMN; column++) this.column.data.set(colour, 4 * (y * COLUMN + column));
     }
+    this.context.putImageData(this.column, x, 0);
   }
 }
 
@@ -116,7 +118,7 @@ function heat(level) {
   const place = level * (stops.length - 1);
   const index = Math.min(stops.length - 2, Math.floor(place));
   const mix = stops[index].map((from, i) => Math.round(from + (stops[index + 1][i] - from) * (place - index)));
-  return `rgb(${mix.join(" ")})`;
+  return [...mix, 255];
 }
 
 // In place, of a power of two.
