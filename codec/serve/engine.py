@@ -60,17 +60,21 @@ class Engine:
             self._encoder.reset(self._mask(slots))
             self._decoder.reset(self._mask(slots))
 
-    def step(self, turns: list[Turn]) -> list[Made]:
-        """What every turn comes to, in their order."""
+    def encode(self, turns: list[Turn]) -> list[Made]:
+        """Codes of every turn, in their order; of those that bring codes, these."""
         made = self._encode([turn for turn in turns if turn.pcm is not None])
         for turn in turns:
             if turn.pcm is None:
                 none = np.zeros((turn.codebooks, 0), np.int64)
-                made[turn.channel.slot] = Made(turn.codes if turn.codes is not None else none)
-                made[turn.channel.slot].num_samples = turn.num_samples
-        self._decode([turn for turn in turns if turn.channel.mode != "encode"], made)
-        self.reset([turn.channel.slot for turn in turns if turn.ending])
+                codes = turn.codes if turn.codes is not None else none
+                made[turn.channel.slot] = Made(codes, num_samples=turn.num_samples)
         return [made[turn.channel.slot] for turn in turns]
+
+    def decode(self, turns: list[Turn], made: list[Made]) -> None:
+        """Add the sound for those who want it, and make the slots of ended signals ready."""
+        by_slot = {turn.channel.slot: part for turn, part in zip(turns, made, strict=True)}
+        self._decode([turn for turn in turns if turn.channel.mode != "encode"], by_slot)
+        self.reset([turn.channel.slot for turn in turns if turn.ending])
 
     def _encode(self, turns: list[Turn]) -> dict[int, Made]:
         """Codes by slot; those of an ending turn include its last, padded frame."""

@@ -108,35 +108,38 @@ class Worker:
         return None
 
     def _step(self, turns: list[Turn]) -> None:
+        """Codes leave as soon as they are there, while the sound is still computed."""
         start = time.monotonic()
-        results = self._engine.step(turns)
-        outputs = [
-            (turn.channel, self._output(turn, made)) for turn, made in zip(turns, results, strict=True)
-        ]
-        self._hand_out(outputs)
+        made = self._engine.encode(turns)
+        self._hand_out([self._codes(turn, part) for turn, part in zip(turns, made, strict=True)])
+        self._engine.decode(turns, made)
+        self._hand_out([self._sound(turn, part) for turn, part in zip(turns, made, strict=True)])
         self._metrics.observe("tick_seconds", time.monotonic() - start)
         self._metrics.add("ticks_total")
-        self._metrics.add("tick_frames_total", sum(made.codes.shape[1] for made in results))
+        self._metrics.add("tick_frames_total", sum(part.codes.shape[1] for part in made))
 
-    def _output(self, turn: Turn, made: Made) -> Output:
-        channel, messages, complete = turn.channel, [], list(turn.complete)
-        frames = made.codes.shape[1]
-        if channel.mode != "decode":
-            # The last frame is complete when the client says that it is.
-            complete += [time.monotonic()] * (frames - len(complete))
-            if frames:
-                messages.append(codes_message(made.codes, channel.frames_out))
-            self._metrics.add("frames_encoded_total", frames)
-        if channel.mode != "encode":
-            if len(made.wav):
-                messages.append(sound_message(made.wav, channel.samples_out))
-            self._metrics.add("frames_decoded_total", frames)
+    def _codes(self, turn: Turn, made: Made) -> tuple[Channel, Output]:
+        channel, frames, first = turn.channel, made.codes.shape[1], turn.channel.frames_out
         channel.frames_out += frames
+        if channel.mode == "decode" or not frames:
+            return channel, Output([], [])
+        self._metrics.add("frames_encoded_total", frames)
+        # The last frame is complete when the client says that it is.
+        complete = turn.complete + [time.monotonic()] * (frames - len(turn.complete))
+        return channel, Output([codes_message(made.codes, first)], complete)
+
+    def _sound(self, turn: Turn, made: Made) -> tuple[Channel, Output]:
+        channel, messages = turn.channel, []
+        if len(made.wav):
+            messages.append(sound_message(made.wav, channel.samples_out))
         channel.samples_out += len(made.wav)
+        if channel.mode != "encode":
+            self._metrics.add("frames_decoded_total", made.codes.shape[1])
         num_samples = channel.samples_out if channel.mode == "decode" else made.num_samples
-        return Output(messages, complete, (channel.frames_out, num_samples) if turn.ending else None)
+        return channel, Output(messages, [], (channel.frames_out, num_samples) if turn.ending else None)
 
     def _hand_out(self, outputs: list[tuple[Channel, Output]]) -> None:
+        outputs = [(channel, output) for channel, output in outputs if output != Output([], [])]
         with self._changed:
             for channel, output in outputs:
                 channel.unsent += len(output.messages)
