@@ -66,6 +66,12 @@ def serve(context: typer.Context) -> int | None:
     return run_extra("serve", "codec.cli.serve", "serve", context.args)
 
 
+@app.command("bench", context_settings=_PASS_ON)
+def bench(context: typer.Context) -> int | None:
+    """Measure speed against other codecs, side by side (extra for peers: bench)."""
+    return run_extra("bench", "codec.cli.bench", "bench", context.args)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status; errors become one line on standard error."""
     previous = signal.signal(signal.SIGTERM, _terminate)

@@ -1,0 +1,52 @@
+"""Clocks, percentiles and memory."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+
+@dataclass(frozen=True)
+class Percentiles:
+    """Of a sample, in its unit; ``worst`` is the largest."""
+
+    p50: float
+    p95: float
+    p99: float
+    worst: float
+
+
+def percentiles(values: Sequence[float]) -> Percentiles:
+    """The smallest values that 50, 95 and 99 % of the sample do not exceed."""
+    ordered = sorted(values)
+
+    def at(percent: int) -> float:
+        return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
+
+    return Percentiles(at(50), at(95), at(99), ordered[-1])
+
+
+def late(latencies: Sequence[float], limit: float) -> int:
+    """How many exceed the limit."""
+    return sum(latency > limit for latency in latencies)
+
+
+def seconds_of(call: Callable[[], object], device: str = "cpu") -> float:
+    """Wall time of a call, the device's work included."""
+    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
+    wait()
+    start = time.perf_counter()
+    call()
+    wait()
+    return time.perf_counter() - start
+
+
+def resident_megabytes() -> float:
+    """Memory of this process now; 0 where the system does not say."""
+    status = Path("/proc/self/status")
+    if not status.is_file():
+        return 0.0
+    line = next(line for line in status.read_text().splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1]) / 1024

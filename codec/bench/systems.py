@@ -1,0 +1,110 @@
+"""What is timed: our model, and peers of released sizes with random weights.
+
+Speed does not depend on the weights' values, so nothing has to be downloaded.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from codec.bench.types import BenchConfig
+from codec.errors import CodecError
+from codec.model.codec import Codec
+from codec.model.config import CodecConfig
+from codec.model.files import load_model
+
+
+@dataclass(frozen=True)
+class System:
+    """A codec to time.
+
+    Attributes:
+        name: in tables.
+        sample_rate: Hz.
+        encode: ``(B, T)`` float32 to codes of its own form.
+        decode: such codes to sound.
+    """
+
+    name: str
+    sample_rate: int
+    encode: Callable[[Tensor], Any]
+    decode: Callable[[Any], Any]
+
+
+def our_system(config: BenchConfig) -> System:
+    """The model of the run, by its engine."""
+    return _of_codec("codec", load_model(config.model, config.device, config.engine))
+
+
+def peer_system(name: str, device: str) -> System:
+    """
+    Raises:
+        CodecError: for an unknown peer, or without transformers.
+    """
+    if name not in _PEERS:
+        raise CodecError(f"unknown peer {name!r}; known: {', '.join(_PEERS)}")
+    try:
+        network = build_peer(name).eval().requires_grad_(False).to(device)
+    except ImportError as error:
+        raise CodecError(f"peer {name} needs transformers ({error}); pip install 'codec[bench]'") from None
+    if isinstance(network, Codec):
+        return _of_codec(name, network)
+    return System(
+        name,
+        _PEERS[name].sample_rate,
+        lambda wav: network.encode(wav.unsqueeze(1).to(device)),
+        lambda encoded: _PEERS[name].decode(network, encoded),
+    )
+
+
+def build_peer(name: str) -> nn.Module:
+    """The network of a peer, random."""
+    return _PEERS[name].build()
+
+
+@dataclass(frozen=True)
+class _Peer:
+    sample_rate: int
+    build: Callable[[], nn.Module]
+    decode: Callable[[Any, Any], Any] | None = None
+
+
+def _encodec() -> nn.Module:
+    from transformers import EncodecConfig, EncodecModel
+
+    return EncodecModel(EncodecConfig())
+
+
+def _mimi() -> nn.Module:
+    from transformers import MimiConfig, MimiModel
+
+    return MimiModel(MimiConfig(num_quantizers=32))
+
+
+def _dac() -> nn.Module:
+    from transformers import DacConfig, DacModel
+
+    return DacModel(DacConfig(downsampling_ratios=[2, 4, 5, 8], n_codebooks=12, sampling_rate=16_000))
+
+
+_PEERS = {
+    "encodec": _Peer(24_000, _encodec, lambda net, codes: net.decode(codes.audio_codes, codes.audio_scales)),
+    "mimi": _Peer(24_000, _mimi, lambda net, codes: net.decode(codes.audio_codes)),
+    "dac": _Peer(16_000, _dac, lambda net, codes: net.decode(audio_codes=codes.audio_codes)),
+    # The network that SpeechTokenizer and DM-Codec share.
+    "dm-codec": _Peer(16_000, lambda: Codec(CodecConfig(architecture="seanet"))),
+}
+
+
+def _of_codec(name: str, model: Codec) -> System:
+    return System(name, model.sample_rate, model.encode, model.decode)
+
+
+@torch.inference_mode()
+def noise(seconds: float, sample_rate: int, batch: int = 1) -> Tensor:
+    """``(batch, T)`` of quiet noise, which costs what speech costs."""
+    generator = torch.Generator().manual_seed(0)
+    return 0.1 * torch.randn(batch, round(seconds * sample_rate), generator=generator)

@@ -1,0 +1,115 @@
+"""Speed measurements: statistics, peers of the right size, and the command end to end."""
+
+import json
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import codec
+from codec.bench.clients import serve_frames
+from codec.bench.floor import weights_of
+from codec.bench.measure import late, percentiles
+from codec.bench.registry import find_benchmark
+from codec.bench.systems import build_peer, peer_system
+from codec.bench.types import BenchConfig
+from codec.cli.app import main
+from codec.errors import CodecError
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=200))
+def test_percentiles_are_members_that_enough_of_the_sample_do_not_exceed(values):
+    found = percentiles(values)
+    for percent, value in ((50, found.p50), (95, found.p95), (99, found.p99), (100, found.worst)):
+        assert value in values
+        assert 100 * sum(v <= value for v in values) >= percent * len(values)
+        assert 100 * sum(v < value for v in values) < percent * len(values)
+
+
+def test_late_is_more_than_the_limit():
+    assert late([0.019, 0.020, 0.0201, 0.5], limit=0.020) == 2
+
+
+class Clock:
+    """Time that passes only in sleeps and steps."""
+
+    def __init__(self, step_seconds: float):
+        self.now, self.step_seconds, self.sizes = 0.0, step_seconds, []
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def step(self, slots: list[int]) -> None:
+        assert len(set(slots)) == len(slots)
+        self.sizes.append(len(slots))
+        self.now += self.step_seconds
+
+
+def run(step_seconds: float) -> tuple[list[float], Clock]:
+    clock = Clock(step_seconds)
+    return serve_frames(clock.step, 16, 0.02, 1.0, lambda: clock.now, clock.sleep), clock
+
+
+def test_a_fast_server_is_never_late_and_serves_every_frame():
+    latencies, clock = run(step_seconds=0.004)
+    assert sum(clock.sizes) == len(latencies) == 16 * 49
+    assert late(latencies, 0.02) == 0 and max(latencies) <= 2 * 0.004 + 1e-9
+    assert 2 < sum(clock.sizes) / len(clock.sizes) < 5
+
+
+def test_a_server_slower_than_its_clients_falls_behind():
+    latencies, _ = run(step_seconds=0.05)
+    assert late(latencies, 0.02) > len(latencies) / 2
+    assert latencies[-1] > latencies[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"), [("encodec", 14.85), ("mimi", 79.31), ("dac", 74.18), ("dm-codec", 103.68)]
+)
+def test_peers_have_their_released_sizes(name, millions):
+    pytest.importorskip("transformers")
+    with torch.device("meta"):
+        network = build_peer(name)
+    # DM-Codec's released count has the projection onto its teachers, which inference lacks.
+    projection = 787_200 if name == "dm-codec" else 0
+    count = sum(parameter.numel() for parameter in network.parameters()) + projection
+    assert count / 1e6 == pytest.approx(millions, abs=0.35)
+
+
+def test_what_is_unknown_is_refused_by_name():
+    with pytest.raises(CodecError, match=r"unknown peer 'lyra'; known: encodec"):
+        peer_system("lyra", "cpu")
+    with pytest.raises(CodecError, match=r"unknown benchmark 'fast'; known: clients, floor"):
+        find_benchmark("fast")
+    with pytest.raises(CodecError, match="minutes is 0"):
+        BenchConfig(minutes=0)
+
+
+def test_the_floor_counts_every_weight_once(tiny_model):
+    counted = weights_of(tiny_model.encoder) + weights_of(tiny_model.decoder)
+    assert counted == sum(parameter.numel() for parameter in tiny_model.parameters())
+
+
+def test_command_prints_tables_and_writes_what_they_say(tmp_path, tiny_model, capsys):
+    codec.save(tiny_model, tmp_path / "model")
+    options = (
+        "--engine torch --peers= --seconds 0.4 --repeats 1 --minutes 0.01 --clients 3 --live-seconds 0.2"
+    )
+    names = ["offline", "stream", "clients", "floor", "throughput"]
+    arguments = ["bench", *names, "--model", str(tmp_path / "model"), *options.split()]
+    threads = torch.get_num_threads()
+    try:
+        assert main([*arguments, "--batch-seconds", "0.8", "--out", str(tmp_path / "bench.json")]) == 0
+    finally:
+        torch.set_num_threads(threads)
+    printed = capsys.readouterr().out
+    report = json.loads((tmp_path / "bench.json").read_text())
+    assert set(report["results"]) == set(names)
+    for table in report["results"].values():
+        assert table["title"].partition(",")[0].partition(";")[0] in printed
+        assert all(len(row) == len(table["columns"]) for row in table["rows"])
+    assert report["results"]["offline"]["rows"][0][0] == "codec"
+    assert report["results"]["clients"]["rows"][0][:1] == [3]
+    assert report["machine"]["torch"] == torch.__version__
+    assert main([*arguments, "--batch-seconds", "many"]) == 1
