@@ -12,6 +12,7 @@ import codec
 from codec.errors import CodecError
 from codec.model.spectral import SpectralConfig
 from codec.model.spectral.blocks import Backbone
+from codec.model.spectral.decoder import gain_matrix
 from codec.model.spectral.stft import CausalISTFT, CausalSTFT
 
 HOP = 320
@@ -126,3 +127,27 @@ def test_backbone_starts_near_the_identity_of_its_embedding():
 def test_window_must_be_twice_the_hop():
     with pytest.raises(CodecError, match="must be twice"):
         SpectralConfig(hop_length=320, window_length=512)
+
+
+def test_band_gains_interpolate_between_bands():
+    matrix = gain_matrix(bands=24, bins=321)
+    torch.testing.assert_close(matrix.sum(dim=0), torch.ones(321))
+    assert matrix.min() >= 0 and (matrix > 0).sum(dim=0).max() <= 2
+    assert matrix[0, 0] == 1 and matrix[-1, -1] == 1
+    widths = matrix.sum(dim=1)[1:-1]
+    assert (widths.diff() > 0).all()
+
+
+def test_one_view_is_linear_in_the_waveform_and_knows_its_level(tiny_model):
+    """Louder sound is the same unit spectrum with a higher level beside it."""
+    bins = tiny_model.config.network.num_bins
+    spectrum, _ = tiny_model.encoder.stft(torch.randn(1, 8 * HOP))
+    quiet, loud = (tiny_model.encoder.features(gain * spectrum.real, gain * spectrum.imag) for gain in (1, 4))
+    torch.testing.assert_close(quiet[..., : 2 * bins], loud[..., : 2 * bins], atol=1e-4, rtol=1e-4)
+    assert (loud[..., 2 * bins] > quiet[..., 2 * bins]).all()
+    assert not torch.allclose(quiet[..., 2 * bins + 1 :], loud[..., 2 * bins + 1 :])
+
+
+def test_too_few_gain_bands_are_refused():
+    with pytest.raises(CodecError, match="gain_bands 1"):
+        SpectralConfig(gain_bands=1)

@@ -22,7 +22,9 @@ class SpectralConfig:
     window_length: int = 640
     """Samples of the STFT window: twice the hop."""
     compression: float = 0.3
-    """Power applied to STFT magnitudes on the way into the encoder."""
+    """Power applied to STFT magnitudes in one of the encoder's two views of a frame."""
+    gain_bands: int = 24
+    """Bands, narrow at low and wide at high frequencies, whose loudness the decoder sets apart."""
     latent_dim: int = 64
     """Width of the quantized latent, and so of the codebooks."""
     kernel_size: int = 7
@@ -35,6 +37,8 @@ class SpectralConfig:
     """Hidden width of a block's two linear layers, as a multiple of its width."""
 
     def __post_init__(self) -> None:
+        if self.gain_bands < 2:
+            raise CodecError(f"config network: gain_bands {self.gain_bands} must be 2 or more")
         if self.window_length != 2 * self.hop_length:
             raise CodecError(
                 f"config network: window_length {self.window_length} must be twice "

@@ -1,5 +1,6 @@
-"""Latent frames to waveform: ConvNeXt blocks, a compressed spectrum, inverse STFT."""
+"""Latent frames to waveform: ConvNeXt blocks, a spectrum under band gains, inverse STFT."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -9,8 +10,8 @@ from codec.model.spectral.blocks import MIN_ROWS, Backbone, BackboneState
 from codec.model.spectral.config import SpectralConfig
 from codec.model.spectral.stft import CausalISTFT
 
-# Keeps the gradient of the magnitude finite at zero; squared below, so far under 16 bits.
-_POWER_FLOOR = 1e-8
+# Bounds the loudness while the head is not trained yet.
+_MAX_LOG_GAIN = 6.0
 
 
 @dataclass
@@ -24,10 +25,12 @@ class DecoderState:
 class SpectralDecoder(nn.Module):
     """Causal decoder with an inverse-STFT head (Vocos, Siuzdak 2023), lagging one hop.
 
-    The head gives the real and imaginary part of a spectrum whose magnitudes are square roots of
-    the wanted ones: loud and quiet bins are then of one order, as with a log magnitude, and phase
-    needs no angle that jumps at its ends.
+    The head gives the real and imaginary part of the spectrum, linear, so that phase needs no angle
+    that jumps at its ends, times the exponential of gains at a few frequencies, between which
+    they are interpolated: loudness is learnt in decibels, fine structure as it is.
     """
+
+    gains: Tensor
 
     causal = True
     min_rows = MIN_ROWS
@@ -38,19 +41,32 @@ class SpectralDecoder(nn.Module):
         self.backbone = Backbone(
             in_dim=config.latent_dim,
             dim=config.decoder_dim,
-            out_dim=2 * config.num_bins,
+            out_dim=2 * config.num_bins + config.gain_bands,
             layers=config.decoder_layers,
             expansion=config.expansion,
             kernel_size=config.kernel_size,
         )
+        self.sizes = [config.num_bins, config.num_bins, config.gain_bands]
+        self.register_buffer("gains", gain_matrix(config.gain_bands, config.num_bins), persistent=False)
         self.istft = CausalISTFT(config.window_length, config.hop_length)
 
     def forward(self, latent: Tensor, state: DecoderState | None = None) -> tuple[Tensor, DecoderState]:
         """``latent (B, D, n)`` to ``(wav (B, n * hop), state)``."""
         output, backbone = self.backbone(latent.transpose(1, 2), state.backbone if state else None)
         # The spectrum is float32 even under bf16 autocast: complex bf16 does not exist.
-        real, imag = output.float().chunk(2, dim=2)
-        magnitude = (real.square() + imag.square() + _POWER_FLOOR).sqrt()
-        spectrum = torch.complex(real * magnitude, imag * magnitude)
+        real, imag, bands = output.float().split(self.sizes, dim=2)
+        gain = (bands @ self.gains).clamp(max=_MAX_LOG_GAIN).exp()
+        spectrum = torch.complex(real * gain, imag * gain)
         wav, overlap = self.istft(spectrum, state.overlap if state else None)
         return wav, DecoderState(backbone, overlap)
+
+
+def gain_matrix(bands: int, bins: int) -> Tensor:
+    """``(bands, bins)``: linear interpolation between bands.
+
+    They lie evenly on ``log(1 + 12 f)``, f from 0 to 1 at half the sample rate; columns sum to one.
+    """
+    frequency = torch.linspace(0, 1, bins, dtype=torch.float64)
+    position = torch.log1p(12 * frequency) / math.log(13) * (bands - 1)
+    distance = (position - torch.arange(bands).unsqueeze(1)).abs()
+    return (1 - distance).clamp(min=0).float()

@@ -1,4 +1,4 @@
-"""Waveform to latent frames: causal STFT, compressed, through ConvNeXt blocks."""
+"""Waveform to latent frames: two views of a causal STFT, through ConvNeXt blocks."""
 
 from dataclasses import dataclass
 
@@ -11,6 +11,10 @@ from codec.model.spectral.stft import CausalSTFT
 
 # Keeps the gradient of the power law finite in silence; about -100 dB of full scale.
 _POWER_FLOOR = 1e-7
+# Mean power of a bin below which a frame is not amplified any more.
+_ENERGY_FLOOR = 1e-5
+# Brings the logarithm of the energy to the size of the other inputs.
+_LEVEL_SCALE = 0.3
 
 
 @dataclass
@@ -22,7 +26,13 @@ class EncoderState:
 
 
 class SpectralEncoder(nn.Module):
-    """Causal encoder: frame h depends on samples before ``(h + 1) * hop_length`` only."""
+    """Causal encoder: frame h depends on samples before ``(h + 1) * hop_length`` only.
+
+    It sees each frame twice. The spectrum at unit energy, with the energy's logarithm beside it, is a
+    linear picture of the waveform, from which phase can be coded; the power-compressed spectrum shows
+    the quiet bins. Compressed bins alone hide the phase behind a non-linearity that takes very long
+    to learn (docs/experiments.md).
+    """
 
     causal = True
     min_rows = MIN_ROWS
@@ -32,7 +42,7 @@ class SpectralEncoder(nn.Module):
         self.compression = config.compression
         self.stft = CausalSTFT(config.window_length, config.hop_length)
         self.backbone = Backbone(
-            in_dim=2 * config.num_bins,
+            in_dim=4 * config.num_bins + 1,
             dim=config.encoder_dim,
             out_dim=config.latent_dim,
             layers=config.encoder_layers,
@@ -43,10 +53,17 @@ class SpectralEncoder(nn.Module):
     def forward(self, wav: Tensor, state: EncoderState | None = None) -> tuple[Tensor, EncoderState]:
         """``wav (B, n * hop)`` to ``(latent (B, D, n), state)``."""
         spectrum, samples = self.stft(wav, state.samples if state else None)
-        power = spectrum.real.square() + spectrum.imag.square() + _POWER_FLOOR
-        # Not pow: the last few of its results, past the whole vectors of a processor, are rounded in
-        # another way, so that a frame would depend on how many others are computed with it.
-        gain = (power.log() * ((self.compression - 1) / 2)).exp()
-        features = torch.cat([spectrum.real * gain, spectrum.imag * gain], dim=2)
+        features = self.features(spectrum.real, spectrum.imag)
         latent, backbone = self.backbone(features, state.backbone if state else None)
         return latent.transpose(1, 2), EncoderState(samples, backbone)
+
+    def features(self, real: Tensor, imag: Tensor) -> Tensor:
+        """Both views of spectra ``(B, n, bins)``: ``(B, n, 4 * bins + 1)``."""
+        power = real.square() + imag.square()
+        energy = power.mean(dim=2, keepdim=True) + _ENERGY_FLOOR
+        unit = energy.rsqrt()
+        # Not pow: the last few of its results, past the whole vectors of a processor, are rounded in
+        # another way, so that a frame would depend on how many others are computed with it.
+        compress = ((power + _POWER_FLOOR).log() * ((self.compression - 1) / 2)).exp()
+        level = energy.log() * _LEVEL_SCALE
+        return torch.cat([real * unit, imag * unit, level, real * compress, imag * compress], dim=2)
