@@ -19,7 +19,7 @@ ALLOWED = {
     "data": set(),
     "cli": {"torch", "numpy", "typer", "rich"},
 }
-EXTRAS = {"codec.train", "codec.eval", "codec.demo", "codec.export", "codec.serve"}
+EXTRAS = {"codec.train", "codec.eval", "codec.demo", "codec.export", "codec.serve", "codec.bench"}
 # What the extras and the test tools bring; none of it may be loaded by encoding and decoding.
 FOREIGN = [
     "accelerate", "datasets", "einops", "faster_whisper", "hypothesis", "jiwer", "librosa", "matplotlib",
@@ -64,7 +64,7 @@ def test_a_core_file_imports_only_what_its_folder_may(path):
         if top != "codec":
             continue
         extra = next((extra for extra in EXTRAS if f"{name}.".startswith(f"{extra}.")), None)
-        command_of_extra = folder == "cli" and path.stem in ("demo", "eval", "export", "serve")
+        command_of_extra = folder == "cli" and path.stem in ("bench", "demo", "eval", "export", "serve")
         assert extra is None or command_of_extra, f"{path}: the core imports {extra}"
 
 
