@@ -31,7 +31,8 @@ def test_auto_is_torch_where_there_are_no_graphs(tiny_model_dir):
 def test_graphs_or_a_runtime_that_are_missing_are_told_in_words(tiny_model_dir, tmp_path, monkeypatch):
     with pytest.raises(CodecError, match=r"no graphs in .*; make them with: codec export --onnx --model"):
         load(tiny_model_dir, "onnx")
-    with pytest.raises(CodecError, match="no engine 'nobody'; choose auto, torch, compile, onnx or a folder"):
+    known = "choose auto, torch, compile, graph, onnx or a folder"
+    with pytest.raises(CodecError, match=f"no engine 'nobody'; {known}"):
         load(tiny_model_dir, "nobody")
     for name in ("encoder.onnx", "decoder.onnx"):
         (tmp_path / name).touch()

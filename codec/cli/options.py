@@ -9,6 +9,6 @@ Model = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Engine = Annotated[
-    str, typer.Option(help="auto, torch, compile, onnx, or a folder of codec export --onnx.")
+    str, typer.Option(help="auto, torch, compile, graph, onnx, or a folder of codec export --onnx.")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")]

@@ -11,7 +11,7 @@ from codec.model.functions import Engine, TorchEngine
 if TYPE_CHECKING:
     from codec.model.codec import Codec
 
-NAMES = ("auto", "torch", "compile", "onnx")
+NAMES = ("auto", "torch", "compile", "graph", "onnx")
 
 
 def choose_engine(model: "Codec", name: str, folder: Path) -> Engine:
@@ -19,8 +19,9 @@ def choose_engine(model: "Codec", name: str, folder: Path) -> Engine:
 
     Args:
         model: with its weights, on its device.
-        name: ``torch``; ``compile`` (torch.compile, waits for a compiler at the first use); ``onnx`` (the
-            graphs beside the weights, in ONNX Runtime); a folder that ``codec export`` wrote; or
+        name: ``torch``; ``compile`` (torch.compile, waits for a compiler at the first use); ``graph``
+            (CUDA graphs for streams); ``onnx`` (the graphs beside the weights, in ONNX Runtime); a folder
+            that ``codec export`` wrote; or
             ``auto``: ``onnx`` on the CPU where graphs and ONNX Runtime are there, else ``torch``.
         folder: of the model.
 
@@ -36,6 +37,10 @@ def choose_engine(model: "Codec", name: str, folder: Path) -> Engine:
         from codec.engines.compiled import CompiledEngine
 
         return CompiledEngine(model)
+    if name == "graph":
+        from codec.engines.graph import GraphEngine
+
+        return GraphEngine(model)
     if name == "onnx" and not is_export(graphs):
         raise CodecError(f"no graphs in {graphs}; make them with: codec export --onnx --model {folder}")
     if name == "onnx" or is_export(Path(name)):

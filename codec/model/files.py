@@ -26,8 +26,9 @@ def load_model(
         name_or_path: a shipped checkpoint's name, or a folder with ``config.json`` and
             ``model.safetensors``.
         device: ``auto`` (CUDA or MPS where there is one, else CPU), ``cpu``, ``cuda`` or ``mps``.
-        engine: what computes: ``torch``, ``compile``, ``onnx``, a folder of ``codec export``, or ``auto``,
-            the fastest that is ready here (docs/export.md). All but ``torch`` keep the weights they got.
+        engine: what computes: ``torch``, ``compile``, ``graph``, ``onnx``, a folder of ``codec export``, or
+            ``auto``, one that is fast and ready here (docs/export.md). All but ``torch`` keep the weights
+            they got.
 
     Returns:
         The model in eval mode, in float32.

@@ -20,10 +20,17 @@ ABSENT = -1
 
 @dataclass(frozen=True)
 class Computation:
-    """A step function, and the least rows of its steps (:class:`codec.model.registry.Encoder`)."""
+    """How an engine computes.
+
+    Attributes:
+        function: the step function.
+        min_rows: least rows of its steps (:class:`codec.model.registry.Encoder`).
+        steps: what carries states through it.
+    """
 
     function: StepFunction
     min_rows: int
+    steps: type[Steps] = Steps
 
 
 class Engine(Protocol):
@@ -93,5 +100,5 @@ def _engine(model: "Codec", deterministic: bool) -> Engine:
 
 
 def _steps(computation: Computation, batch: int, unit: int, deterministic: bool) -> Steps:
-    steps = BlockedSteps if deterministic else Steps
+    steps = BlockedSteps if deterministic else computation.steps
     return steps(computation.function, batch, unit, computation.min_rows)

@@ -66,6 +66,10 @@ class SlotStates:
         index = torch.tensor(list(rows))
         map_state(lambda old, new: old.index_copy_(0, index.to(old.device), new), self._state, state)
 
+    def hold(self, state: State) -> None:
+        """Keep the states of all rows in these tensors, which may be written into."""
+        self._state, self._owned = state, True
+
     def reset(self, rows: Sequence[int]) -> None:
         """Back to silence."""
         if self._state is not None:

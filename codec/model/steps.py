@@ -37,7 +37,12 @@ class Steps:
 
     def run(self, x: Tensor, rows: Sequence[int] | None = None) -> Tensor:
         """The next frames of some signals, or of all, in the order of ``rows``."""
-        state = self.states.take(rows)
+        y, state = self.compute(x, self.states.take(rows))
+        self.states.put(state, rows)
+        return y
+
+    def compute(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """The function of an input that is filled up where it has too few rows."""
         count = x.shape[0]
         copies = -(-self.min_rows * self.unit // (count * x.shape[-1]))
         if copies > 1:
@@ -47,8 +52,7 @@ class Steps:
         if copies > 1:
             y = y[:count]
             state = map_state(lambda tensor: tensor[:count], state)
-        self.states.put(state, rows)
-        return y
+        return y, state
 
     def reset(self, rows: Sequence[int]) -> None:
         """These signals start anew."""
