@@ -9,14 +9,14 @@ alone, and the greatest difference of decoded sound.
 
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from codec.audio.io import load_audio
+from codec.bench.agreement import batch_codes, slots_codes, stream_codes
 from codec.data.manifest import read_manifest
 from codec.model.codec import Codec
 from codec.model.files import load_model
@@ -47,43 +47,11 @@ class FlipsConfig:
     """As of ``codec encode``; its codes of whole clips are compared with PyTorch's too."""
 
 
-def stream_codes(model: Codec, wav: Tensor, deterministic: bool, sizes: Callable[[], int]) -> Tensor:
-    """Codes ``(K, F)`` of ``wav (T,)`` pushed in pieces of so many samples."""
-    encoder = model.streaming_encoder(deterministic=deterministic)
-    codes, start = [], 0
-    while start < len(wav):
-        size = sizes()
-        codes.append(encoder.push(wav[start : start + size])[0])
-        start += size
-    return torch.cat([*codes, encoder.flush()[0]], dim=1)
-
-
-def slots_codes(model: Codec, wavs: list[Tensor]) -> list[Tensor]:
-    """Codes of clips side by side in one stream, pushed frame by frame."""
-    encoder, hop = model.streaming_encoder(len(wavs)), model.hop_length
-    padded = pad_sequence(wavs, batch_first=True)
-    codes: list[list[Tensor]] = [[] for _ in wavs]
-    for start in range(0, padded.shape[1], hop):
-        lengths = [min(max(len(wav) - start, 0), hop) for wav in wavs]
-        piece = encoder.push(padded[:, start : start + hop], lengths)
-        for clip, new, count in zip(codes, piece, encoder.lengths.tolist(), strict=True):
-            clip.append(new[:, :count])
-    tails = zip(codes, encoder.flush(), encoder.lengths.tolist(), strict=True)
-    return [torch.cat([*clip, tail[:, :count]], dim=1) for clip, tail, count in tails]
-
-
 def stream_sound(model: Codec, codes: Tensor, num_samples: int, deterministic: bool) -> Tensor:
     """``(T,)`` of codes ``(K, F)`` pushed one frame at a time."""
     decoder = model.streaming_decoder(deterministic=deterministic)
     wav = [decoder.push(frame[None], num_samples=num_samples)[0] for frame in codes.split(1, dim=1)]
     return torch.cat([*wav, decoder.flush()[0]])
-
-
-def batch_codes(model: Codec, wavs: list[Tensor]) -> list[Tensor]:
-    """Codes of clips padded to one length."""
-    lengths = torch.tensor([len(wav) for wav in wavs])
-    tokens = model.encode(pad_sequence(wavs, batch_first=True), lengths=lengths)
-    return [tokens[index].codes[0] for index in range(len(wavs))]
 
 
 def torch_codes(model: Codec, wav: Tensor) -> Tensor:

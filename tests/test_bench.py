@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import codec
+from codec.bench.agreement import bundled_clip, variants
 from codec.bench.clients import serve_frames
 from codec.bench.floor import weights_of
 from codec.bench.measure import late, percentiles
 from codec.bench.registry import find_benchmark
-from codec.bench.systems import build_peer, peer_system
+from codec.bench.systems import System, build_peer, noise, our_system, peer_system
 from codec.bench.types import BenchConfig
 from codec.cli.app import main
 from codec.errors import CodecError
@@ -80,10 +81,38 @@ def test_peers_have_their_released_sizes(name, millions):
 def test_what_is_unknown_is_refused_by_name():
     with pytest.raises(CodecError, match=r"unknown peer 'lyra'; known: encodec"):
         peer_system("lyra", "cpu")
-    with pytest.raises(CodecError, match=r"unknown benchmark 'fast'; known: clients, floor"):
+    with pytest.raises(CodecError, match=r"unknown benchmark 'fast'; known: agreement, clients, floor"):
         find_benchmark("fast")
     with pytest.raises(CodecError, match="minutes is 0"):
         BenchConfig(minutes=0)
+
+
+def test_a_system_on_the_device_computes_what_the_model_does(tmp_path, tiny_model):
+    codec.save(tiny_model, tmp_path / "model")
+    config = BenchConfig(str(tmp_path / "model"), engine="torch")
+    wav = noise(0.4, 16_000, batch=2)
+    system = our_system(config, on_device=True)
+    tokens = tiny_model.encode(wav)
+    assert torch.equal(system.encode(wav), tokens.codes)
+    # Late by the overlap, which nothing flushes here.
+    sound, late = system.decode(tokens.codes), tiny_model.decoder.delay
+    torch.testing.assert_close(sound[:, late:], tiny_model.decode(tokens)[:, :-late], atol=1e-5, rtol=0)
+
+
+def test_a_batch_that_does_not_fit_is_a_row_that_says_so(monkeypatch):
+    def fails(wav):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("codec.bench.throughput.our_system", lambda *_: System("codec", 16_000, fails, fails))
+    table = find_benchmark("throughput")(BenchConfig(peers=(), batch_seconds=(10.0,)))
+    assert table.rows == (("codec", "host", 10.0, *["out of memory"] * 3),)
+
+
+def test_the_clip_and_its_variants_are_whole_clips_of_their_own():
+    clip = bundled_clip(16_000)
+    first, second = variants(clip, 2)
+    assert 2 * 16_000 < len(first) <= len(clip) and len(first) != len(second)
+    assert torch.equal(variants(clip, 1)[0], first) and first.abs().max() <= 1
 
 
 def test_the_floor_counts_every_weight_once(tiny_model):
@@ -94,9 +123,10 @@ def test_the_floor_counts_every_weight_once(tiny_model):
 def test_command_prints_tables_and_writes_what_they_say(tmp_path, tiny_model, capsys):
     codec.save(tiny_model, tmp_path / "model")
     options = (
-        "--engine torch --peers= --seconds 0.4 --repeats 1 --minutes 0.01 --clients 3 --live-seconds 0.2"
+        "--engine torch --peers= --seconds 0.4 --repeats 1 --minutes 0.01 --clients 3 --live-seconds 0.2 "
+        "--slots 1,3 --frames 4 --clips 2"
     )
-    names = ["offline", "stream", "clients", "floor", "throughput"]
+    names = ["offline", "stream", "clients", "floor", "throughput", "slots", "agreement"]
     arguments = ["bench", *names, "--model", str(tmp_path / "model"), *options.split()]
     threads = torch.get_num_threads()
     try:
@@ -111,5 +141,7 @@ def test_command_prints_tables_and_writes_what_they_say(tmp_path, tiny_model, ca
         assert all(len(row) == len(table["columns"]) for row in table["rows"])
     assert report["results"]["offline"]["rows"][0][0] == "codec"
     assert report["results"]["clients"]["rows"][0][:1] == [3]
+    assert [row[:2] for row in report["results"]["slots"]["rows"]] == [["torch", 1], ["torch", 3]]
+    assert [row[2] for row in report["results"]["agreement"]["rows"] if "same" in row[0]] == [0]
     assert report["machine"]["torch"] == torch.__version__
     assert main([*arguments, "--batch-seconds", "many"]) == 1

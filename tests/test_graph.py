@@ -113,5 +113,7 @@ def test_long_and_short_steps_resets_and_saved_states_mix(graphs, name):
 
 
 def test_it_needs_a_gpu_and_says_so(tiny_model_dir):
-    with pytest.raises(CodecError, match="the engine graph needs a CUDA device, the model is on cpu; use torch"):
+    with pytest.raises(
+        CodecError, match="the engine graph needs a CUDA device, the model is on cpu; use torch"
+    ):
         codec.load(tiny_model_dir, device="cpu", engine="graph")

@@ -1,3 +1,11 @@
 """``codec bench``: speed, ours and others', measured side by side in one run."""
 
-from codec.bench import clients, floor, offline, stream, throughput  # noqa: F401  (they register themselves)
+from codec.bench import (  # noqa: F401  (they register themselves)
+    agreement,
+    clients,
+    floor,
+    offline,
+    slots,
+    stream,
+    throughput,
+)

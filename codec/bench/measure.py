@@ -43,6 +43,15 @@ def seconds_of(call: Callable[[], object], device: str = "cpu") -> float:
     return time.perf_counter() - start
 
 
+def arithmetic(device: str) -> str:
+    """In words, what matrix products and convolutions of float32 are computed in."""
+    if device != "cuda":
+        return "float32"
+    products = "float32" if torch.get_float32_matmul_precision() == "highest" else "tf32"
+    convolutions = "tf32" if torch.backends.cudnn.allow_tf32 else "float32"
+    return f"products in {products}, convolutions of cuDNN in {convolutions}"
+
+
 def resident_megabytes() -> float:
     """Memory of this process now; 0 where the system does not say."""
     status = Path("/proc/self/status")

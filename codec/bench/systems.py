@@ -15,6 +15,8 @@ from codec.errors import CodecError
 from codec.model.codec import Codec
 from codec.model.config import CodecConfig
 from codec.model.files import load_model
+from codec.model.functions import decoding, encoding
+from codec.model.steps import run_even
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class System:
         name: in tables.
         sample_rate: Hz.
         encode: ``(B, T)`` float32 to codes of its own form.
-        decode: such codes to sound.
+        decode: such codes to sound, in the memory where :func:`our_system` was told.
     """
 
     name: str
@@ -34,13 +36,20 @@ class System:
     decode: Callable[[Any], Any]
 
 
-def our_system(config: BenchConfig) -> System:
-    """The model of the run, by its engine."""
-    return _of_codec("codec", load_model(config.model, config.device, config.engine))
+def our_system(config: BenchConfig, on_device: bool = False) -> System:
+    """The model of the run, by its engine.
 
-
-def peer_system(name: str, device: str) -> System:
+    Args:
+        on_device: sound and codes stay in the device's memory, and nothing is checked: the network's own
+            speed. By default all start and end in the host's, as ``encode`` and ``decode`` of a model have it.
     """
+    model = load_model(config.model, config.device, config.engine)
+    return _bare("codec", model) if on_device else _of_codec("codec", model)
+
+
+def peer_system(name: str, device: str, on_device: bool = False) -> System:
+    """A peer; ``on_device`` as for :func:`our_system`.
+
     Raises:
         CodecError: for an unknown peer, or without transformers.
     """
@@ -52,11 +61,12 @@ def peer_system(name: str, device: str) -> System:
         raise CodecError(f"peer {name} needs transformers ({error}); pip install 'codec[bench]'") from None
     if isinstance(network, Codec):
         return _of_codec(name, network)
+    peer, target = _PEERS[name], device if on_device else "cpu"
     return System(
         name,
-        _PEERS[name].sample_rate,
+        peer.sample_rate,
         lambda wav: network.encode(wav.unsqueeze(1).to(device)),
-        lambda encoded: _PEERS[name].decode(network, encoded),
+        lambda encoded: peer.decode(network, encoded).audio_values.to(target),
     )
 
 
@@ -101,6 +111,19 @@ _PEERS = {
 
 def _of_codec(name: str, model: Codec) -> System:
     return System(name, model.sample_rate, model.encode, model.decode)
+
+
+def _bare(name: str, model: Codec) -> System:
+    """The steps themselves, of clips of whole frames."""
+
+    def encode(wav: Tensor) -> Tensor:
+        steps = encoding(model, len(wav), None, deterministic=False)
+        return run_even(steps, wav, wav.shape[1] // model.hop_length)
+
+    def decode(codes: Tensor) -> Tensor:
+        return run_even(decoding(model, len(codes), deterministic=False), codes, codes.shape[2])
+
+    return System(name, model.sample_rate, encode, decode)
 
 
 @torch.inference_mode()

@@ -1,8 +1,10 @@
 """Batches of clips: hours of audio per hour, for a GPU above all."""
 
+from statistics import median
+
 import torch
 
-from codec.bench.measure import seconds_of
+from codec.bench.measure import arithmetic, seconds_of
 from codec.bench.registry import benchmark
 from codec.bench.systems import System, noise, our_system, peer_system
 from codec.bench.types import BenchConfig, Table
@@ -13,20 +15,46 @@ _BATCHED = ("encodec", "mimi")
 @benchmark("throughput")
 @torch.inference_mode()
 def throughput(config: BenchConfig) -> Table:
-    """Ours, EnCodec and Mimi, by seconds of sound in a batch."""
-    peers = [name for name in config.peers if name in _BATCHED]
-    systems = [our_system(config), *(peer_system(name, config.device) for name in peers)]
-    rows = tuple(_row(system, amount, config) for amount in config.batch_seconds for system in systems)
-    columns = ("system", "batch (s)", "encode (h/h)", "decode", "both")
-    return Table(f"batches on {config.device}, {config.threads} thread(s)", columns, rows)
+    """Ours, EnCodec and Mimi, by seconds of sound in a batch.
+
+    From host memory to host memory, copies included; on a GPU also with sound and codes that stay there.
+    """
+    rows = []
+    for on_device in (False, True) if config.device == "cuda" else (False,):
+        systems = [our_system(config, on_device)]
+        systems += [peer_system(name, config.device, on_device) for name in config.peers if name in _BATCHED]
+        place = "device" if on_device else "host"
+        for amount in config.batch_seconds:
+            rows += [
+                (system.name, place, amount, *_speeds(system, amount, config, place)) for system in systems
+            ]
+    columns = ("system", "sound in", "batch (s)", "encode (h/h)", "decode", "both")
+    title = f"batches of {config.seconds:g} s clips on {config.device}, {config.threads} thread(s); "
+    return Table(title + arithmetic(config.device), columns, tuple(rows))
 
 
-def _row(system: System, amount: float, config: BenchConfig) -> tuple[str | float, ...]:
-    batch = max(1, round(amount / config.seconds))
-    wav = noise(config.seconds, system.sample_rate, batch)
-    encoded: list = [system.encode(wav[:1])]
-    system.decode(encoded.pop())
-    encode = seconds_of(lambda: encoded.append(system.encode(wav)), config.device)
-    decode = seconds_of(lambda: system.decode(encoded[0]), config.device)
-    sound = batch * config.seconds
-    return system.name, amount, sound / encode, sound / decode, sound / (encode + decode)
+def _speeds(system: System, amount: float, config: BenchConfig, place: str) -> tuple[str | float, ...]:
+    """Seconds of sound per second of encoding, decoding and both; words where memory runs out."""
+    wav = noise(config.seconds, system.sample_rate, max(1, round(amount / config.seconds)))
+    wav = wav.to(config.device) if place == "device" else wav
+    sound = len(wav) * config.seconds
+    times = None
+    try:
+        # On a GPU all kernels for these shapes are loaded and their memory is found; a CPU needs less.
+        _once(system, wav if config.device == "cuda" else wav[:1], config.device)
+        times = [_once(system, wav, config.device) for _ in range(config.repeats)]
+    except torch.cuda.OutOfMemoryError:
+        pass
+    if times is None:
+        # Not inside, where the error still holds on to what was computed.
+        torch.cuda.empty_cache()
+        return ("out of memory",) * 3
+    encode, decode = (median(pair[part] for pair in times) for part in (0, 1))
+    return sound / encode, sound / decode, sound / (encode + decode)
+
+
+def _once(system: System, wav: torch.Tensor, device: str) -> tuple[float, float]:
+    """Seconds to encode and to decode a batch."""
+    codes: list = []
+    encode = seconds_of(lambda: codes.append(system.encode(wav)), device)
+    return encode, seconds_of(lambda: system.decode(codes[0]), device)

@@ -26,9 +26,24 @@ class BenchConfig:
     """How long they are served, by the clock."""
     batch_seconds: tuple[float, ...] = (60.0, 600.0)
     """Sound of a batch, in clips of ``seconds``."""
+    slots: tuple[int, ...] = (1, 16, 256)
+    """Signals of a stream, each in lockstep."""
+    frames: int = 300
+    """Steps of such a stream."""
+    clips: int = 72
+    """Variants of the bundled clip whose codes are compared, each with 1400 to 1800."""
 
     def __post_init__(self) -> None:
-        for name in ("threads", "seconds", "repeats", "minutes", "clients", "live_seconds"):
+        for name in (
+            "threads",
+            "seconds",
+            "repeats",
+            "minutes",
+            "clients",
+            "live_seconds",
+            "frames",
+            "clips",
+        ):
             if getattr(self, name) <= 0:
                 raise CodecError(f"bench: {name} is {getattr(self, name)}; it must be above 0")
 
