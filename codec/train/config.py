@@ -61,6 +61,8 @@ class TeacherSource:
 
     features: str = "cache/features"
     """Cache folder of recipes/extract_features.py."""
+    name: str | None = None
+    """The teacher's name in that cache; its name here by default."""
     extract: dict[str, Any] | None = None
     """A teacher (type, model, ...) that computes on the fly what the cache lacks."""
     teacher: str | None = None

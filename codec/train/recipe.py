@@ -30,7 +30,7 @@ def read_config(cls: type[T], path: str | Path | None, overrides: Iterable[str] 
         CodecError: for a file that cannot be read, an override without ``=``, or what
             :func:`codec.config.from_dict` refuses.
     """
-    values = _read_yaml(Path(path)) if path is not None else {}
+    values = read_yaml(Path(path)) if path is not None else {}
     for item in overrides:
         dotted, equals, text = item.partition("=")
         if not equals or not dotted:
@@ -40,6 +40,25 @@ def read_config(cls: type[T], path: str | Path | None, overrides: Iterable[str] 
         except yaml.YAMLError as error:
             raise CodecError(f"{item!r}: the value is not YAML ({_one_line(error)})") from None
     return from_dict(cls, values)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file; an empty one from an empty file.
+
+    Raises:
+        CodecError: for a file that cannot be read, or holds no mapping.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise CodecError(f"{path}: cannot be read as a config ({error})") from None
+    except yaml.YAMLError as error:
+        raise CodecError(f"{path}: not YAML ({_one_line(error)})") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise CodecError(f"{path}: expected a mapping of settings, got {type(values).__name__}")
+    return values
 
 
 def run_recipe(
@@ -127,20 +146,6 @@ def _default(field: dataclasses.Field) -> str:
         return "(required)"
     plain = list(value) if isinstance(value, tuple) else value
     return yaml.safe_dump(plain, default_flow_style=True).removesuffix("...\n").strip()
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise CodecError(f"{path}: cannot be read as a config ({error})") from None
-    except yaml.YAMLError as error:
-        raise CodecError(f"{path}: not YAML ({_one_line(error)})") from None
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise CodecError(f"{path}: expected a mapping of settings, got {type(values).__name__}")
-    return values
 
 
 def _one_line(error: Exception) -> str:

@@ -69,7 +69,7 @@ def open_features(config: TrainConfig, store: AudioStore) -> tuple[dict[str, Fea
     used = [clip for clip, length in zip(store.clips, store.lengths, strict=True) if length]
     sources, infos = {}, {}
     for name, source in config.teachers.items():
-        cache = FeatureCache(source.features, name)
+        cache = FeatureCache(source.features, source.name or name)
         live = source.extract is not None and cache.missing(used)
         sources[name] = _live(name, source, config.words, cache, used) if live else cache
         expected = ExpectedFeatures(source.teacher, source.layer, source.rate, source.mode)

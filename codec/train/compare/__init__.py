@@ -1,0 +1,7 @@
+"""Comparisons at equal budget: train variants of one config over seeds, score them, tabulate."""
+
+from codec.train.compare.compare import compare
+from codec.train.compare.config import CompareConfig
+from codec.train.compare.merge import merge
+
+__all__ = ["CompareConfig", "compare", "merge"]
