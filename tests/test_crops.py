@@ -17,7 +17,8 @@ from codec.errors import CodecError
 from codec.train.config import DataConfig
 from codec.train.data.augment import AugmentationConfig
 from codec.train.data.crops import CropPlanner
-from codec.train.data.loader import CropBatches, Prefetcher
+from codec.train.data.loader import CropBatches
+from codec.train.data.prefetch import Prefetcher, ProcessPrefetcher
 from codec.train.data.source import open_audio, read_clips
 from codec.train.data.store import AudioStore, open_store
 
@@ -68,9 +69,10 @@ def test_two_processes_see_what_one_sees_with_the_whole_batch():
     assert torch.equal(whole.mask, torch.cat([half.mask for half in halves]))
 
 
-def test_threads_change_neither_order_nor_content():
+@pytest.mark.parametrize("prefetcher", [Prefetcher, ProcessPrefetcher])
+def test_threads_and_processes_change_neither_order_nor_content(prefetcher):
     batches = CropBatches(CropPlanner(make_store([9000, 20_000]), 10 * HOP, 0, augmentation=ALL), HOP, 2)
-    with Prefetcher(batches, 3, 12, workers=3, ahead=5, pin=False) as loader:
+    with prefetcher(batches, 3, 12, 3, ahead=5, pin=False) as loader:
         seen = [batch.wav for batch in loader]
     assert len(seen) == 9
     for step, wav in enumerate(seen, start=3):

@@ -59,7 +59,8 @@ def test_muon_takes_hidden_matrices_and_adamw_the_rest():
     network(torch.randn(6, 3)).square().sum().backward()
     left, _, right = torch.linalg.svd(torch.randn(5, 4), full_matrices=False)
     hidden[0].grad.copy_(left @ torch.diag(torch.tensor([1.0, 0.5, 0.2, 0.1])) @ right)
-    optimizer.step(scale=1.0)
+    optimizer.set_rate(1.0)
+    optimizer.step()
     assert all(not torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
     change = hidden[0].detach() - before[2]
     # The gradient's differ tenfold; orthogonalized they are of one size (Newton-Schulz: some 30 %).
@@ -73,7 +74,8 @@ def test_optimizer_state_round_trip():
         for step in range(steps):
             network(torch.full((2, 3), 1.0 + step)).square().sum().backward()
             optimizer.clip()
-            optimizer.step(scale=1.0)
+            optimizer.set_rate(1.0)
+            optimizer.step()
         return optimizer
 
     def build():

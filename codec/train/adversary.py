@@ -35,24 +35,32 @@ class Adversary:
         """Whether the discriminators have started."""
         return step >= self.config.adversary.start_step
 
+    def turn(self, step: int) -> bool:
+        """Whether the discriminators are updated in this step."""
+        return self.active(step) and step % self.config.adversary.every == 0
+
     def update(self, real: Tensor, fake: Tensor, step: int) -> dict[str, Tensor]:
         """Compute gradients where it is the discriminators' turn; :meth:`apply` uses them.
 
         Returns:
             Their loss and gradient norm by log tag, or nothing when it is not their turn.
         """
-        if step % self.config.adversary.every:
+        if not self.turn(step):
             return {}
         with self._autocast(real.device):
             loss = self._wrapped(real, fake.detach())
         loss.backward()
         return {"discriminator": loss.detach(), "discriminator_grad_norm": self.optimizer.clip()}
 
-    def apply(self, step: int) -> None:
-        """Step the optimizer; its warm-up begins where the discriminators do."""
+    def apply(self) -> None:
+        """Step the optimizer."""
+        self.optimizer.step()
+
+    def set_rate(self, step: int) -> None:
+        """Set the learning rate of a step; its warm-up begins where the discriminators do."""
         start = self.config.adversary.start_step
         remaining = max(1, self.config.max_steps - start)
-        self.optimizer.step(learning_rate_scale(self.config.schedule, step - start, remaining))
+        self.optimizer.set_rate(learning_rate_scale(self.config.schedule, max(0, step - start), remaining))
 
     def judge(self, real: Tensor, fake: Tensor) -> Judgement:
         """What the generator's losses look at; the discriminators gather no gradient from it."""

@@ -23,11 +23,13 @@ from codec.train.data.store import AudioStore
 from codec.train.discriminators.container import Discriminators
 from codec.train.ema import WeightAverage
 from codec.train.features import FeatureInfo
+from codec.train.features.live import LiveFeatures
 from codec.train.generator import Generator
 from codec.train.guard import FiniteGuard
 from codec.train.losses.context import LossContext
 from codec.train.objective import Objective
 from codec.train.optimizer import Optimizer, hidden_matrices
+from codec.train.recorded import RecordedStep
 from codec.train.state import TrainState
 from codec.train.step import TrainStep
 
@@ -42,7 +44,7 @@ class Run:
     store: AudioStore
     batches: CropBatches
     state: TrainState
-    train_step: TrainStep
+    train_step: TrainStep | RecordedStep
 
 
 def build_run(config: TrainConfig) -> Run:
@@ -70,7 +72,7 @@ def build_run(config: TrainConfig) -> Run:
 
 def build_step(
     config: TrainConfig, codec: Codec, teacher_dims: dict[str, int], accelerator: Accelerator
-) -> tuple[TrainState, TrainStep]:
+) -> tuple[TrainState, TrainStep | RecordedStep]:
     """Networks and optimizers around ``codec``, and what trains them, wrapped for several processes.
 
     Args:
@@ -79,6 +81,11 @@ def build_step(
     Raises:
         CodecError: for wrong losses, discriminators or options of theirs.
     """
+    if config.cuda_graphs and (accelerator.device.type != "cuda" or accelerator.num_processes > 1):
+        raise CodecError(
+            f"config cuda_graphs: needs one process on a CUDA device, found {accelerator.num_processes} on "
+            f"{accelerator.device.type}; set cuda_graphs=false"
+        )
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     state = _build_state(config, codec, teacher_dims, accelerator.device)
@@ -100,7 +107,7 @@ def build_step(
         adversary,
         state.balancer,
     )
-    return state, step
+    return state, RecordedStep(step) if config.cuda_graphs else step
 
 
 def make_accelerator(config: TrainConfig) -> Accelerator:
@@ -150,6 +157,12 @@ def _batches(
     accelerator: Accelerator,
 ) -> CropBatches:
     data = config.data
+    live = [name for name, source in features.items() if isinstance(source, LiveFeatures)]
+    if data.processes and live:
+        raise CodecError(
+            f"config data.processes: teachers.{live[0]} computes on the fly, which only threads can share; "
+            "run recipes/extract_features.py first, or set data.processes=0"
+        )
     planner = CropPlanner(
         store, data.crop_frames * codec.hop_length, config.seed, data.domain_weights, data.augmentation
     )

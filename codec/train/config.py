@@ -36,6 +36,8 @@ class DataConfig:
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     workers: int = 1
     """Threads that make batches."""
+    processes: int = 0
+    """Processes that make batches instead, for a GPU that outruns threads."""
     prefetch: int = 4
     """Batches made ahead."""
 
@@ -99,6 +101,8 @@ class TrainConfig:
     """bf16 or fp32, of the networks; quantizer and losses are fp32."""
     compile: bool = False
     """torch.compile the networks."""
+    cuda_graphs: bool = False
+    """Record the step and replay it: on a GPU, launching its small kernels takes longer than they do."""
     threads: int | None = None
     """CPU threads; torch's choice by default."""
     seed: int = 0
@@ -136,6 +140,8 @@ class TrainConfig:
             raise CodecError("config losses: none given; name at least one, e.g. mel: {weight: 1}")
         if not self.data.manifests:
             raise CodecError("config data.manifests: none given; make one with recipes/prepare.py")
+        if self.cuda_graphs and (self.balancer is not None or self.optimizer.name != "adamw"):
+            raise CodecError("config cuda_graphs: works with adamw and without a balancer")
         adversarial = {"adversarial", "feature_matching"} & self.losses.keys()
         if adversarial and not self.discriminators:
             raise CodecError(

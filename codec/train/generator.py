@@ -43,11 +43,14 @@ class Generator(nn.Module):
         self.quantizer = EMAResidualVQ(codec.quantizer, config)
         self.dtype = dtype
 
-    def forward(self, wav: Tensor, mask: Tensor, step: int) -> Generated:
-        """``wav (B, T)`` of whole frames, ``mask (B, F)`` bool, and the step for random draws."""
+    def forward(self, wav: Tensor, mask: Tensor, step: int, active: Tensor | None = None) -> Generated:
+        """``wav (B, T)`` of whole frames, ``mask (B, F)`` bool, and the step for random draws.
+
+        ``active (B,)`` are the layers that each clip is decoded from; drawn by default.
+        """
         with self.autocast(wav.device):
             latent, _ = self.codec.encoder(wav)
-        quantized = self.quantizer(latent.float(), mask, step)
+        quantized = self.quantizer(latent.float(), mask, step, active)
         delay = self.codec.decoder.delay
         inside = quantized.quantized * mask.unsqueeze(1)
         flushed = F.pad(inside, (0, delay // self.codec.hop_length))

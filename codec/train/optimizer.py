@@ -52,10 +52,20 @@ class Optimizer:
         hidden = hidden if config.name == "muon" else ()
         chosen = {id(parameter) for parameter in hidden}
         rest = [p for p in self.parameters if id(p) not in chosen]
+        device = self.parameters[0].device
+        on_gpu = device.type == "cuda"
+        # On a GPU the rate lives there too: a recorded step reads it anew at every replay.
+        rate = torch.tensor(config.lr, device=device) if on_gpu else config.lr
         # The fused kernel updates all tensors in one pass, also on the CPU.
         self._optimizers: list[torch.optim.Optimizer] = [
             torch.optim.AdamW(
-                rest, config.lr, tuple(config.betas), config.eps, config.weight_decay, fused=True
+                rest,
+                rate,
+                tuple(config.betas),
+                config.eps,
+                config.weight_decay,
+                fused=True,
+                capturable=on_gpu,
             )
         ]
         if hidden:
@@ -72,11 +82,18 @@ class Optimizer:
         """Scale the gradients down to the configured norm; their norm before, a scalar on the device."""
         return nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
 
-    def step(self, scale: float) -> None:
-        """One update at ``scale`` times the learning rate; gradients are freed."""
+    def set_rate(self, scale: float) -> None:
+        """Make the learning rate ``scale`` times the configured one."""
         for optimizer in self._optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = self.config.lr * scale
+                if isinstance(group["lr"], Tensor):
+                    group["lr"].fill_(self.config.lr * scale)
+                else:
+                    group["lr"] = self.config.lr * scale
+
+    def step(self) -> None:
+        """One update; gradients are freed."""
+        for optimizer in self._optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
 

@@ -78,13 +78,16 @@ class EMAResidualVQ(nn.Module):
         self.embed_sum.copy_(codebooks)
         self._initialized = True
 
-    def forward(self, latent: Tensor, mask: Tensor, step: int) -> QuantizerOutput:
+    def forward(
+        self, latent: Tensor, mask: Tensor, step: int, active: Tensor | None = None
+    ) -> QuantizerOutput:
         """Quantize a batch and, in training mode, update the codebooks.
 
         Args:
             latent: ``(B, D, T)``.
             mask: ``(B, T)`` bool; masked frames are quantized but teach nothing.
             step: of the training, for the random draws.
+            active: ``(B,)`` int64, layers that each clip is decoded from; :meth:`draw_layers` by default.
         """
         with torch.autocast(latent.device.type, enabled=False):
             latent = latent.float()
@@ -94,7 +97,9 @@ class EMAResidualVQ(nn.Module):
             if not self._initialized:
                 return self._bypass(latent)
             codes, residuals, sums = self._quantize(vectors, latent.shape)
-            output = self._output(latent, mask, codes, sums, step)
+            if active is None:
+                active = self.draw_layers(len(latent), step).to(latent.device)
+            output = self._output(latent, mask, codes, sums, active)
             if self.training:
                 self._update(codes, residuals, mask.flatten(), step)
         return output
@@ -125,10 +130,9 @@ class EMAResidualVQ(nn.Module):
         return torch.stack(codes), residuals, torch.stack(sums)
 
     def _output(
-        self, latent: Tensor, mask: Tensor, codes: Tensor, sums: Tensor, step: int
+        self, latent: Tensor, mask: Tensor, codes: Tensor, sums: Tensor, active: Tensor
     ) -> QuantizerOutput:
         batch, _, frames = latent.shape
-        active = self._draw_layers(batch, step).to(latent.device)
         chosen = sums[active - 1, torch.arange(batch, device=latent.device)]
         # (K, B, T): squared distance between what layer k was given and what it chose.
         errors = (latent - sums).square().mean(dim=2)
@@ -159,8 +163,15 @@ class EMAResidualVQ(nn.Module):
             commitment=latent.new_zeros(()),
         )
 
-    def _draw_layers(self, batch: int, step: int) -> Tensor:
-        """``(B,)`` layers that each clip is decoded from: quantizer dropout."""
+    def settled(self, step: int) -> bool:
+        """Whether this step only follows the codebooks: they exist, and no dead code is looked for.
+
+        Such a step waits for nothing on the device and looks the same as every other one.
+        """
+        return self._initialized and step % self.config.revive_every != 0
+
+    def draw_layers(self, batch: int, step: int) -> Tensor:
+        """``(B,)`` int64 on the CPU, layers that each clip is decoded from: quantizer dropout."""
         count = self.rvq.config.num_codebooks
         if not self.training or self.config.dropout == 0 or count == 1:
             return torch.full((batch,), count)

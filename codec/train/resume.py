@@ -7,7 +7,7 @@ from codec.errors import CodecError
 # Settings that change where, how fast or how long a run goes, but no step that is taken.
 FREE = {
     "output", "resume", "init_from", "max_steps", "checkpoint_every", "keep", "log_every",
-    "sample_every", "tracker", "threads", "compile", "data.cache", "data.root", "data.workers",
+    "sample_every", "tracker", "threads", "compile", "cuda_graphs", "data.cache", "data.root", "data.workers", "data.processes",
     "data.prefetch",
 }  # fmt: skip
 

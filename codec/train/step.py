@@ -1,5 +1,7 @@
 """One step of training: the discriminators, then the generator, on one decoded fake."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -47,11 +49,38 @@ class TrainStep:
             Detached scalars on the device, by log tag: the losses, their weighted ``total``, the
             gradient norms, and with a balancer each loss's share of the gradient.
         """
-        generated = self.generator(batch.wav, batch.mask, step)
+        self.set_rates(step)
+        return self.compute(batch, step, self._watch)
+
+    def set_rates(self, step: int) -> None:
+        """Set the learning rates of a step."""
+        self.optimizer.set_rate(learning_rate_scale(self.config.schedule, step, self.config.max_steps))
+        if self.adversary is not None:
+            self.adversary.set_rate(step)
+
+    def compute(
+        self,
+        batch: Batch,
+        step: int,
+        watch: Callable[[dict[str, Tensor], int], None],
+        active: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """The update itself, at the rates that are set.
+
+        Args:
+            batch: on the device.
+            step: of the run.
+            watch: is shown the scalars of either side before its weights change.
+            active: ``(B,)`` layers that each clip is decoded from; drawn from the step by default.
+
+        Returns:
+            As a call.
+        """
+        generated = self.generator(batch.wav, batch.mask, step, active)
         inputs = LossInput(batch.wav, generated.fake, batch, generated.quantizer)
         values: dict[str, Tensor] = {}
         if self.adversary is not None and self.adversary.active(step):
-            values |= self._discriminate(inputs, step)
+            values |= self._discriminate(inputs, step, watch)
             inputs.judgement = self.adversary.judge(inputs.real, inputs.fake)
         losses = self.objective(inputs)
         total = unwrap(self.objective).total(losses)
@@ -64,15 +93,15 @@ class TrainStep:
             balanced.total.backward()
             values |= {f"share/{name}": value for name, value in balanced.shares.items()}
         values["grad_norm"] = self.optimizer.clip()
-        self._watch(values, step)
-        self.optimizer.step(learning_rate_scale(self.config.schedule, step, self.config.max_steps))
+        watch(values, step)
+        self.optimizer.step()
         return values
 
-    def _discriminate(self, inputs: LossInput, step: int) -> dict[str, Tensor]:
+    def _discriminate(self, inputs: LossInput, step: int, watch: Callable) -> dict[str, Tensor]:
         values = self.adversary.update(inputs.real, inputs.fake, step)
         if values:
-            self._watch(values, step)
-            self.adversary.apply(step)
+            watch(values, step)
+            self.adversary.apply()
         return values
 
     def _watch(self, values: dict[str, Tensor], step: int) -> None:

@@ -10,7 +10,7 @@ from codec.errors import CodecError
 from codec.train.build import build_run, output_folders
 from codec.train.checkpoint import Checkpoint, list_checkpoints, read_latest, write_checkpoint
 from codec.train.config import TrainConfig
-from codec.train.data.loader import Prefetcher, move_batch
+from codec.train.data.prefetch import Prefetcher, ProcessPrefetcher, move_batch, prefetch
 from codec.train.initialize import initialize
 from codec.train.interrupt import StopRequest
 from codec.train.logs import Meter, RunLog
@@ -70,7 +70,7 @@ class Trainer:
         data, parts = self.config.data, self.parts
         last = min(self.config.max_steps, until if until is not None else self.config.max_steps)
         on_gpu = self.device.type == "cuda"
-        loader = Prefetcher(parts.batches, self.step, last, data.workers, data.prefetch, pin=on_gpu)
+        loader = prefetch(parts.batches, self.step, last, data, pin=on_gpu)
         self.output.mkdir(parents=True, exist_ok=True)
         parts.accelerator.init_trackers("logs")
         log = RunLog(parts.accelerator, self.output, self.step, self.config.max_steps)
@@ -81,7 +81,7 @@ class Trainer:
         parts.accelerator.end_training()
         return RunResult(self.step, stop.signal, self.export)
 
-    def _loop(self, loader: Prefetcher, log: RunLog, stop: StopRequest) -> None:
+    def _loop(self, loader: Prefetcher | ProcessPrefetcher, log: RunLog, stop: StopRequest) -> None:
         config, parts, meter = self.config, self.parts, Meter()
         logged, started = self.step, time.perf_counter()
         for batch in loader:

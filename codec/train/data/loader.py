@@ -1,11 +1,8 @@
-"""Batches of crops, made ahead of time by threads; what they hold does not depend on that."""
+"""Batches of crops: which crops, cut, augmented and stacked with the teachers' frames."""
 
-from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
-from typing import Protocol, Self
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -103,58 +100,3 @@ class CropBatches:
         with self._lock:
             frames = source.read(store.clips[plan.clip])
         return crop_frames(frames, crop)
-
-
-class Prefetcher:
-    """Iterates over batches from a step on, with threads that work a few batches ahead."""
-
-    def __init__(self, batches: CropBatches, start: int, stop: int, workers: int, ahead: int, pin: bool):
-        self._batches, self._steps = batches, iter(range(start, stop))
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="crops")
-        self._ahead, self._pin = max(1, ahead), pin
-        self._waiting: deque = deque()
-
-    def __iter__(self) -> Iterator[Batch]:
-        self._fill()
-        while self._waiting:
-            batch = self._waiting.popleft().result()
-            self._fill()
-            yield batch
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
-
-    def _fill(self) -> None:
-        while len(self._waiting) < self._ahead:
-            step = next(self._steps, None)
-            if step is None:
-                return
-            self._waiting.append(self._pool.submit(self._make, step))
-
-    def _make(self, step: int) -> Batch:
-        batch = self._batches.batch(step)
-        return pin_batch(batch) if self._pin else batch
-
-
-def pin_batch(batch: Batch) -> Batch:
-    """The batch in page-locked memory, from where copies to a GPU run beside its work."""
-    teachers = {
-        name: TeacherFrames(frames.features.pin_memory(), frames.mask.pin_memory())
-        for name, frames in batch.teachers.items()
-    }
-    return Batch(batch.wav.pin_memory(), batch.mask.pin_memory(), teachers)
-
-
-def move_batch(batch: Batch, device: torch.device) -> Batch:
-    """The batch on ``device``, copied without waiting where the memory is pinned."""
-    teachers = {
-        name: TeacherFrames(
-            frames.features.to(device, non_blocking=True), frames.mask.to(device, non_blocking=True)
-        )
-        for name, frames in batch.teachers.items()
-    }
-    wav, mask = batch.wav.to(device, non_blocking=True), batch.mask.to(device, non_blocking=True)
-    return Batch(wav, mask, teachers)
