@@ -1,0 +1,309 @@
+"""Comparisons: overrides, what is refused before work, skipping, resuming, and the table's numbers."""
+
+import copy
+import dataclasses
+import json
+import re
+import shutil
+import time
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from training_runs import RECONSTRUCTION, run_values, write_corpus
+
+pytest.importorskip("scipy")
+pytest.importorskip("sklearn")
+pytest.importorskip("pystoi")
+pytest.importorskip("matplotlib")
+
+from pathlib import Path
+
+from codec.config import from_dict
+from codec.errors import CodecError
+from codec.train.compare import CompareConfig, compare, merge
+from codec.train.compare.plan import plan_runs
+from codec.train.compare.pool import _Worker
+from codec.train.compare.report import choose
+from codec.train.compare.score import read_scores
+from codec.train.compare.summary import summarize_runs, t_interval
+from codec.train.config import TrainConfig
+from codec.train.recipe import read_config
+from codec.train.trainer import Trainer
+
+CONFIGS = Path(__file__).parents[1] / "recipes" / "configs"
+SCALARS = st.one_of(st.integers(), st.text(max_size=3), st.lists(st.integers(), max_size=2))
+KEYS = st.sampled_from("abc")
+TREES = st.recursive(SCALARS, lambda below: st.dictionaries(KEYS, below, max_size=3), max_leaves=8)
+SETTINGS = st.dictionaries(KEYS, TREES, max_size=3)
+
+
+@settings(max_examples=50, deadline=None)
+@given(base=SETTINGS, changes=SETTINGS)
+def test_merging_keeps_what_is_not_named_and_sets_what_is(base, changes):
+    before = copy.deepcopy((base, changes))
+    merged = merge(base, changes)
+    assert (base, changes) == before
+    assert merge(base, {}) == base and merge({}, changes) == changes
+    assert merge(merged, changes) == merged
+    assert merged.keys() == base.keys() | changes.keys()
+    for key in merged:
+        if key not in changes:
+            assert merged[key] == base[key]
+        elif not isinstance(changes[key], dict):
+            assert merged[key] == changes[key]
+        elif isinstance(base.get(key), dict):
+            assert merged[key] == merge(base[key], changes[key])
+
+
+def test_null_removes_a_setting_and_refuses_one_that_is_not_there():
+    base = {"losses": {"mel": {"weight": 1}, "stft": {"weight": 2}}, "seed": 3}
+    assert merge(base, {"losses": {"mel": None}}) == {"losses": {"stft": {"weight": 2}}, "seed": 3}
+    assert merge(base, {"losses": None}) == {"seed": 3}
+    with pytest.raises(CodecError, match=r"x\.losses\.mell: null removes"):
+        merge(base, {"losses": {"mell": None}}, "x")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Two clips each of two speakers, and a base config of six steps on them."""
+    folder = tmp_path_factory.mktemp("compare")
+    manifest = write_corpus(folder / "data")
+    lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+    for number, line in enumerate(lines):
+        line["speaker"] = f"s{number // 2}"
+    manifest.write_text("\n".join(map(json.dumps, lines)) + "\n")
+    base = run_values(folder, manifest, **RECONSTRUCTION, max_steps=6, checkpoint_every=2)
+    (folder / "base.yaml").write_text(yaml.safe_dump(base))
+    return folder, manifest
+
+
+def plain(data, output, **changes):
+    folder, manifest = data
+    clips = {"manifests": [str(manifest)]}
+    values = {
+        "base": str(folder / "base.yaml"),
+        "output": str(output),
+        "overrides": {"log_every": 1},
+        "control": "none",
+        "variants": {"none": {}, "mel": {"losses": {"mel": {"weight": 9.0}}}},
+        "seeds": [0, 1],
+        "jobs": 0,
+        "scoring": {
+            "sound": {
+                "all": {"clips": clips, "measures": ["stoi", "si_sdr"]},
+                "first": {"clips": clips, "measures": ["si_sdr"], "codebooks": 1},
+            },
+            "probes": {"speaker": {"clips": clips, "options": {"folds": 2}}},
+        },
+        "table": ["all/*", "first/si_sdr", "speaker/*/first/one-hot*"],
+        "figure": ["all/stoi"],
+    }
+    return from_dict(CompareConfig, merge(values, changes))
+
+
+@pytest.fixture(scope="module")
+def finished(data, tmp_path_factory):
+    config = plain(data, tmp_path_factory.mktemp("finished") / "out")
+    assert compare(config) == 0
+    return config
+
+
+def test_every_variant_and_seed_has_its_own_settings(data, tmp_path):
+    config = plain(data, tmp_path, variant_seeds={"mel": [5]})
+    runs = plan_runs(config)
+    assert [(run.variant, run.seed) for run in runs] == [("none", 0), ("mel", 5), ("none", 1)]
+    for run in runs:
+        assert run.config.seed == run.config.quantizer.seed == run.seed
+        assert run.config.losses["mel"]["weight"] == (9.0 if run.variant == "mel" else 1.0)
+        assert run.config.log_every == run.config.threads == 1
+        assert run.folder == tmp_path / run.variant / f"seed-{run.seed}"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seedz": [1]}, "unknown key 'seedz'; did you mean 'seeds'"),
+        ({"control": "nobody"}, "control: 'nobody' is none of none, mel"),
+        ({"seeds": [1, 1]}, "a seed occurs twice"),
+        ({"variants": {"a/b": {}}}, "becomes a folder"),
+        ({"variants": {"mel": {"seed": 3}}}, "mel.seed: the comparison sets it"),
+        ({"overrides": {"quantizer": {"seed": 3}}}, "overrides.quantizer.seed"),
+        ({"variants": {"x": {"modle": {}}}}, "variant x: config TrainConfig: unknown key 'modle'"),
+        ({"variants": {"x": {"losses": {"mell": None}}}}, "variants.x.losses.mell: null removes"),
+        ({"variants": {"x": {"losses": {"mell": {"weight": 1}}}}}, "variant x: unknown loss 'mell'"),
+        ({"variants": {"x": {"losses": {"distill_lm": {"weight": 1}}}}}, "variant x: losses.distill_lm needs a teacher"),
+        ({"variants": {"x": {"teachers": {"lm": {"features": "nowhere"}}}}}, "variant x: nowhere/lm: 4 of 4"),
+        ({"scoring": {"sound": {"all": {"measures": ["pesk"]}}}}, "unknown measure 'pesk'"),
+        ({"scoring": {"sound": {"first": {"codebooks": 3}}}}, "3 is not in 1 to 2"),
+        ({"scoring": {"probes": {"speaker": {"options": {"fold": 2}}}}}, "unknown key 'fold'"),
+        ({"scoring": {"probes": {"text": {"clips": {"manifests": ["no.jsonl"]}}}}}, "no.jsonl: cannot be read"),
+        ({"table": ["all/pesq"]}, "no score fits 'all/pesq'"),
+    ],
+)
+def test_errors_come_before_any_work(data, tmp_path, changes, message):
+    with pytest.raises(CodecError, match=re.escape(message)) as error:
+        compare(plain(data, tmp_path / "out", **changes))
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_finished_runs_are_neither_trained_nor_scored_again(finished, monkeypatch, capsys):
+    output = Path(finished.output)
+    before = {name: (output / name).read_bytes() for name in ("table.md", "results.json", "figure.png")}
+
+    def refuse(*_):
+        raise AssertionError("a finished run was touched")
+
+    monkeypatch.setattr("codec.train.compare.worker.work", refuse)
+    monkeypatch.setattr("codec.train.compare.pool.work", refuse)
+    assert compare(finished) == 0
+    assert "4 runs, 4 of them finished" in capsys.readouterr().out
+    assert before == {name: (output / name).read_bytes() for name in before}
+
+
+def test_scores_of_other_settings_or_another_model_do_not_count(finished, tmp_path):
+    first = plan_runs(finished)[0]
+    assert read_scores(first, finished.scoring) is not None
+    assert read_scores(first, dataclasses.replace(finished.scoring, seed=1)) is None
+    copied = dataclasses.replace(first, config=dataclasses.replace(first.config, output=str(tmp_path / "copy")))
+    shutil.copytree(first.folder, copied.folder)
+    assert read_scores(copied, finished.scoring) == read_scores(first, finished.scoring)
+    with (copied.export / "model.safetensors").open("ab") as file:
+        file.write(b"x")
+    assert read_scores(copied, finished.scoring) is None
+
+
+def test_other_settings_are_refused_for_runs_that_have_begun(finished):
+    with pytest.raises(CodecError, match="of another run: optimizer.lr was"):
+        compare(dataclasses.replace(finished, overrides={"optimizer": {"lr": 0.5}, "log_every": 1}))
+    with pytest.raises(CodecError, match="a run of 6 steps, and max_steps is now 8"):
+        compare(dataclasses.replace(finished, overrides={"max_steps": 8, "log_every": 1}))
+
+
+def test_the_table_holds_the_means_of_the_runs_scores(finished):
+    output = Path(finished.output)
+    scores = {}
+    for variant in ("none", "mel"):
+        for seed in (0, 1):
+            content = json.loads((output / variant / f"seed-{seed}" / "scores.json").read_text())
+            scores[variant, seed] = {score["key"]: score["value"] for score in content["scores"]}
+    rows = {}
+    for line in (output / "table.md").read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        rows[cells[0]] = cells[1:]
+    for variant in ("none", "mel"):
+        for column, (key, digits) in enumerate({"all/stoi": 3, "all/si_sdr": 1}.items(), start=1):
+            values = [scores[variant, seed][key] for seed in (0, 1)]
+            low, high = t_interval(values)
+            assert rows[variant][0] == "2"
+            cell = rows[variant][column]
+            numbers = [float(text) for text in re.findall(r"[-+]?[\d.]+", cell)]
+            assert numbers == pytest.approx([np.mean(values), low, high], abs=0.51 * 10.0**-digits)
+    shown = [float(text) for text in re.findall(r"[-+]?[\d.]+", rows["mel − none"][1])]
+    differences = [scores["mel", seed]["all/stoi"] - scores["none", seed]["all/stoi"] for seed in (0, 1)]
+    assert shown == pytest.approx([np.mean(differences), *t_interval(differences)], abs=0.00051)
+
+
+def test_results_hold_every_seed(finished):
+    results = json.loads((Path(finished.output) / "results.json").read_text())
+    estimate = results["variants"]["mel"]["estimates"]["all/stoi"]
+    assert estimate["interval"] == "seeds" and set(estimate["values"]) == {"0", "1"}
+    assert results["variants"]["none"]["differences"] == {}
+    assert "speaker/speaker_accuracy/first/one-hot/over-chance" in results["scores"]
+    assert (Path(finished.output) / "figure.png").stat().st_size > 1000
+
+
+def test_t_interval_by_hand():
+    # Two values: half of their distance times t(0.975, 1) = 12.706.
+    assert t_interval([1.0, 3.0]) == pytest.approx((2 - 12.7062, 2 + 12.7062), abs=1e-3)
+
+
+def test_differences_are_paired_by_seed_and_one_seed_keeps_the_bootstraps_interval(finished):
+    runs = plan_runs(finished)
+    scored = [(run, read_scores(run, finished.scoring)) for run in runs]
+    # Seed 0 of both variants, and seed 1 of one of them.
+    part = summarize_runs(finished, [pair for pair in scored if (pair[0].variant, pair[0].seed) != ("none", 1)])
+    none, mel = part.variants
+    key = "all/si_sdr"
+    assert (none.estimates[key].interval, mel.estimates[key].interval) == ("clips", "seeds")
+    expected = next(score for score in scored[0][1] if score.key == key)
+    assert (none.estimates[key].low, none.estimates[key].high) == (expected.low, expected.high)
+    assert list(mel.differences[key].values) == [0] and mel.differences[key].interval == "none"
+    assert mel.differences[key].mean == mel.estimates[key].values[0] - none.estimates[key].values[0]
+
+
+def test_an_interrupted_run_ends_as_an_uninterrupted_one(finished, data, tmp_path):
+    config = plain(data, tmp_path / "out", variants={"mel": None}, seeds=[1])
+    (run,) = plan_runs(config)
+    Trainer(run.config).run(until=3)
+    assert run.step == 3 and not run.trained
+    assert compare(config) == 0
+    whole = plan_runs(finished)[2]
+    assert (whole.variant, whole.seed) == ("none", 1)
+    weights = "model.safetensors"
+    assert (run.export / weights).read_bytes() == (whole.export / weights).read_bytes()
+    assert read_scores(run, config.scoring) == read_scores(whole, finished.scoring)
+
+
+def test_a_worker_saves_when_its_parent_ends_and_another_goes_on(finished, data, tmp_path):
+    """The same through processes; the first is stopped as it would be by the parent's death."""
+    config = plain(data, tmp_path / "out", variants={"mel": None}, seeds=[1], jobs=1, overrides={"max_steps": 2000})
+    (run,) = plan_runs(config)
+    worker = _Worker(config, run)
+    deadline = time.monotonic() + 60
+    while not (run.folder / "log.jsonl").is_file() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    worker.process.stdin.close()
+    assert worker.process.wait(30) == 143
+    assert "status 143" in worker.close()
+    assert 0 < run.step < 2000
+    assert "asked to stop: saving" in (run.folder / "output.txt").read_text()
+
+
+def test_processes_score_as_this_one_does_and_a_failure_is_one_line(finished, data, tmp_path, monkeypatch, capsys):
+    config = plain(data, tmp_path / "out", seeds=[1], jobs=2)
+    good, bad = plan_runs(config)
+
+    class Sabotaged(_Worker):
+        def __init__(self, config, run):
+            if run.variant == bad.variant:
+                run = dataclasses.replace(run, config=dataclasses.replace(run.config, precision="fp32", tracker="wandb"))
+            super().__init__(config, run)
+
+    monkeypatch.setattr("codec.train.compare.pool._Worker", Sabotaged)
+    monkeypatch.setattr("codec.train.build.find_spec", lambda name: True)
+    assert compare(config) == 1
+    assert read_scores(good, config.scoring) == read_scores(plan_runs(finished)[2], finished.scoring)
+    said = capsys.readouterr().out
+    assert "mel, seed 1: config tracker: wandb is not installed" in said and "1 of 2 runs failed" in said
+
+
+def test_patterns_choose_in_their_order():
+    assert choose(["a/x", "a/y", "b/x"], ["b/*", "a/y", "*"]) == ["b/x", "a/y", "a/x"]
+
+
+@pytest.mark.parametrize("name", ["ablation", "search"])
+def test_shipped_comparisons_make_training_configs(name):
+    config = read_config(CompareConfig, CONFIGS / f"{name}.yaml")
+    config = dataclasses.replace(config, base=str(CONFIGS / Path(config.base).name))
+    for run in plan_runs(config):
+        assert isinstance(run.config, TrainConfig)
+        distilled = {loss.removeprefix("distill_") for loss in run.config.losses if loss.startswith("distill_")}
+        assert distilled == set(run.config.teachers)
+
+
+def test_the_ablations_teachers_differ_in_nothing_but_their_features():
+    config = read_config(CompareConfig, CONFIGS / "ablation.yaml")
+    config = dataclasses.replace(config, base=str(CONFIGS / Path(config.base).name))
+    by_variant = {run.variant: run.config for run in plan_runs(config)}
+    controls = [by_variant[name] for name in ("lm_aligned", "lm_index", "lm_shuffled")]
+    assert [control.teachers["lm"].mode for control in controls] == ["aligned", "index", "shuffled"]
+    assert [control.teachers["lm"].name for control in controls] == [None, "lm_index", "lm_shuffled"]
+    same = {"output": "", "teachers": {}}
+    assert len({repr(dataclasses.replace(control, **same)) for control in controls}) == 1
+    both = by_variant["lm_sm"].losses
+    assert both["distill_sm"] == both["distill_lm"]
+    assert not by_variant["none"].teachers
