@@ -126,7 +126,7 @@ def test_command_prints_tables_and_writes_what_they_say(tmp_path, tiny_model, ca
         "--engine torch --peers= --seconds 0.4 --repeats 1 --minutes 0.01 --clients 3 --live-seconds 0.2 "
         "--slots 1,3 --frames 4 --clips 2"
     )
-    names = ["offline", "stream", "clients", "floor", "throughput", "slots", "agreement"]
+    names = ["offline", "stream", "clients", "floor", "throughput", "slots", "agreement", "profile"]
     arguments = ["bench", *names, "--model", str(tmp_path / "model"), *options.split()]
     threads = torch.get_num_threads()
     try:
@@ -143,5 +143,8 @@ def test_command_prints_tables_and_writes_what_they_say(tmp_path, tiny_model, ca
     assert report["results"]["clients"]["rows"][0][:1] == [3]
     assert [row[:2] for row in report["results"]["slots"]["rows"]] == [["torch", 1], ["torch", 3]]
     assert [row[2] for row in report["results"]["agreement"]["rows"] if "same" in row[0]] == [0]
+    for step in ("encode", "decode"):
+        shares = [row[3] for row in report["results"]["profile"]["rows"] if row[0] == step]
+        assert sum(shares[:-1]) == pytest.approx(100) and shares[-1] == 100
     assert report["machine"]["torch"] == torch.__version__
     assert main([*arguments, "--batch-seconds", "many"]) == 1

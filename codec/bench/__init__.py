@@ -5,6 +5,7 @@ from codec.bench import (  # noqa: F401  (they register themselves)
     clients,
     floor,
     offline,
+    profile,
     slots,
     stream,
     throughput,

@@ -1,4 +1,6 @@
-"""The arithmetic floor of a streaming frame: what must be computed and read, and how near we are."""
+"""The arithmetic floor of a frame and of a clip: what must be computed and read, and how near we are."""
+
+from statistics import median
 
 import torch
 from torch import nn
@@ -6,7 +8,9 @@ from torch import nn
 from codec.bench.measure import seconds_of
 from codec.bench.registry import benchmark
 from codec.bench.stream import WARM_UP, frame_times
+from codec.bench.systems import noise
 from codec.bench.types import BenchConfig, Table
+from codec.model.codec import Codec
 from codec.model.files import load_model
 
 _FRAMES = 300
@@ -17,24 +21,31 @@ _FRAMES = 300
 def floor(config: BenchConfig) -> Table:
     """Time to read the weights once and to do the products at this machine's measured speeds.
 
-    A lone frame reads every weight for two operations each, so memory decides.
+    A lone frame reads every weight for two operations, so memory decides; of a clip, products do.
     """
     model = load_model(config.model, "cpu", config.engine)
     rate, bandwidth = product_rate(), read_rate()
-    running = frame_times(model, "cpu")
-    times = [next(running) for _ in range(WARM_UP + _FRAMES)][WARM_UP:]
-    encode = sum(time.encode for time in times) / len(times)
-    decode = sum(time.decode for time in times) / len(times)
-    parts = {
-        "encoder + quantizer": (weights_of(model.encoder) + model.quantizer.codebooks.numel(), encode),
-        "decoder": (weights_of(model.decoder), decode),
+    weights = {
+        "encoder + quantizer": weights_of(model.encoder) + model.quantizer.codebooks.numel(),
+        "decoder": weights_of(model.decoder),
     }
     rows = []
-    for name, (count, measured) in parts.items():
-        reading, products = 1000 * 4 * count / bandwidth, 1000 * 2 * count / rate
-        lowest = max(reading, products)
-        rows.append((name, 2 * count / 1e6, 4 * count / 1e6, products, reading, measured, measured / lowest))
-    title = f"one frame; {rate / 1e9:.0f} GFLOP/s of products, {bandwidth / 1e9:.1f} GB/s of reading measured"
+    for what, frames, measured in (
+        ("a frame", 1, _frame_times(model)),
+        (
+            f"{config.seconds:g} s",
+            round(config.seconds * model.config.frame_rate),
+            _clip_times(model, config),
+        ),
+    ):
+        for (name, count), time in zip(weights.items(), measured, strict=True):
+            reading, products = 1000 * 4 * count / bandwidth, 1000 * 2 * count * frames / rate
+            sizes = 2 * count * frames / 1e6, 4 * count / 1e6
+            rows.append((f"{name}, {what}", *sizes, products, reading, time, time / max(reading, products)))
+    title = (
+        f"engine {model.engine.name}, {config.threads} thread(s); {rate / 1e9:.0f} GFLOP/s of products, "
+        f"{bandwidth / 1e9:.1f} GB/s of reading measured"
+    )
     columns = (
         "part",
         "MFLOP",
@@ -45,6 +56,21 @@ def floor(config: BenchConfig) -> Table:
         "times the floor",
     )
     return Table(title, columns, tuple(rows))
+
+
+def _frame_times(model: Codec) -> tuple[float, float]:
+    """Mean milliseconds to encode and to decode a frame of a stream."""
+    running = frame_times(model, "cpu")
+    times = [next(running) for _ in range(WARM_UP + _FRAMES)][WARM_UP:]
+    return sum(time.encode for time in times) / len(times), sum(time.decode for time in times) / len(times)
+
+
+def _clip_times(model: Codec, config: BenchConfig) -> tuple[float, float]:
+    """Median milliseconds to encode and to decode a clip."""
+    wav = noise(config.seconds, model.sample_rate)
+    tokens = model.encode(wav)
+    calls = (lambda: model.encode(wav), lambda: model.decode(tokens))
+    return tuple(1000 * median(seconds_of(call) for _ in range(config.repeats)) for call in calls)
 
 
 def weights_of(network: nn.Module) -> int:

@@ -11,7 +11,7 @@ from codec.cli import options
 Names = Annotated[
     list[str] | None,
     typer.Argument(
-        help="offline, stream, clients, floor; throughput, slots, agreement. The first four by default."
+        help="offline, stream, clients, floor (these by default), profile, throughput, slots, agreement."
     ),
 ]
 Peers = Annotated[str, typer.Option(help="Comma-separated: encodec, mimi, dac, dm-codec; '' for none.")]

@@ -32,14 +32,23 @@ class OnnxEngine:
 
     name = "onnx"
 
-    def __init__(self, model: "Codec", folder: Path):
-        """Raise a :class:`CodecError` when ONNX Runtime is missing, or the model is not on the CPU."""
+    def __init__(self, model: "Codec", folder: Path, profile: Path | None = None):
+        """
+        Args:
+            model: on the CPU.
+            folder: of the graphs.
+            profile: folder for the runtime's profiles, which :meth:`profiles` completes.
+
+        Raises:
+            CodecError: when ONNX Runtime is missing, or the model is not on the CPU.
+        """
         _runtime()
         device = model.quantizer.codebooks.device.type
         if device != "cpu":
             raise CodecError(f"the engine onnx computes on the CPU, the model is on {device}; use device cpu")
         self.model = model
         self.folder = folder
+        self._profile = profile
         self._sessions: dict[str, onnxruntime.InferenceSession] = {}
 
     def encoding(self, num_codebooks: int) -> Computation:
@@ -64,8 +73,12 @@ class OnnxEngine:
 
     def _session(self, name: str) -> "onnxruntime.InferenceSession":
         if name not in self._sessions:
-            self._sessions[name] = _load(self.model, self.folder, name)
+            self._sessions[name] = _load(self.model, self.folder, name, self._profile)
         return self._sessions[name]
+
+    def profiles(self) -> dict[str, Path]:
+        """End the profiles of the graphs that were used: name of the graph to its JSON file."""
+        return {name: Path(session.end_profiling()) for name, session in self._sessions.items()}
 
 
 class _Session:
@@ -97,7 +110,9 @@ def _runtime():
     return onnxruntime
 
 
-def _load(model: "Codec", folder: Path, name: str) -> "onnxruntime.InferenceSession":
+def _load(
+    model: "Codec", folder: Path, name: str, profile: Path | None = None
+) -> "onnxruntime.InferenceSession":
     """A session in as many threads as torch has.
 
     Raises:
@@ -111,6 +126,9 @@ def _load(model: "Codec", folder: Path, name: str) -> "onnxruntime.InferenceSess
     # Plans of memory are kept for every shape that was ever seen: a stream would grow.
     options.enable_mem_pattern = False
     options.log_severity_level = _ERRORS_ONLY
+    if profile is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(profile / Path(name).stem)
     weights = _weights(model, folder, name)
     if weights:
         values = [runtime.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
