@@ -13,6 +13,8 @@ def decompositions() -> dict[Callable, Callable]:
     """For :meth:`torch.export.ExportedProgram.run_decompositions`."""
     return {
         torch.ops.aten.conv1d.default: conv1d_evenly_rounded,
+        torch.ops.aten.log.default: log_evenly_rounded,
+        torch.ops.aten.mean.dim: mean_evenly_rounded,
         torch.ops.aten.fft_rfft.default: rfft_by_matrix,
         torch.ops.aten.fft_irfft.default: irfft_by_matrix,
     }
@@ -43,3 +45,36 @@ def conv1d_evenly_rounded(
     )
     y = y.squeeze(2)
     return y if by_channel else y[..., 1:]
+
+
+_PACKET = 16
+"""Numbers that a processor takes at once, at most."""
+
+
+def log_evenly_rounded(x: Tensor) -> Tensor:
+    """``torch.log`` of a last axis that is filled up to whole packets.
+
+    ONNX Runtime computes the last numbers of an array, fewer than a packet, by another function, which
+    rounds one in seven in another way: a frame would depend on how many others are computed with it.
+    """
+    size = x.shape[-1]
+    if size % _PACKET == 0:
+        # The operation stays.
+        return NotImplemented
+    return F.pad(x, (0, -size % _PACKET), value=1.0).log()[..., :size]
+
+
+def mean_evenly_rounded(
+    x: Tensor, dim: Sequence[int] | None, keepdim: bool = False, *, dtype: torch.dtype | None = None
+) -> Tensor:
+    """``torch.mean`` over the last axis, as a product with a matrix of equal columns.
+
+    ONNX Runtime sums one row in another order than each of many. Its products do not depend on the number
+    of rows, and are not quick with a single column.
+    """
+    if dim is None or [axis % x.ndim for axis in dim] != [x.ndim - 1] or dtype not in (None, x.dtype):
+        # The operation stays.
+        return NotImplemented
+    size = x.shape[-1]
+    mean = (x @ x.new_full((size, _PACKET), 1 / size))[..., :1]
+    return mean if keepdim else mean.squeeze(-1)
