@@ -63,7 +63,8 @@ def table(config: CompareConfig, runs: Sequence[Run], summary: Summary) -> str:
         }
         lines += [
             "",
-            f"Difference from `{summary.control}`, seed by seed; in bold where the interval leaves out zero.",
+            f"Difference from `{summary.control}`, seed by seed; in bold where the interval leaves out zero, as one in",
+            "twenty does by chance.",
             "",
             *_rows(summary, keys, differences, signed=True),
         ]
@@ -75,7 +76,9 @@ def _rows(summary: Summary, keys: Sequence[str], rows: dict[str, dict[str, Estim
     yield "| " + " | ".join(["variant", "seeds", *titles]) + " |"
     yield "|---|" + "---:|" * (len(titles) + 1)
     for name, estimates in rows.items():
-        seeds = max((len(estimate.values) for estimate in estimates.values()), default=0)
+        if not estimates:
+            continue
+        seeds = max(len(estimate.values) for estimate in estimates.values())
         cells = [_cell(estimates.get(key), summary.scores[key], signed) for key in keys]
         yield "| " + " | ".join([name, str(seeds), *cells]) + " |"
 

@@ -174,7 +174,7 @@ def _probe_scores(name: str, measure: Measure, every: str) -> list[Score]:
     features = measure.features.replace(" ", "-")
     score = Score(
         key=f"{name}/{measure.name}/{layers}/{features}",
-        title=f"{measure.name} %, {layers}, {measure.features}".replace("_", " "),
+        title=f"{name}: {measure.name} %, {layers}, {measure.features}".replace("_", " "),
         value=measure.value,
         low=measure.low,
         high=measure.high,
