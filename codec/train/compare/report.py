@@ -55,12 +55,12 @@ def table(config: CompareConfig, runs: Sequence[Run], summary: Summary) -> str:
         "",
         *_rows(summary, keys, {variant.name: variant.estimates for variant in summary.variants}),
     ]
-    if summary.control is not None:
-        differences = {
-            f"{variant.name} − {summary.control}": variant.differences
-            for variant in summary.variants
-            if variant.name != summary.control
-        }
+    differences = {
+        f"{variant.name} − {summary.control}": variant.differences
+        for variant in summary.variants
+        if variant.differences
+    }
+    if differences:
         lines += [
             "",
             f"Difference from `{summary.control}`, seed by seed; in bold where the interval leaves out zero, as one in",
