@@ -59,10 +59,10 @@ def floor(config: BenchConfig) -> Table:
 
 
 def _frame_times(model: Codec) -> tuple[float, float]:
-    """Mean milliseconds to encode and to decode a frame of a stream."""
+    """Median milliseconds to encode and to decode a frame of a stream."""
     running = frame_times(model, "cpu")
     times = [next(running) for _ in range(WARM_UP + _FRAMES)][WARM_UP:]
-    return sum(time.encode for time in times) / len(times), sum(time.decode for time in times) / len(times)
+    return median(time.encode for time in times), median(time.decode for time in times)
 
 
 def _clip_times(model: Codec, config: BenchConfig) -> tuple[float, float]:
