@@ -32,11 +32,13 @@ MODELS = {
 
 
 @pytest.fixture(autouse=True)
-def float32_throughout(monkeypatch):
+def float32_throughout():
     """TF32 would round to 10 bits, and training switches it on; ``codec bench agreement`` measures its codes."""
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
-    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
-    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.allow_tf32, cudnn.benchmark, matmul.allow_tf32
+    cudnn.allow_tf32 = cudnn.benchmark = matmul.allow_tf32 = False
+    yield
+    cudnn.allow_tf32, cudnn.benchmark, matmul.allow_tf32 = before
 
 
 @pytest.fixture(scope="module")
