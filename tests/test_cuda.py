@@ -167,6 +167,7 @@ def test_the_deterministic_mode_is_exact(default):
 
 def test_engines_of_the_gpu_are_chosen_by_name(tiny_model_dir):
     assert codec.load(tiny_model_dir, device="cuda", engine="graph").engine.name == "graph"
+    assert codec.load(tiny_model_dir, device="cuda", engine="auto").engine.name == "graph"
     with pytest.raises(CodecError, match="the engine onnx computes on the CPU|no graphs in"):
         codec.load(tiny_model_dir, device="cuda", engine="onnx")
 

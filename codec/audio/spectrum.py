@@ -67,9 +67,9 @@ class RealFFT(torch.autograd.Function):
         # d L / d x_n = Re sum_k G_k e^{2 pi i k n / N} over the kept half; irfft counts the bins
         # that have a mirror image twice.
         scale = torch.full(gradient.shape[-1:], 0.5, dtype=gradient.real.dtype, device=gradient.device)
-        scale[0] = 1.0
+        scale[:1].fill_(1.0)
         if ctx.length % 2 == 0:
-            scale[-1] = 1.0
+            scale[-1:].fill_(1.0)
         return torch.fft.irfft(gradient * scale, n=ctx.length, norm="forward")
 
 

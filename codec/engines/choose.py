@@ -22,7 +22,8 @@ def choose_engine(model: "Codec", name: str, folder: Path) -> Engine:
         name: ``torch``; ``compile`` (torch.compile, waits for a compiler at the first use); ``graph``
             (CUDA graphs for streams); ``onnx`` (the graphs beside the weights, in ONNX Runtime); a folder
             that ``codec export`` wrote; or
-            ``auto``: ``onnx`` on the CPU where graphs and ONNX Runtime are there, else ``torch``.
+            ``auto``: ``graph`` on a CUDA device, ``onnx`` on the CPU where graphs and ONNX Runtime
+            are there, else ``torch``.
         folder: of the model.
 
     Raises:
@@ -30,7 +31,7 @@ def choose_engine(model: "Codec", name: str, folder: Path) -> Engine:
     """
     graphs = shipped_graphs(folder)
     if name == "auto":
-        name = "onnx" if _suits_onnx(model, graphs) else "torch"
+        name = _fastest(model, graphs)
     if name == "torch":
         return TorchEngine(model)
     if name == "compile":
@@ -50,7 +51,10 @@ def choose_engine(model: "Codec", name: str, folder: Path) -> Engine:
     raise CodecError(f"no engine {name!r}; choose {', '.join(NAMES)} or a folder of codec export")
 
 
-def _suits_onnx(model: "Codec", graphs: Path) -> bool:
+def _fastest(model: "Codec", graphs: Path) -> str:
+    """The engine that measured fastest on the model's device, of those that are there (docs/performance.md)."""
+    device = model.quantizer.codebooks.device.type
+    if device == "cuda":
+        return "graph"
     installed = importlib.util.find_spec("onnxruntime") is not None
-    on_cpu = model.quantizer.codebooks.device.type == "cpu"
-    return installed and on_cpu and graphs_fit(model, graphs)
+    return "onnx" if installed and device == "cpu" and graphs_fit(model, graphs) else "torch"

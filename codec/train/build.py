@@ -115,7 +115,8 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
     if torch.cuda.is_available():
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True
-        torch.backends.cudnn.benchmark = True
+        # cuDNN's own choice: timing every kernel for a hundred convolutions takes longer than a minute.
+        torch.backends.cudnn.benchmark = False
     # Buffers differ by process only where they are meant to; codebooks are kept equal by their sums.
     wrapper = DistributedDataParallelKwargs(broadcast_buffers=False)
     if config.tracker != "none" and find_spec(config.tracker) is None:
