@@ -27,7 +27,7 @@ def encoded(model, pcm, count=None) -> np.ndarray:
 
 
 def decoded(model, codes: np.ndarray, num_samples: int) -> np.ndarray:
-    """Sound in steps of 16 bits, not rounded."""
+    """Sound in steps of 16 bits, not rounded; the largest is what 16 bits have."""
     tokens = Tokens(
         torch.from_numpy(codes)[None].contiguous(),
         torch.tensor([codes.shape[1]]),
@@ -35,7 +35,7 @@ def decoded(model, codes: np.ndarray, num_samples: int) -> np.ndarray:
         model.sample_rate,
         model.fingerprint,
     )
-    return model.decode(tokens)[0].numpy() * 32_768
+    return np.minimum(model.decode(tokens)[0].numpy() * 32_768, 32_767)
 
 
 def check(model, pcm, result, count, sound=True):

@@ -126,6 +126,14 @@ def test_a_file_is_played_through_and_compared(page, tmp_path):
     wait_for(page, "status", "ended")
 
 
+def test_the_demo_clip_needs_no_file(page):
+    page.click("#demo")
+    wait_for_frames(page, 40)
+    page.click("#stop")
+    wait_for(page, "status", "ended")
+    assert colours(page, "spectrum-original") > 1
+
+
 def test_what_is_no_sound_is_told(page, tmp_path):
     path = tmp_path / "notes.wav"
     path.write_text("no sound")

@@ -11,6 +11,7 @@ from streams import stream_many, stream_one
 from codec.errors import CodecError
 from codec.model import steps
 from codec.model.blocked import BLOCK_FRAMES
+from codec.model.functions import ABSENT
 
 MODELS = {
     "spectral": make_tiny_model(),
@@ -124,6 +125,50 @@ def test_reset_forgets_one_slot_and_no_other(name):
     going_on = model.encode(torch.cat([SPEECH[2_000:4_000], SPEECH[6_000:8_000]])).codes[0]
     done, new = 2_000 // model.hop_length, int(encoder.lengths[1])
     assert torch.equal(codes[1, :, :new], going_on[:, done : done + new])
+
+
+@pytest.mark.parametrize("mode", [False, True])
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_whole_frames_of_some_slots_leave_the_others_where_they_are(name, mode):
+    model = MODELS[name]
+    hop, pushes = model.hop_length, [[0, 1, 2], [1], [0, 2], [2], [], [0, 1, 2], [1, 2]]
+    encoder = model.streaming_encoder(3, deterministic=mode)
+    decoder = model.streaming_decoder(3, deterministic=mode)
+    signals = [SPEECH[start : start + 30 * hop] for start in (0, 900, 2_300)]
+    taken, codes, sound = [0] * 3, [[] for _ in signals], [[] for _ in signals]
+    for frames, rows in enumerate(pushes, start=1):
+        pcm = torch.zeros(3, frames * hop)
+        for row in rows:
+            pcm[row] = signals[row][taken[row] : taken[row] + frames * hop]
+            taken[row] += frames * hop
+        new = encoder.push(pcm, [frames * hop * (row in rows) for row in range(3)])
+        counts = encoder.lengths.tolist()
+        assert counts == [frames * (row in rows) for row in range(3)]
+        wav = decoder.push(new, counts)
+        for row in range(3):
+            codes[row].append(new[row, :, : counts[row]])
+            sound[row].append(wav[row, : decoder.lengths[row]])
+    for row, signal in enumerate(signals):
+        whole = model.encode(signal[: taken[row]], deterministic=mode)
+        assert torch.equal(torch.cat(codes[row], dim=1), whole.codes[0])
+        made = torch.cat(sound[row])
+        expected = model.decode(whole, deterministic=mode)[0, : len(made)]
+        assert len(made) == taken[row] - model.decoder.delay
+        torch.testing.assert_close(made, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_signals_of_different_numbers_of_codebooks_share_a_decoder(name):
+    model = MODELS[name]
+    counts = [1, 3, model.num_codebooks]
+    decoder = model.streaming_decoder(len(counts), allow_absent=True)
+    whole = [model.encode(SPEECH[: 5 * model.hop_length], num_codebooks=count) for count in counts]
+    codes = torch.full((len(counts), model.num_codebooks, 5), ABSENT)
+    for row, tokens in enumerate(whole):
+        codes[row, : counts[row]] = tokens.codes[0]
+    wav = torch.cat([decoder.push(codes), decoder.flush()], dim=1)
+    for row, tokens in enumerate(whole):
+        torch.testing.assert_close(wav[row], model.decode(tokens)[0], atol=1e-5, rtol=0)
 
 
 @fixed

@@ -109,6 +109,17 @@ def test_states_of_other_streams_are_refused(tiny_model):
         tiny_model.streaming_encoder(deterministic=True).load_state_dict(pushed[0].state_dict())
 
 
+def test_absent_codes_are_for_decoders_that_allow_them(tiny_model):
+    codes = torch.full((1, 8, 2), -1)
+    with pytest.raises(CodecError, match="the tokens are damaged"):
+        tiny_model.streaming_decoder().push(codes)
+    decoder = tiny_model.streaming_decoder(allow_absent=True)
+    for wrong in (-2, 1024):
+        with pytest.raises(CodecError, match="the tokens are damaged"):
+            decoder.push(torch.full((1, 8, 2), wrong))
+    assert decoder.push(codes).shape == (1, 2 * HOP - tiny_model.decoder.delay)
+
+
 def test_impossible_streams_are_refused(tiny_model):
     with pytest.raises(CodecError, match="9 codebooks asked for"):
         tiny_model.streaming_encoder(num_codebooks=9)

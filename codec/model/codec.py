@@ -142,13 +142,19 @@ class Codec(nn.Module):
         """
         return StreamingEncoder(self, batch, num_codebooks, deterministic)
 
-    def streaming_decoder(self, batch: int = 1, deterministic: bool = False) -> StreamingDecoder:
+    def streaming_decoder(
+        self, batch: int = 1, deterministic: bool = False, allow_absent: bool = False
+    ) -> StreamingDecoder:
         """A decoder of ``batch`` live signals; see :mod:`codec.model.streaming`.
+
+        Args:
+            allow_absent: take :data:`codec.model.functions.ABSENT` in place of codes, so that signals of
+                different numbers of codebooks share a step: an absent code adds nothing to the sound.
 
         Raises:
             CodecError: when the model is not causal.
         """
-        return StreamingDecoder(self, batch, deterministic)
+        return StreamingDecoder(self, batch, deterministic, allow_absent)
 
     def check_tokens(self, tokens: Tokens, force: bool = False) -> None:
         """Raise a :class:`CodecError` unless :meth:`decode` can take these tokens."""

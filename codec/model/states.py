@@ -50,8 +50,8 @@ class SlotStates:
         """The states of some rows, or of all."""
         if rows is None or len(rows) == self.batch:
             return self._state
-        index = list(rows)
-        return map_state(lambda tensor: tensor[index], self._state)
+        index = torch.tensor(list(rows))
+        return map_state(lambda tensor: tensor.index_select(0, index.to(tensor.device)), self._state)
 
     def put(self, state: State, rows: Sequence[int] | None = None) -> None:
         """Replace the states of some rows, or of all."""

@@ -92,18 +92,19 @@ def run_ragged(
         done = stop
 
 
-def run_even(steps: Steps, x: Tensor, frames: int) -> Tensor:
-    """Advance all signals by the same number of frames, 1 or more.
+def run_even(steps: Steps, x: Tensor, frames: int, rows: Sequence[int] | None = None) -> Tensor:
+    """Advance all signals, or some, by the same number of frames, 1 or more.
 
     Args:
-        x: ``(B, ..., T)`` with ``T >= frames * unit``.
+        x: ``(B, ..., T)`` with ``T >= frames * unit``; B signals, in the order of ``rows`` where given.
+        rows: the signals, in increasing order.
 
     Returns:
         ``(B, ..., frames * unit')``.
     """
     if frames <= CHUNK_FRAMES:
-        return steps.run(x[..., : frames * steps.unit])
+        return steps.run(x[..., : frames * steps.unit], rows)
     starts = range(0, frames, CHUNK_FRAMES)
     stops = [min(start + CHUNK_FRAMES, frames) for start in starts]
     parts = [x[..., i * steps.unit : j * steps.unit] for i, j in zip(starts, stops, strict=True)]
-    return torch.cat([steps.run(part) for part in parts], dim=-1)
+    return torch.cat([steps.run(part, rows) for part in parts], dim=-1)

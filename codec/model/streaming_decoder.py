@@ -24,9 +24,10 @@ class StreamingDecoder(Slots):
         lengths: ``(B,)`` samples of each slot in the last result.
     """
 
-    def __init__(self, model: "Codec", batch: int, deterministic: bool):
+    def __init__(self, model: "Codec", batch: int, deterministic: bool, allow_absent: bool = False):
         check_streaming(model, batch)
         super().__init__(model, batch, decoding(model, batch, deterministic))
+        self._lowest_code = ABSENT if allow_absent else 0
         # Samples that each slot has handed out, those still in the overlap counted as negative;
         # frames it has received; and the samples of its signal, where they are known.
         self._position = [-model.decoder.delay] * batch
@@ -43,7 +44,8 @@ class StreamingDecoder(Slots):
         """The sound that more codes complete.
 
         Args:
-            codes: ``(B, K, m)``, or ``(K, m)`` for one slot, of the first K codebooks.
+            codes: ``(B, K, m)``, or ``(K, m)`` for one slot, of the first K codebooks;
+                :data:`codec.model.functions.ABSENT` where a slot has fewer, if the decoder allows it.
             lengths: ``(B,)`` frames that count for each slot; all by default.
             num_samples: ``(B,)`` samples of each slot's whole signal, below 0 where not yet known; no
                 sound comes after them. A model without delay hands out a last frame at once and can
@@ -58,8 +60,12 @@ class StreamingDecoder(Slots):
         codes, counts = self._check(codes, lengths)
         self._set_end(num_samples, range(self.batch))
         self._frames = [done + count for done, count in zip(self._frames, counts, strict=True)]
-        if same(counts) and same(self._end) and self._equally_audible():
-            return self._decode_even(codes[..., : counts[0]])
+        rows = [row for row, count in enumerate(counts) if count]
+        if not rows:
+            self.lengths = torch.zeros(self.batch, dtype=torch.int64)
+            return torch.zeros(self.batch, 0)
+        if same([counts[row] for row in rows]):
+            return self._decode_even(codes[rows, :, : counts[rows[0]]], rows)
         return self._decode([part[:, :count] for part, count in zip(codes, counts, strict=True)])
 
     @torch.inference_mode()
@@ -124,7 +130,7 @@ class StreamingDecoder(Slots):
             )
         self.model.quantizer.check_count(codes.shape[1])
         size = self.model.config.quantizer.codebook_size
-        if codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < size:
+        if codes.numel() and not self._lowest_code <= int(codes.min()) <= int(codes.max()) < size:
             raise CodecError(f"codes must lie in 0..{size - 1}; the tokens are damaged")
         return codes.long(), self._check_lengths(lengths, codes.shape[2])
 
@@ -140,30 +146,27 @@ class StreamingDecoder(Slots):
         for row in rows:
             self._end[row] = ends[row] if ends[row] >= 0 else self._end[row]
 
-    def _equally_audible(self) -> bool:
-        """Whether the next sound lies in the same way within every slot's signal, given equal ends."""
-        return same(self._position) or (self._end[0] is None and min(self._position) >= 0)
-
-    def _decode_even(self, codes: Tensor) -> Tensor:
-        """Sound of ``codes (B, K, n)``, of which the same part belongs to every slot's signal."""
-        frames = codes.shape[2]
-        if not frames:
-            self.lengths = torch.zeros(self.batch, dtype=torch.int64)
-            return torch.zeros(self.batch, 0)
-        wav = run_even(self._steps, codes.to(self._device), frames)
-        start = self._position[0]
-        self._position = [position + wav.shape[1] for position in self._position]
-        wav = self._audible(wav, start, self._end[0])
-        self.lengths = torch.full((self.batch,), wav.shape[1])
-        return wav
+    def _decode_even(self, codes: Tensor, rows: list[int]) -> Tensor:
+        """Sound of ``codes (len(rows), K, n)`` of some slots."""
+        wav = run_even(self._steps, codes.to(self._device), codes.shape[2], rows).clamp(-1.0, 1.0).cpu()
+        signals = [self._audible(row, part) for row, part in zip(rows, wav, strict=True)]
+        lengths = [0] * self.batch
+        for row, signal in zip(rows, signals, strict=True):
+            lengths[row] = signal.shape[0]
+        self.lengths = torch.tensor(lengths)
+        if lengths == [wav.shape[1]] * self.batch:
+            return wav
+        result = torch.zeros(self.batch, max(lengths))
+        for row, signal in zip(rows, signals, strict=True):
+            result[row, : lengths[row]] = signal
+        return result
 
     def _decode(self, codes: list[Tensor]) -> Tensor:
         """Sound of each slot's codes ``(K, n)``."""
         pieces: list[list[Tensor]] = [[torch.zeros(0)] for _ in codes]
 
         def emit(row: int, piece: Tensor) -> None:
-            pieces[row].append(self._audible(piece, self._position[row], self._end[row]))
-            self._position[row] += len(piece)
+            pieces[row].append(self._audible(row, piece.clamp(-1.0, 1.0).cpu()))
 
         inputs = [part.to(self._device) for part in codes]
         run_ragged(self._steps, inputs, [part.shape[1] for part in codes], emit)
@@ -171,8 +174,10 @@ class StreamingDecoder(Slots):
         self.lengths = torch.tensor([len(signal) for signal in signals])
         return torch.nn.utils.rnn.pad_sequence(signals, batch_first=True)
 
-    def _audible(self, wav: Tensor, start: int, end: int | None) -> Tensor:
-        """What of ``wav (..., n)``, which begins at a position of the signal, lies within the signal."""
-        stop = start + wav.shape[-1]
+    def _audible(self, row: int, wav: Tensor) -> Tensor:
+        """What of the next samples ``(n,)`` of a slot lies within its signal; the position moves on."""
+        start, end = self._position[row], self._end[row]
+        stop = start + wav.shape[0]
+        self._position[row] = stop
         stop = stop if end is None else max(start, min(stop, end))
-        return wav[..., max(0, -start) : max(0, stop - start)].clamp(-1.0, 1.0).cpu()
+        return wav[max(0, -start) : max(0, stop - start)]

@@ -64,6 +64,11 @@ class StreamingEncoder(Slots):
         if same(counts) and same(self._left_lengths):
             # What a live signal in steady pieces comes to.
             return self._encode_even(torch.cat([self._left, pcm[:, : counts[0]]], dim=1))
+        rows, longest = [row for row, count in enumerate(counts) if count], max(counts)
+        if longest % self.model.hop_length == 0 and all(
+            counts[row] == longest and not self._left_lengths[row] for row in rows
+        ):
+            return self._encode_frames(pcm[rows, :longest], rows)
         new = [part[:count] for part, count in zip(pcm, counts, strict=True)]
         return self._encode([torch.cat(pair) for pair in zip(self._signals(), new, strict=True)])
 
@@ -131,6 +136,16 @@ class StreamingEncoder(Slots):
         if not frames:
             return torch.zeros(self.batch, self.num_codebooks, 0, dtype=torch.int64)
         return run_even(self._steps, signals.to(self._device), frames).cpu()
+
+    def _encode_frames(self, pcm: Tensor, rows: list[int]) -> Tensor:
+        """Codes of ``pcm (len(rows), n * hop)``: some slots, with as many whole frames and nothing left."""
+        frames = pcm.shape[1] // self.model.hop_length
+        codes = torch.zeros(self.batch, self.num_codebooks, frames, dtype=torch.int64)
+        self.lengths = torch.zeros(self.batch, dtype=torch.int64)
+        if frames:
+            codes[rows] = run_even(self._steps, pcm.to(self._device), frames, rows).cpu()
+            self.lengths[rows] = frames
+        return codes
 
     def _encode(self, signals: list[Tensor]) -> Tensor:
         hop = self.model.hop_length

@@ -20,15 +20,19 @@ class Turn:
 
     channel: "Channel"
     codebooks: int
+    frames: int
     pcm: np.ndarray | None = None
-    """``(n,)`` float32: whole frames, and at the end the rest."""
+    """``(n * hop,)`` float32, whole frames."""
     codes: np.ndarray | None = None
     """``(K, n)`` int64, of a client that sends codes."""
+    tail: int = 0
+    """Frames without codes after them, for the sound that the decoder's overlap holds."""
     ending: bool = False
+    """Whether nothing follows."""
     num_samples: int = -1
-    """Of the whole signal, where a client that sends codes knows it."""
-    complete: list[float] = field(default_factory=list)
-    """When each frame was complete, by the monotonic clock."""
+    """Of the whole signal, at its end."""
+    due: list[float] = field(default_factory=list)
+    """When each frame was complete and its turn, by the monotonic clock."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +40,20 @@ class Output:
     """What a step made for a client."""
 
     messages: list[bytes]
-    complete: list[float]
-    """When each frame of these codes was complete."""
+    due: list[float]
+    """When each frame of these codes was complete and its turn."""
     ended: tuple[int, int] | None = None
     """Frames and samples of the whole signal, after its last output."""
     error: CodecError | None = None
+
+
+@dataclass(frozen=True)
+class Framing:
+    """Of a model: samples of a frame, frames of a second, and frames by which its sound is late."""
+
+    hop: int
+    rate: float
+    delay: int
 
 
 class Channel:
@@ -57,7 +70,7 @@ class Channel:
         slot: int,
         mode: str,
         codebooks: int,
-        frame: tuple[int, float],
+        framing: Framing,
         config: ServeConfig,
         deliver: Callable[[Output], None],
     ):
@@ -69,17 +82,23 @@ class Channel:
         self.closed = False
         self.frames_out = 0
         self.samples_out = 0
-        self._hop, self._frame_rate = frame
+        self._hop, self._frame_rate = framing.hop, framing.rate
+        self._delay = framing.delay if mode != "encode" else 0
         self._config = config
         self._pcm = np.zeros(0, np.float32)
         self._codes: deque[np.ndarray] = deque()
         self._complete: deque[float] = deque()
         self._ending = False
-        self._num_samples = -1
+        self._samples_in = 0
+        self._num_samples = 0
         # Frames that may be taken now; it grows with time, so that nobody is faster than allowed.
         self._credit = self._frame_rate
-        self._live_credit = self._frame_rate / 10
         self._credit_time = time.monotonic()
+        # From when on the next frame is no faster than live sound, and how much earlier than that it
+        # would be after a silence: a second's worth of frames may come at once, at the start a tenth.
+        self._live_step = 1 / (min(_LIVE_SPEED, config.max_speed) * self._frame_rate)
+        self._live_burst = self._live_step * self._frame_rate
+        self._live_from = self._credit_time - self._live_burst / 10
 
     @property
     def waiting(self) -> int:
@@ -91,66 +110,90 @@ class Channel:
         return self.waiting < self._config.input_seconds * self._frame_rate
 
     def add_sound(self, pcm: np.ndarray, now: float) -> None:
+        self._samples_in += len(pcm)
+        self._append(pcm, now)
+
+    def _append(self, pcm: np.ndarray, now: float) -> None:
         self._pcm = np.concatenate([self._pcm, pcm])
         self._complete.extend([now] * (len(self._pcm) // self._hop - self.waiting))
 
     def add_codes(self, codes: np.ndarray, now: float) -> None:
         """Codes ``(n, K)``."""
         if len(codes):
+            self._samples_in += len(codes) * self._hop
             self._codes.append(codes)
             self._complete.extend([now] * len(codes))
 
-    def end(self, num_samples: int = -1) -> None:
+    def end(self, now: float, num_samples: int | None = None) -> None:
+        """No more comes; silence fills up the last frame of sound."""
+        self._append(np.zeros(-len(self._pcm) % self._hop, np.float32), now)
         self._ending = True
-        self._num_samples = num_samples
+        self._num_samples = self._samples_in if num_samples is None else num_samples
 
     @property
     def has_work(self) -> bool:
         """Whether there is something to take, perhaps later."""
         return not self.closed and (self.waiting > 0 or self._ending)
 
+    @property
+    def waits_since(self) -> float | None:
+        """Since when the next frame waits for the model; ``None`` when it waits for the client."""
+        is_due = self.waiting and not self.closed and self.unsent < self._config.output_messages
+        return max(self._complete[0], self._live_from) if is_due else None
+
     def ready(self, now: float) -> int | None:
         """How many frames may be taken, 0 when only the end is left; ``None`` when it has to wait."""
-        if not self.has_work or self.unsent >= self._config.output_messages:
+        if not self.has_work:
+            return None
+        if self.unsent >= self._config.output_messages:
+            # The client does not read; its frames are due when it does.
+            self._live_from = max(self._live_from, now)
             return None
         elapsed, self._credit_time = now - self._credit_time, now
         second = self._frame_rate
         self._credit = min(second, self._credit + self._config.max_speed * second * elapsed)
-        self._live_credit = min(second, self._live_credit + _LIVE_SPEED * second * elapsed)
         count = min(self.waiting, self._config.frames_per_tick, int(self._credit))
         return count if count or not self.waiting else None
 
-    @property
-    def is_live(self) -> bool:
+    def is_live(self, now: float) -> bool:
         """Whether the next frame comes no faster than live sound; others have to wait for such."""
-        return self._live_credit >= 1 or not self.waiting
+        return self._live_from <= now or not self.waiting
 
-    def take(self, count: int) -> Turn:
+    def take(self, count: int, now: float) -> Turn:
         """The next frames, as many as are :meth:`ready` or fewer; the end with the last of them."""
-        turn = self._take_codes(count) if self.mode == "decode" else self._take_sound(count)
-        self._credit -= len(turn.complete)
-        self._live_credit = max(0.0, self._live_credit - len(turn.complete))
-        if turn.ending:
-            self._ending = False
+        turn = Turn(self, self.codebooks, 0)
+        if not self.waiting:
+            turn.tail = self._delay if self._samples_in else 0
+        elif self.mode == "decode":
+            turn = self._take_codes(count)
+        else:
+            turn = self._take_sound(count)
+        turn.due = [self._pay(self._complete.popleft(), now) for _ in range(turn.frames)]
+        self._credit -= turn.frames
+        # A tail has a turn of its own: it takes a step of the others, not one more.
+        if self._ending and not self.waiting and (turn.tail == self._delay or not turn.frames):
+            self._ending, turn.ending, turn.num_samples = False, True, self._num_samples
         return turn
 
+    def _pay(self, complete: float, now: float) -> float:
+        """Count a frame against live speed; when it was due, which is not after it is taken.
+
+        What a client sends faster than live sound is not late while it waits for its turn.
+        """
+        due = max(complete, self._live_from)
+        # A moment without others' work costs no more than the frame after.
+        self._live_from = min(max(self._live_from, due - self._live_burst), now) + self._live_step
+        return min(due, now)
+
     def _take_sound(self, count: int) -> Turn:
-        ending = self._ending and count == self.waiting
-        size = len(self._pcm) if ending else count * self._hop
+        size = count * self._hop
         pcm, self._pcm = self._pcm[:size], self._pcm[size:]
-        complete = [self._complete.popleft() for _ in range(count)]
-        return Turn(self, self.codebooks, pcm=pcm, ending=ending, complete=complete)
+        return Turn(self, self.codebooks, count, pcm=pcm)
 
     def _take_codes(self, count: int) -> Turn:
         """Frames of one number of codebooks: the step of another one is another step."""
-        if not self._codes:
-            return Turn(self, self.codebooks, ending=True, num_samples=self._num_samples)
         head = self._codes.popleft()
         codes, rest = head[:count], head[count:]
         if len(rest):
             self._codes.appendleft(rest)
-        complete = [self._complete.popleft() for _ in range(len(codes))]
-        ending = self._ending and not self._codes
-        end = self._num_samples if ending else -1
-        wide = codes.T.astype(np.int64)
-        return Turn(self, codes.shape[1], codes=wide, ending=ending, num_samples=end, complete=complete)
+        return Turn(self, codes.shape[1], len(codes), codes=codes.T.astype(np.int64))

@@ -39,14 +39,16 @@ class ServeConfig:
     """A client that does not read for so long is closed."""
     late_milliseconds: float = 20.0
     """Codes that leave later than this after their frame was complete are counted as late."""
+    hung_seconds: float = 10.0
+    """A step that takes longer, or frames that wait longer for one, are told by ``/healthz``."""
     deterministic: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:
             raise CodecError(f"port {self.port}; it must be 0 to 65535")
         counts = ("max_clients", "max_messages_per_second", "frames_per_tick", "output_messages")
-        seconds = ("input_seconds", "start_seconds", "idle_seconds", "stall_seconds", "late_milliseconds")
-        for name in (*counts, *seconds):
+        times = ("input_seconds", "start_seconds", "idle_seconds", "stall_seconds", "hung_seconds")
+        for name in (*counts, *times, "late_milliseconds"):
             if not getattr(self, name) > 0:
                 raise CodecError(f"{name} is {getattr(self, name)}; it must be above 0")
         if self.max_clients_per_address is not None and self.max_clients_per_address < 1:

@@ -8,29 +8,15 @@ from torch import Tensor
 
 from codec.model.codec import Codec
 from codec.model.functions import ABSENT
-from codec.model.slots import Counts
-from codec.model.streaming import StreamingDecoder
 from codec.serve.channel import Turn
 
 
 @dataclass
 class Made:
-    """What a step made of one client's turn: codes ``(K, n)``, sound ``(T,)``, samples of the signal."""
+    """What a step made of one client's turn: codes ``(K, n)``, sound ``(T,)``."""
 
     codes: np.ndarray
     wav: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
-    num_samples: int = -1
-
-
-class _MixedDecoder(StreamingDecoder):
-    """Decodes signals of different numbers of codebooks in one step: absent codes fill them up.
-
-    An absent code adds zero, so the sound is the same as without it.
-    """
-
-    def _check(self, codes: Tensor, lengths: Counts | None) -> tuple[Tensor, list[int]]:
-        # That the codes are in range was checked when they came, or they are our own.
-        return codes, self._check_lengths(lengths, codes.shape[2])
 
 
 class Engine:
@@ -44,7 +30,8 @@ class Engine:
         self.model = model
         self.slots = slots
         self._encoder = model.streaming_encoder(slots, deterministic=deterministic)
-        self._decoder = _MixedDecoder(model, slots, deterministic)
+        # Clients choose how many codebooks they have; absent codes fill the others up.
+        self._decoder = model.streaming_decoder(slots, deterministic, allow_absent=True)
 
     def warm_up(self) -> None:
         """Pay for what only the first steps cost, before anyone waits for it."""
@@ -62,60 +49,48 @@ class Engine:
 
     def encode(self, turns: list[Turn]) -> list[Made]:
         """Codes of every turn, in their order; of those that bring codes, these."""
-        made = self._encode([turn for turn in turns if turn.pcm is not None])
+        new = self._encode([turn for turn in turns if turn.pcm is not None])
+        made = []
         for turn in turns:
-            if turn.pcm is None:
-                none = np.zeros((turn.codebooks, 0), np.int64)
-                codes = turn.codes if turn.codes is not None else none
-                made[turn.channel.slot] = Made(codes, num_samples=turn.num_samples)
-        return [made[turn.channel.slot] for turn in turns]
+            codes = new.get(turn.channel.slot) if turn.codes is None else turn.codes
+            made.append(Made(np.zeros((turn.codebooks, 0), np.int64) if codes is None else codes))
+        return made
 
     def decode(self, turns: list[Turn], made: list[Made]) -> None:
         """Add the sound for those who want it, and make the slots of ended signals ready."""
-        by_slot = {turn.channel.slot: part for turn, part in zip(turns, made, strict=True)}
-        self._decode([turn for turn in turns if turn.channel.mode != "encode"], by_slot)
+        wanted = [pair for pair in zip(turns, made, strict=True) if pair[0].channel.mode != "encode"]
+        if wanted:
+            self._decode(wanted)
         self.reset([turn.channel.slot for turn in turns if turn.ending])
 
-    def _encode(self, turns: list[Turn]) -> dict[int, Made]:
-        """Codes by slot; those of an ending turn include its last, padded frame."""
+    def _encode(self, turns: list[Turn]) -> dict[int, np.ndarray]:
+        """Codes ``(K, n)`` by slot of turns with sound."""
         if not turns:
             return {}
-        longest = max(len(turn.pcm) for turn in turns)
-        pcm, lengths = torch.zeros(self.slots, longest), [0] * self.slots
+        lengths = [0] * self.slots
+        pcm = np.zeros((self.slots, max(len(turn.pcm) for turn in turns)), np.float32)
         for turn in turns:
             lengths[turn.channel.slot] = len(turn.pcm)
-            pcm[turn.channel.slot, : len(turn.pcm)] = torch.from_numpy(turn.pcm)
-        parts = [(self._encoder.push(pcm, lengths), self._encoder.lengths)]
-        ending = [turn.channel.slot for turn in turns if turn.ending]
-        if ending:
-            parts.append((self._encoder.flush(self._mask(ending)), self._encoder.lengths))
-        num_samples = self._encoder.num_samples.tolist()
-        made = {}
-        for turn in turns:
-            slot = turn.channel.slot
-            pieces = [codes[slot, : turn.codebooks, : count[slot]] for codes, count in parts]
-            made[slot] = Made(torch.cat(pieces, dim=1).numpy(), num_samples=num_samples[slot])
-        return made
+            pcm[turn.channel.slot, : len(turn.pcm)] = turn.pcm
+        codes = self._encoder.push(torch.from_numpy(pcm), lengths).numpy()
+        return {
+            turn.channel.slot: codes[turn.channel.slot, : turn.codebooks, : turn.frames] for turn in turns
+        }
 
-    def _decode(self, turns: list[Turn], made: dict[int, Made]) -> None:
-        """Add the sound of the turns' codes, and what the overlap held of those that end."""
-        if not turns:
-            return
-        new = {turn.channel.slot: torch.from_numpy(made[turn.channel.slot].codes) for turn in turns}
-        ending = [turn.channel.slot for turn in turns if turn.ending]
+    def _decode(self, wanted: list[tuple[Turn, Made]]) -> None:
+        """Add the sound of the turns' codes and tails."""
         ends, lengths = [-1] * self.slots, [0] * self.slots
-        for slot in ending:
-            ends[slot] = made[slot].num_samples
-        longest = max(part.shape[1] for part in new.values())
-        codes = torch.full((self.slots, self.model.num_codebooks, longest), ABSENT)
-        for slot, part in new.items():
-            lengths[slot] = part.shape[1]
-            codes[slot, : part.shape[0], : part.shape[1]] = part
-        parts = [(self._decoder.push(codes, lengths, ends), self._decoder.lengths)]
-        if ending:
-            parts.append((self._decoder.flush(ends, self._mask(ending)), self._decoder.lengths))
-        for slot in new:
-            made[slot].wav = torch.cat([wav[slot, : count[slot]] for wav, count in parts]).numpy()
+        longest = max(turn.frames + turn.tail for turn, _ in wanted)
+        codes = np.full((self.slots, self.model.num_codebooks, longest), ABSENT)
+        for turn, part in wanted:
+            lengths[turn.channel.slot] = turn.frames + turn.tail
+            codes[turn.channel.slot, : len(part.codes), : turn.frames] = part.codes
+            if turn.ending:
+                ends[turn.channel.slot] = turn.num_samples
+        wav = self._decoder.push(torch.from_numpy(codes), lengths, ends).numpy()
+        samples = self._decoder.lengths.tolist()
+        for turn, part in wanted:
+            part.wav = wav[turn.channel.slot, : samples[turn.channel.slot]]
 
     def _mask(self, slots: list[int]) -> Tensor:
         mask = torch.zeros(self.slots, dtype=torch.bool)

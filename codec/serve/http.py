@@ -14,7 +14,14 @@ from codec.serve.config import ServeConfig
 
 SOCKET_PATH = "/ws"
 _STATIC = Path(__file__).parent / "static"
-_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_CLIP = Path(__file__).parents[1] / "assets" / "speech.flac"
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml; charset=utf-8",
+    ".flac": "audio/flac",
+}
 _SECURITY = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -30,12 +37,12 @@ _SECURITY = {
 
 
 class Pages:
-    """Files of the page, all read at the start: a request can name no other."""
+    """Files of the page and the demo clip, all read at the start: a request can name no other."""
 
     def __init__(self) -> None:
         self._files = {
             f"/{path.name}": (path.read_bytes(), _TYPES[path.suffix])
-            for path in sorted(_STATIC.iterdir())
+            for path in [*sorted(_STATIC.iterdir()), _CLIP]
             if path.suffix in _TYPES
         }
         self._files["/"] = self._files["/index.html"]
@@ -44,7 +51,7 @@ class Pages:
         if path not in self._files:
             return text_response(HTTPStatus.NOT_FOUND, f"no such page; there are /, {SOCKET_PATH}, /healthz")
         content, kind = self._files[path]
-        return response(HTTPStatus.OK, content, f"{kind}; charset=utf-8")
+        return response(HTTPStatus.OK, content, kind)
 
 
 def response(status: HTTPStatus, content: bytes, kind: str) -> Response:

@@ -7,6 +7,8 @@ from collections import Counter
 from pathlib import Path
 
 _SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+_FRAMES = (0, 1, 2, 4, 8, 16, 32, 64, 128)
+_BOUNDS = {"frame_seconds": _SECONDS, "tick_seconds": _SECONDS, "tick_frames": _FRAMES}
 _HELP = {
     "connections_total": "WebSocket connections that came.",
     "closed_total": "Connections that the server closed for a fault, by its code.",
@@ -15,10 +17,9 @@ _HELP = {
     "late_frames_total": "Frames whose codes left later than allowed after they were complete.",
     "received_bytes_total": "Payload received from clients.",
     "sent_bytes_total": "Payload sent to clients.",
-    "ticks_total": "Steps of the model, each over the frames of all clients.",
-    "tick_frames_total": "Frames in those steps.",
     "frame_seconds": "From a complete frame to its codes being sent.",
-    "tick_seconds": "Computation of one step.",
+    "tick_seconds": "Computation of one step of the model.",
+    "tick_frames": "Frames of all clients in one step of the model.",
     "clients": "Clients with a stream.",
     "max_clients": "Clients that may come.",
 }
@@ -33,7 +34,7 @@ class Metrics:
         for name in _HELP:
             if name.endswith("_total") and name != "closed_total":
                 self._counts[name, ""] = 0
-        self._histograms = {name: _Histogram() for name in ("frame_seconds", "tick_seconds")}
+        self._histograms = {name: _Histogram(bounds) for name, bounds in _BOUNDS.items()}
         self._gauges = {"clients": 0, "max_clients": max_clients}
 
     def add(self, name: str, amount: int = 1, code: str = "") -> None:
@@ -41,9 +42,9 @@ class Metrics:
         with self._lock:
             self._counts[name, code] += amount
 
-    def observe(self, name: str, seconds: float) -> None:
+    def observe(self, name: str, value: float) -> None:
         with self._lock:
-            self._histograms[name].observe(seconds)
+            self._histograms[name].observe(value)
 
     def set(self, name: str, value: int) -> None:
         with self._lock:
@@ -76,17 +77,18 @@ class Metrics:
 
 
 class _Histogram:
-    def __init__(self) -> None:
-        self._buckets = [0] * (len(_SECONDS) + 1)
+    def __init__(self, bounds: tuple[float, ...]):
+        self._bounds = bounds
+        self._buckets = [0] * (len(bounds) + 1)
         self._sum = 0.0
 
-    def observe(self, seconds: float) -> None:
-        self._buckets[bisect_left(_SECONDS, seconds)] += 1
-        self._sum += seconds
+    def observe(self, value: float) -> None:
+        self._buckets[bisect_left(self._bounds, value)] += 1
+        self._sum += value
 
     def lines(self, name: str) -> list[str]:
         total, lines = 0, []
-        for limit, count in zip((*_SECONDS, "+Inf"), self._buckets, strict=True):
+        for limit, count in zip((*self._bounds, "+Inf"), self._buckets, strict=True):
             total += count
             lines.append(f'{name}_bucket{{le="{limit}"}} {total}')
         return [*lines, f"{name}_sum {self._sum:.6f}", f"{name}_count {total}"]

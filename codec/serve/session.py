@@ -41,7 +41,8 @@ class Session:
         self._worker = worker
         self._config = config
         self._metrics = metrics
-        self._outputs: asyncio.Queue[Output] = asyncio.Queue()
+        self._outputs: asyncio.Queue[tuple[Output, bool]] = asyncio.Queue()
+        self._is_stalled = False
         self._taken = asyncio.Event()
         self._frames_in = 0
         self._messages = float(config.max_messages_per_second)
@@ -138,7 +139,9 @@ class Session:
 
     async def _next_message(self) -> str | bytes:
         try:
-            message = await asyncio.wait_for(self._socket.recv(), self._config.idle_seconds)
+            # Not wait_for, which makes a task for every message.
+            async with asyncio.timeout(self._config.idle_seconds):
+                message = await self._socket.recv()
         except TimeoutError:
             raise ClientError("idle", f"nothing came for {self._config.idle_seconds:g} s") from None
         now, rate = time.monotonic(), self._config.max_messages_per_second
@@ -166,16 +169,15 @@ class Session:
     def _end(self, end: End, start: Start, channel: Channel, resampler: StreamResampler, now: float) -> None:
         if start.mode != "decode":
             rest = resampler.finish()
-            self._worker.change(lambda: (channel.add_sound(rest, now), channel.end()))
+            self._worker.change(lambda: (channel.add_sound(rest, now), channel.end(now)))
             return
-        num_samples = -1 if end.num_samples is None else end.num_samples
         longest = self._frames_in * self._offer.hop_length
         shortest = max(longest - self._offer.hop_length + 1, longest - self._offer.decoder_delay, 0)
-        if end.num_samples is not None and not min(shortest, longest) <= num_samples <= longest:
+        if end.num_samples is not None and not min(shortest, longest) <= end.num_samples <= longest:
             raise ClientError(
-                "bad_end", f"{num_samples} samples; {self._frames_in} frames are {shortest} to {longest}"
+                "bad_end", f"{end.num_samples} samples; {self._frames_in} frames are {shortest} to {longest}"
             )
-        self._worker.change(lambda: channel.end(num_samples))
+        self._worker.change(lambda: channel.end(now, end.num_samples))
 
     async def _set_codebooks(self, request: Codebooks, start: Start, channel: Channel) -> None:
         if start.mode == "decode":
@@ -185,12 +187,12 @@ class Session:
 
     def _deliver(self, output: Output) -> None:
         self._taken.set()
-        self._outputs.put_nowait(output)
+        self._outputs.put_nowait((output, self._is_stalled))
 
     async def _send_outputs(self, channel: Channel) -> None:
         """Until the signal has ended; the worker makes no more than the channel allows unsent."""
         try:
-            while not await self._send_output(await self._outputs.get(), channel):
+            while not await self._send_output(*await self._outputs.get(), channel):
                 pass
         except ConnectionClosed:
             # The reader of this connection finds it closed too.
@@ -199,13 +201,14 @@ class Session:
             channel.closed = True
             self._taken.set()
 
-    async def _send_output(self, output: Output, channel: Channel) -> bool:
+    async def _send_output(self, output: Output, was_stalled: bool, channel: Channel) -> bool:
         """Whether it was the last."""
+        if not was_stalled:
+            self._measure(output)
         for message in output.messages:
             await self._send(message)
             self._metrics.add("sent_bytes_total", len(message))
-        self._measure(output)
-        self._worker.change(lambda: _sent(channel, output))
+        self._worker.sent(channel, len(output.messages))
         if output.error is not None:
             await self._refuse(ClientError("internal", str(output.error), 1011))
         if output.ended is not None:
@@ -215,19 +218,24 @@ class Session:
 
     def _measure(self, output: Output) -> None:
         now = time.monotonic()
-        for complete in output.complete:
-            self._metrics.observe("frame_seconds", now - complete)
-            if 1000 * (now - complete) > self._config.late_milliseconds:
+        for due in output.due:
+            self._metrics.observe("frame_seconds", now - due)
+            if 1000 * (now - due) > self._config.late_milliseconds:
                 self._metrics.add("late_frames_total")
 
     async def _send(self, message: str | bytes) -> None:
         """Send, or cut the connection of a client that does not read."""
+        # Sending waits only for a client that does not read; what comes meanwhile is late by its fault.
+        self._is_stalled = True
         try:
-            await asyncio.wait_for(self._socket.send(message), self._config.stall_seconds)
+            async with asyncio.timeout(self._config.stall_seconds):
+                await self._socket.send(message)
         except TimeoutError:
             self._metrics.add("closed_total", code="stalled")
             self._socket.transport.abort()
             raise ConnectionClosedError(None, None) from None
+        finally:
+            self._is_stalled = False
 
     async def _refuse(self, error: ClientError) -> None:
         """Tell the client what was wrong, and close."""
@@ -237,7 +245,3 @@ class Session:
             await self._socket.close(error.close_code, error.code)
         except ConnectionClosed:
             pass
-
-
-def _sent(channel: Channel, output: Output) -> None:
-    channel.unsent -= len(output.messages)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from codec.errors import CodecError
 from codec.model.codec import Codec
-from codec.serve.channel import Channel, Output, Turn
+from codec.serve.channel import Channel, Framing, Output, Turn
 from codec.serve.config import ServeConfig
 from codec.serve.engine import Engine, Made
 from codec.serve.metrics import Metrics
@@ -27,12 +27,16 @@ class Worker:
         self._config = config
         self._metrics = metrics
         self._loop = loop
+        hop = model.hop_length
+        self._framing = Framing(hop, model.config.frame_rate, model.decoder.delay // hop)
         self._engine = Engine(model, config.max_clients, config.deterministic)
         self._engine.warm_up()
         self._changed = threading.Condition()
         self._channels: dict[int, Channel] = {}
         self._to_reset: set[int] = set()
         self._stopping = False
+        self._step_start: float | None = None
+        self._last_step_end = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="codec-serve-model", daemon=True)
 
     def start(self) -> None:
@@ -45,9 +49,20 @@ class Worker:
             self._changed.notify()
         self._thread.join()
 
-    @property
-    def is_alive(self) -> bool:
-        return self._thread.is_alive()
+    def problem(self, now: float) -> str | None:
+        """Why nobody gets codes at this time of the monotonic clock, ``None`` while all is well."""
+        if not self._thread.is_alive():
+            return "the model's thread has ended"
+        with self._changed:
+            start, end = self._step_start, self._last_step_end
+            waits = [channel.waits_since for channel in self._channels.values()]
+        if start is not None:
+            hung = now - start > self._config.hung_seconds
+            return f"a step of the model has been running for {now - start:.0f} s" if hung else None
+        # Frames also wait behind a long step, and a server at rest makes none: both must be long ago.
+        since = max(end, min((wait for wait in waits if wait is not None), default=now))
+        hung = now - since > self._config.hung_seconds
+        return f"frames have been waiting for a step for {now - since:.0f} s" if hung else None
 
     def open(self, mode: str, codebooks: int, deliver: Callable[[Output], None]) -> Channel | None:
         """A stream in a free slot, or ``None`` when all are taken."""
@@ -55,8 +70,7 @@ class Worker:
             slot = next((i for i in range(self._config.max_clients) if i not in self._channels), None)
             if slot is None:
                 return None
-            frame = (self._model.hop_length, self._model.config.frame_rate)
-            channel = Channel(slot, mode, codebooks, frame, self._config, deliver)
+            channel = Channel(slot, mode, codebooks, self._framing, self._config, deliver)
             self._channels[slot] = channel
             self._metrics.set("clients", len(self._channels))
             return channel
@@ -71,6 +85,14 @@ class Worker:
                 self._to_reset.add(channel.slot)
             self._metrics.set("clients", len(self._channels))
 
+    def sent(self, channel: Channel, count: int) -> None:
+        """So many messages have left; wake the thread where it waits for that."""
+        with self._changed:
+            was_full = channel.unsent >= self._config.output_messages
+            channel.unsent -= count
+            if was_full:
+                self._changed.notify()
+
     def change(self, change: Callable[[], None]) -> None:
         """Call ``change`` under the lock, and look for work."""
         with self._changed:
@@ -82,6 +104,7 @@ class Worker:
             with self._changed:
                 turns = self._gather()
                 to_reset, self._to_reset = sorted(self._to_reset), set()
+                self._step_start = time.monotonic()
             if turns is None:
                 return
             try:
@@ -90,6 +113,8 @@ class Worker:
             except Exception:  # noqa: BLE001  (whatever it was, the server stays up)
                 _LOG.exception("a step failed; its clients are closed, the streams made anew")
                 self._fail()
+            with self._changed:
+                self._step_start, self._last_step_end = None, time.monotonic()
 
     def _gather(self) -> list[Turn] | None:
         """Wait for turns; ``None`` when the server stops."""
@@ -98,11 +123,11 @@ class Worker:
             ready = {channel: channel.ready(now) for channel in self._channels.values()}
             ready = {channel: count for channel, count in ready.items() if count is not None}
             # What comes faster than live sound is for idle moments.
-            ready = {channel: count for channel, count in ready.items() if channel.is_live} or ready
+            ready = {channel: count for channel, count in ready.items() if channel.is_live(now)} or ready
             if ready:
                 # As many of everyone: a client with a lot to do makes no step longer for the others.
                 share = min((count for count in ready.values() if count), default=0)
-                return [channel.take(min(count, share)) for channel, count in ready.items()]
+                return [channel.take(min(count, share), now) for channel, count in ready.items()]
             blocked = any(channel.has_work for channel in self._channels.values())
             self._changed.wait(_RETRY_SECONDS if blocked else None)
         return None
@@ -115,18 +140,15 @@ class Worker:
         self._engine.decode(turns, made)
         self._hand_out([self._sound(turn, part) for turn, part in zip(turns, made, strict=True)])
         self._metrics.observe("tick_seconds", time.monotonic() - start)
-        self._metrics.add("ticks_total")
-        self._metrics.add("tick_frames_total", sum(part.codes.shape[1] for part in made))
+        self._metrics.observe("tick_frames", sum(turn.frames for turn in turns))
 
     def _codes(self, turn: Turn, made: Made) -> tuple[Channel, Output]:
-        channel, frames, first = turn.channel, made.codes.shape[1], turn.channel.frames_out
+        channel, frames, first = turn.channel, turn.frames, turn.channel.frames_out
         channel.frames_out += frames
         if channel.mode == "decode" or not frames:
             return channel, Output([], [])
         self._metrics.add("frames_encoded_total", frames)
-        # The last frame is complete when the client says that it is.
-        complete = turn.complete + [time.monotonic()] * (frames - len(turn.complete))
-        return channel, Output([codes_message(made.codes, first)], complete)
+        return channel, Output([codes_message(made.codes, first)], turn.due)
 
     def _sound(self, turn: Turn, made: Made) -> tuple[Channel, Output]:
         channel, messages = turn.channel, []
@@ -134,8 +156,8 @@ class Worker:
             messages.append(sound_message(made.wav, channel.samples_out))
         channel.samples_out += len(made.wav)
         if channel.mode != "encode":
-            self._metrics.add("frames_decoded_total", made.codes.shape[1])
-        num_samples = channel.samples_out if channel.mode == "decode" else made.num_samples
+            self._metrics.add("frames_decoded_total", turn.frames)
+        num_samples = channel.samples_out if channel.mode == "decode" else turn.num_samples
         return channel, Output(messages, [], (channel.frames_out, num_samples) if turn.ending else None)
 
     def _hand_out(self, outputs: list[tuple[Channel, Output]]) -> None:

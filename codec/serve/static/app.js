@@ -141,6 +141,12 @@ function finish(state, text) {
   buttons(false);
 }
 
+async function download(path) {
+  const answer = await fetch(path);
+  if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
+  return answer.arrayBuffer();
+}
+
 function replay() {
   setStatus("live", "playing");
   buttons(true);
@@ -148,7 +154,7 @@ function replay() {
 }
 
 function buttons(busy) {
-  $("mic").disabled = $("open").disabled = busy;
+  $("mic").disabled = $("open").disabled = $("demo").disabled = busy;
   $("stop").disabled = !busy;
   $("replay").disabled = busy || !sound.decoded.length;
 }
@@ -180,6 +186,7 @@ $("file").onchange = async () => {
   $("file").value = "";
   begin(() => sound.openFile(data));
 };
+$("demo").onclick = () => begin(async () => sound.openFile(await download("speech.flac")));
 $("stop").onclick = () => {
   const wasReplay = Boolean(sound.replaying);
   stop();
