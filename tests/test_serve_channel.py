@@ -5,6 +5,8 @@ import pytest
 
 from codec.serve.channel import Channel, Framing
 from codec.serve.config import ServeConfig
+from codec.serve.metrics import Metrics
+from codec.serve.worker import Worker
 
 HOP = 320
 FRAMING = Framing(HOP, 50.0, 1)
@@ -105,3 +107,20 @@ def test_codes_end_where_the_client_says(clock, told, expected):
     assert not client.take(client.ready(1000.0), 1000.0).ending
     turn = client.take(client.ready(1000.0), 1000.0)
     assert (turn.tail, turn.ending, turn.num_samples) == (1, True, expected)
+
+
+def test_idle_moments_are_short_while_others_may_come(clock, tiny_model):
+    worker = Worker(tiny_model, ServeConfig(max_clients=3), Metrics(3), loop=None)
+    fast, live = (worker.open("both", 8, lambda output: None) for _ in range(2))
+
+    def step() -> dict[int, int]:
+        return {turn.channel.slot: turn.frames for turn in worker._gather()}
+
+    fast.add_sound(sound(90), clock[0])
+    while fast.is_live(clock[0]):
+        assert step().keys() == {fast.slot}
+    live.add_sound(sound(1), clock[0])
+    assert step() == {live.slot: 1}
+    assert step() == {fast.slot: 1}
+    worker.close(live)
+    assert step() == {fast.slot: 4}

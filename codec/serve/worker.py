@@ -123,11 +123,15 @@ class Worker:
             ready = {channel: channel.ready(now) for channel in self._channels.values()}
             ready = {channel: count for channel, count in ready.items() if count is not None}
             # What comes faster than live sound is for idle moments.
-            ready = {channel: count for channel, count in ready.items() if channel.is_live(now)} or ready
-            if ready:
+            live = {channel: count for channel, count in ready.items() if channel.is_live(now)}
+            chosen = live or ready
+            if chosen:
                 # As many of everyone: a client with a lot to do makes no step longer for the others.
-                share = min((count for count in ready.values() if count), default=0)
-                return [channel.take(min(count, share), now) for channel, count in ready.items()]
+                share = min((count for count in chosen.values() if count), default=0)
+                if not live and len(ready) < len(self._channels):
+                    # Nor an idle moment: while it lasts, the next frame of another one may come.
+                    share = min(share, 1)
+                return [channel.take(min(count, share), now) for channel, count in chosen.items()]
             blocked = any(channel.has_work for channel in self._channels.values())
             self._changed.wait(_RETRY_SECONDS if blocked else None)
         return None
