@@ -19,6 +19,7 @@ from codec.train.recipe import run_recipe
 
 # Of a record, but no losses.
 _OTHER = {"step", "time", "total", "grad_norm", "hours_per_hour"}
+_COLUMNS = 4
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,11 @@ def main(config: PlotConfig) -> None:
     offsets = np.cumsum([0] + [run[-1]["step"] for run in runs[:-1]])
     names = {name: None for run in runs for name in run[-1] if name not in _OTHER}
     losses = [name for name in names if "/" not in name]
-    figure, axes = plt.subplots(1, len(losses) + 1, figsize=(3.4 * (len(losses) + 1), 3.2))
+    rows = -(-(len(losses) + 1) // _COLUMNS)
+    figure, grid = plt.subplots(rows, _COLUMNS, figsize=(3.4 * _COLUMNS, 2.6 * rows), squeeze=False)
+    axes = grid.flat[: len(losses) + 1]
+    for unused in grid.flat[len(losses) + 1 :]:
+        unused.remove()
     for run, offset in zip(runs, offsets, strict=True):
         steps = np.array([record["step"] for record in run]) + offset
         for axis, name in zip(axes, losses, strict=False):
@@ -68,8 +73,8 @@ def main(config: PlotConfig) -> None:
                 axis.set_title(name)
         for layer, name in enumerate(n for n in names if n.startswith("perplexity/")):
             values = [record.get(name, np.nan) for record in run]
-            axes[-1].plot(steps, values, linewidth=1, color=plt.cm.viridis(layer / 8))
-    axes[-1].set_title("codebook perplexity (dark: first)")
+            axes[len(losses)].plot(steps, values, linewidth=1, color=plt.cm.viridis(layer / 8))
+    axes[len(losses)].set_title("codebook perplexity (dark: first)")
     for axis in axes:
         axis.set_xlabel("step")
         axis.grid(alpha=0.3)

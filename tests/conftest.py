@@ -30,8 +30,10 @@ TINY_CONFIG = {
 def make_tiny_model(seed: int = 0) -> codec.Codec:
     """A ``spectral`` model of a few thousand weights, with codebooks that spread the codes."""
     generator = torch.Generator().manual_seed(seed)
-    model = codec.Codec(from_dict(codec.CodecConfig, TINY_CONFIG))
-    with torch.no_grad():
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        # What is not drawn below, such as biases.
+        torch.manual_seed(seed)
+        model = codec.Codec(from_dict(codec.CodecConfig, TINY_CONFIG))
         for tensor in model.state_dict().values():
             if tensor.ndim > 1:
                 tensor.copy_(torch.randn(tensor.shape, generator=generator) / tensor[0].numel() ** 0.5)
