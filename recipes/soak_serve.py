@@ -264,7 +264,7 @@ def run(load: Load) -> tuple[Findings, str]:
     """What was seen under a load, and the server's own figures after it."""
     random.seed(load.seed)
     torch.set_num_threads(1)
-    model = load_model(load.model, "cpu")
+    model = load_model(load.model, "cpu", load.engine)
     options = f"--port 0 --engine {load.engine} --stall 2 --max-clients {load.clients + 8}".split()
     program = "import sys; from codec.cli import main; sys.exit(main())"
     command = [sys.executable, "-c", program, "serve", "--model", load.model, *options]
