@@ -14,7 +14,7 @@ from codec.errors import CodecError
 from codec.train.losses.mel import MelLoss
 from codec.train.losses.registry import build_loss
 
-RECONSTRUCTION = ["waveform", "mel", "stft"]
+RECONSTRUCTION = ["waveform", "mel", "stft", "loudness"]
 PAPER_MEL = {
     "n_fft": [1024, 512, 256, 128],
     "hop_length": [240, 120, 60, 30],

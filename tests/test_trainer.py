@@ -190,11 +190,13 @@ def test_a_new_run_never_overwrites_another(tmp_path, manifest):
         Trainer(config)
 
 
-def test_fine_tuning_starts_from_a_released_model(tmp_path, manifest):
+@pytest.mark.parametrize("resume", [False, True])
+def test_fine_tuning_starts_from_a_released_model(tmp_path, manifest, resume):
     source = make_tiny_model()
     codec.save(source, tmp_path / "model")
+    # With nothing to resume, a run that asks for it starts where another one would.
     config = run_config(
-        tmp_path, manifest, model=TINY_CONFIG, init_from=str(tmp_path / "model"), **RECONSTRUCTION
+        tmp_path, manifest, model=TINY_CONFIG, init_from=str(tmp_path / "model"), resume=resume, **RECONSTRUCTION
     )
     trainer = Trainer(config)
     for name, value in trainer.parts.state.released().state_dict().items():

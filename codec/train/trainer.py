@@ -56,9 +56,8 @@ class Trainer:
         self.device = self.parts.accelerator.device
         self.step = 0
         self._plain_config = to_dict(config)
-        if config.resume:
-            self._resume()
-        elif config.init_from is not None:
+        resumed = config.resume and self._resume()
+        if not resumed and config.init_from is not None:
             initialize(self.parts.state, config.init_from)
 
     def run(self, until: int | None = None) -> RunResult:
@@ -138,10 +137,11 @@ class Trainer:
         store = self.parts.store
         return {"clips": len(store.clips), "samples": int(store.offsets[-1])}
 
-    def _resume(self) -> None:
+    def _resume(self) -> bool:
+        """Go on from the newest good checkpoint; false where there is none."""
         checkpoint = read_latest(self.checkpoints, lambda line: print(f"warning: {line}"))
         if checkpoint is None:
-            return
+            return False
         where = f"{self.checkpoints} (step {checkpoint.step})"
         # Through the dataclass, so that a setting that did not exist then has its default.
         before = to_dict(from_dict(TrainConfig, checkpoint.meta["config"]))
@@ -149,3 +149,4 @@ class Trainer:
         check_same_run(saved, {**self._plain_config, "data_found": self._data_facts()}, where)
         self.parts.state.load(checkpoint.parts)
         self.step = checkpoint.step
+        return True
