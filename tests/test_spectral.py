@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from conftest import make_speech
+from conftest import make_speech, make_tiny_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -151,3 +151,16 @@ def test_one_view_is_linear_in_the_waveform_and_knows_its_level(tiny_model):
 def test_too_few_gain_bands_are_refused():
     with pytest.raises(CodecError, match="gain_bands 1"):
         SpectralConfig(gain_bands=1)
+
+
+def test_gains_beyond_the_bound_can_come_back():
+    decoder = make_tiny_model().decoder.train()
+    latent = torch.randn(1, decoder.backbone.embed.in_features, 5)
+    bias = decoder.backbone.out.bias
+    with torch.no_grad():
+        bias[-decoder.sizes[2] :] = 50.0
+    wav, _ = decoder(latent)
+    assert wav.abs().max() < 1e5
+    wav.abs().mean().backward()
+    # Less gain, less sound.
+    assert (bias.grad[-decoder.sizes[2] :] > 0).all()

@@ -10,7 +10,7 @@ class TeacherFrames:
     """A teacher's view of a batch, on the codec's frames.
 
     Attributes:
-        features: ``(B, T, D)`` float.
+        features: ``(B, T, D)`` float; float16 from a cache until they are where the step computes.
         mask: ``(B, T)`` bool; false where the teacher has nothing to say (silence, padding).
     """
 
@@ -31,6 +31,14 @@ class Batch:
     wav: Tensor
     mask: Tensor
     teachers: dict[str, TeacherFrames] = field(default_factory=dict)
+
+    def pin_memory(self) -> "Batch":
+        """A copy in page-locked memory, from where copies to a GPU run beside its work."""
+        teachers = {
+            name: TeacherFrames(frames.features.pin_memory(), frames.mask.pin_memory())
+            for name, frames in self.teachers.items()
+        }
+        return Batch(self.wav.pin_memory(), self.mask.pin_memory(), teachers)
 
 
 @dataclass

@@ -55,7 +55,12 @@ class SpectralDecoder(nn.Module):
         output, backbone = self.backbone(latent.transpose(1, 2), state.backbone if state else None)
         # The spectrum is float32 even under bf16 autocast: complex bf16 does not exist.
         real, imag, bands = output.float().split(self.sizes, dim=2)
-        gain = (bands @ self.gains).clamp(max=_MAX_LOG_GAIN).exp()
+        level = bands @ self.gains
+        bounded = level.clamp(max=_MAX_LOG_GAIN)
+        if self.training:
+            # The bound passes gradients on, or a frame that discriminators drove past it would stay there.
+            bounded = level + (bounded - level).detach()
+        gain = bounded.exp()
         spectrum = torch.complex(real * gain, imag * gain)
         wav, overlap = self.istft(spectrum, state.overlap if state else None)
         return wav, DecoderState(backbone, overlap)

@@ -61,7 +61,7 @@ class Prefetcher:
 
     def _make(self, step: int) -> Batch:
         batch = self._batches.batch(step)
-        return pin_batch(batch) if self._pin else batch
+        return batch.pin_memory() if self._pin else batch
 
 
 class ProcessPrefetcher:
@@ -71,18 +71,18 @@ class ProcessPrefetcher:
     """
 
     def __init__(self, batches: CropBatches, start: int, stop: int, processes: int, ahead: int, pin: bool):
-        self._pin = pin
+        # A thread of the loader's pins: this one has a GPU to keep busy.
         self._loader = DataLoader(
             _Steps(batches, start, stop),
             batch_size=None,
             num_workers=processes,
             prefetch_factor=max(1, -(-ahead // processes)),
             multiprocessing_context="fork",
+            pin_memory=pin,
         )
 
     def __iter__(self) -> Iterator[Batch]:
-        for batch in self._loader:
-            yield pin_batch(batch) if self._pin else batch
+        yield from self._loader
 
     def __enter__(self) -> Self:
         return self
@@ -106,20 +106,11 @@ class _Steps(Dataset):
         return self._batches.batch(self._steps[index])
 
 
-def pin_batch(batch: Batch) -> Batch:
-    """The batch in page-locked memory, from where copies to a GPU run beside its work."""
-    teachers = {
-        name: TeacherFrames(frames.features.pin_memory(), frames.mask.pin_memory())
-        for name, frames in batch.teachers.items()
-    }
-    return Batch(batch.wav.pin_memory(), batch.mask.pin_memory(), teachers)
-
-
 def move_batch(batch: Batch, device: torch.device) -> Batch:
-    """The batch on ``device``, copied without waiting where the memory is pinned."""
+    """The batch on ``device`` in float32, copied without waiting where the memory is pinned."""
     teachers = {
         name: TeacherFrames(
-            frames.features.to(device, non_blocking=True), frames.mask.to(device, non_blocking=True)
+            frames.features.to(device, non_blocking=True).float(), frames.mask.to(device, non_blocking=True)
         )
         for name, frames in batch.teachers.items()
     }

@@ -88,7 +88,7 @@ def crop_frames(store: FrameStore, crop: Crop, interpolate: bool = False) -> Cro
     near = _gather(store, lower)
     far = _gather(store, torch.where(weight[:, 0] > TIE, lower + 1, lower))
     mask = near.mask & far.mask
-    mixed = near.features * (1 - weight) + far.features * weight
+    mixed = near.features.float() * (1 - weight) + far.features.float() * weight
     return CropFrames(mixed * mask[:, None], mask)
 
 
@@ -97,9 +97,9 @@ def _gather(store: FrameStore, index: Tensor) -> CropFrames:
     inside = (index >= 0) & (index < store.num_frames)
     if not bool(inside.any()):
         empty, _ = store.slice(0, 0)
-        return CropFrames(torch.zeros(len(index), empty.shape[1]), inside)
+        return CropFrames(empty.new_zeros(len(index), empty.shape[1]), inside)
     first, last = int(index[inside].min()), int(index[inside].max()) + 1
     features, mask = store.slice(first, last)
     local = index.clamp(first, last - 1) - first
     mask = mask[local] & inside
-    return CropFrames(features[local].float() * mask[:, None], mask)
+    return CropFrames(features[local] * mask[:, None], mask)

@@ -74,8 +74,8 @@ class LoudnessLoss(nn.Module):
         total = widths.sum()
         symmetric = _root((audible * widths).square().sum(2) / total) * total
         ratio = ((degraded + 50) / (reference + 50)).clamp(max=12) ** 1.2
-        factor = torch.where(ratio < 3, 0.0, ratio.clamp(max=12))
-        added = (torch.where(difference > 0, audible, 0.0) * widths * factor).sum(2)
+        factor = ratio.clamp(max=12) * (ratio >= 3)
+        added = (audible * (difference > 0) * widths * factor).sum(2)
         return symmetric, added
 
 
