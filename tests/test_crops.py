@@ -18,7 +18,7 @@ from codec.train.config import DataConfig
 from codec.train.data.augment import AugmentationConfig
 from codec.train.data.crops import CropPlanner
 from codec.train.data.loader import CropBatches
-from codec.train.data.prefetch import Prefetcher, ProcessPrefetcher
+from codec.train.data.prefetch import Prefetcher, ProcessPrefetcher, move_batch
 from codec.train.data.source import open_audio, read_clips
 from codec.train.data.store import AudioStore, open_store
 
@@ -166,6 +166,22 @@ def test_teacher_frames_belong_to_the_samples_of_the_crop(speed_probability):
         # The nearest frame is at most half a frame off.
         assert ((frames.features[slot, :, 0] - expected)[inside].abs() <= 0.51).all()
         assert frames.mask[slot][inside].all()
+
+
+def test_features_travel_as_they_are_kept_and_arrive_as_float32():
+    class Kept(Numbered):
+        def slice(self, first, last):
+            features, mask = super().slice(first, last)
+            return features.half(), mask
+
+    planner = CropPlanner(make_store([40 * HOP]), 10 * HOP, 1)
+    batch = CropBatches(planner, HOP, 3, features={"sm": Kept()}).batch(0)
+    arrived = move_batch(batch, torch.device("cpu")).teachers["sm"].features
+    assert batch.teachers["sm"].features.dtype == torch.float16
+    assert arrived.dtype == torch.float32
+    assert torch.equal(
+        arrived, CropBatches(planner, HOP, 3, features={"sm": Numbered()}).batch(0).teachers["sm"].features
+    )
 
 
 def test_audio_is_decoded_mixed_down_and_resampled(tmp_path):

@@ -27,9 +27,15 @@ def test_sound_of_codes_is_what_the_model_decodes(tmp_path):
 
 def test_decibels_and_dimensions():
     generator = torch.Generator().manual_seed(0)
-    flat = torch.randn(4000, 3, generator=generator) @ torch.linalg.qr(torch.randn(10, 3, generator=generator))[0].T
+    flat = (
+        torch.randn(4000, 3, generator=generator)
+        @ torch.linalg.qr(torch.randn(10, 3, generator=generator))[0].T
+    )
     noisy = flat + 0.1 * flat.roll(1, 0)
-    latents = [RECIPE["Latents"](part, other) for part, other in zip(flat.split(1000), noisy.split(1000), strict=True)]
+    latents = [
+        RECIPE["Latents"](part, other)
+        for part, other in zip(flat.split(1000), noisy.split(1000), strict=True)
+    ]
     assert RECIPE["dimensions"](latents) == 3
     assert RECIPE["dimensions"](latents, share=0.5) == 2
     assert RECIPE["snr_db"](latents) == pytest.approx(20.0, abs=0.01)

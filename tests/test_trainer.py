@@ -196,7 +196,12 @@ def test_fine_tuning_starts_from_a_released_model(tmp_path, manifest, resume):
     codec.save(source, tmp_path / "model")
     # With nothing to resume, a run that asks for it starts where another one would.
     config = run_config(
-        tmp_path, manifest, model=TINY_CONFIG, init_from=str(tmp_path / "model"), resume=resume, **RECONSTRUCTION
+        tmp_path,
+        manifest,
+        model=TINY_CONFIG,
+        init_from=str(tmp_path / "model"),
+        resume=resume,
+        **RECONSTRUCTION,
     )
     trainer = Trainer(config)
     for name, value in trainer.parts.state.released().state_dict().items():
@@ -259,4 +264,6 @@ def test_an_unfinished_run_leaves_a_checkpoint_that_holds_all_parts(tmp_path, ma
     trainer = Trainer(run_config(tmp_path, manifest))
     trainer.run(until=4)
     parts = read_checkpoint(list_checkpoints(trainer.checkpoints)[-1]).parts
-    assert {"generator", "average", "optimizer", "discriminators", "discriminator_optimizer", "rng"} <= set(parts)
+    assert {"generator", "average", "optimizer", "discriminators", "discriminator_optimizer", "rng"} <= set(
+        parts
+    )

@@ -60,9 +60,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
         shutil.rmtree(temporary, ignore_errors=True)
         left = list_checkpoints(folder)
         last = f"the last good one is {left[-1].name}" if left else "there is no earlier one"
-        raise CodecError(
-            f"{final}: cannot write the checkpoint ({_reason(error)}); {last}"
-        ) from None
+        raise CodecError(f"{final}: cannot write the checkpoint ({_reason(error)}); {last}") from None
     for old in list_checkpoints(folder)[:-keep]:
         shutil.rmtree(old)
     return final

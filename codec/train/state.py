@@ -78,9 +78,7 @@ class TrainState:
     def released(self) -> Codec:
         """A copy of the model with averaged weights and the codebooks as they are, on the CPU."""
         codec = self.generator.codec
-        averages = {
-            name.removeprefix("codec."): value for name, value in self.average.state_dict().items()
-        }
+        averages = {name.removeprefix("codec."): value for name, value in self.average.state_dict().items()}
         model = Codec(codec.config)
         model.load_state_dict({**codec.state_dict(), **averages})
         return model.eval().requires_grad_(False)

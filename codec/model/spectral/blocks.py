@@ -52,9 +52,7 @@ class ConvNeXtBlock(nn.Module):
 class Backbone(nn.Module):
     """Linear in, a stack of ConvNeXt blocks, norm and linear out."""
 
-    def __init__(
-        self, in_dim: int, dim: int, out_dim: int, layers: int, expansion: int, kernel_size: int
-    ):
+    def __init__(self, in_dim: int, dim: int, out_dim: int, layers: int, expansion: int, kernel_size: int):
         super().__init__()
         self.embed = nn.Linear(in_dim, dim)
         self.embed_norm = nn.LayerNorm(dim)

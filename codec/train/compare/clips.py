@@ -23,5 +23,7 @@ def open_clips(config: ClipsConfig) -> list[Clip]:
         clips = [clips[number * len(clips) // count] for number in range(count)]
     missing = [clip for clip in clips if not clip.audio.is_file()]
     if missing:
-        raise CodecError(f"{missing[0].audio}: no such recording ({len(missing)} of {len(clips)} are missing)")
+        raise CodecError(
+            f"{missing[0].audio}: no such recording ({len(missing)} of {len(clips)} are missing)"
+        )
     return clips

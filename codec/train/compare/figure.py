@@ -51,7 +51,9 @@ def _point(axis: plt.Axes, row: int, estimate: Estimate, scale: float, control: 
     color = "tab:orange" if control else "tab:blue"
     if estimate.interval != "none":
         style = "-" if estimate.interval == "seeds" else ":"
-        axis.plot([estimate.low * scale, estimate.high * scale], [row, row], style, color=color, linewidth=1.6)
+        axis.plot(
+            [estimate.low * scale, estimate.high * scale], [row, row], style, color=color, linewidth=1.6
+        )
     values = [value * scale for value in estimate.values.values()]
     axis.plot(values, [row] * len(values), ".", color=color, alpha=0.4, markersize=5)
     axis.plot(estimate.mean * scale, row, "o", color=color, markersize=5)

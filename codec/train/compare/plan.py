@@ -67,7 +67,9 @@ def plan_runs(config: CompareConfig) -> list[Run]:
     for number in range(rounds):
         for variant, changes in config.variants.items():
             seeds = config.seeds_of(variant)[number : number + 1]
-            runs += [_run(config, variant, seed, merge(shared, changes, f"variants.{variant}")) for seed in seeds]
+            runs += [
+                _run(config, variant, seed, merge(shared, changes, f"variants.{variant}")) for seed in seeds
+            ]
     return runs
 
 
@@ -78,7 +80,9 @@ def _run(config: CompareConfig, variant: str, seed: int, values: dict) -> Run:
         train = from_dict(TrainConfig, {**values, **ours})
     except CodecError as error:
         raise CodecError(f"variant {variant}: {error}") from None
-    return Run(variant, seed, dataclasses.replace(train, quantizer=dataclasses.replace(train.quantizer, seed=seed)))
+    return Run(
+        variant, seed, dataclasses.replace(train, quantizer=dataclasses.replace(train.quantizer, seed=seed))
+    )
 
 
 def check_runs(runs: Iterable[Run]) -> None:

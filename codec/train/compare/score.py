@@ -71,7 +71,9 @@ def check_scoring(config: ScoringConfig, models: list[CodecConfig]) -> list[str]
         keys += [f"{name}/{column.name}" for column in all_columns(_judges(config, sound))]
         most = min(model.quantizer.num_codebooks for model in models)
         if sound.codebooks is not None and not 1 <= sound.codebooks <= most:
-            raise CodecError(f"config scoring.sound.{name}.codebooks: {sound.codebooks} is not in 1 to {most}")
+            raise CodecError(
+                f"config scoring.sound.{name}.codebooks: {sound.codebooks} is not in 1 to {most}"
+            )
     for name, wanted in config.probes.items():
         probe = build_probe(name, wanted.options)
         clips, train = open_clips(wanted.clips), open_clips(wanted.train) if wanted.train else []

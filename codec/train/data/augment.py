@@ -93,9 +93,7 @@ def draw_augmentation(config: AugmentationConfig, rng: np.random.Generator) -> A
             if use[3] < config.noise_probability
             else None
         ),
-        reverb=(
-            (decay, config.reverb_max_wet * uniform[4]) if use[4] < config.reverb_probability else None
-        ),
+        reverb=((decay, config.reverb_max_wet * uniform[4]) if use[4] < config.reverb_probability else None),
         music_snr_db=(
             between(config.music_min_snr_db, config.music_max_snr_db, uniform[5])
             if use[5] < config.music_probability

@@ -60,7 +60,9 @@ def open_audio(
     return store
 
 
-def open_features(config: TrainConfig, store: AudioStore) -> tuple[dict[str, Features], dict[str, FeatureInfo]]:
+def open_features(
+    config: TrainConfig, store: AudioStore
+) -> tuple[dict[str, Features], dict[str, FeatureInfo]]:
     """Where each teacher's features come from, and what they are, checked for every clip with audio.
 
     Raises:

@@ -72,7 +72,9 @@ class CTranslateTimer:
             condition_on_previous_text=False,
         )
         heard = [word for segment in segments for word in segment.words]
-        timed = [Word(word.word.strip(), float(word.start), float(word.end)) for word in heard if word.word.strip()]
+        timed = [
+            Word(word.word.strip(), float(word.start), float(word.end)) for word in heard if word.word.strip()
+        ]
         source = "recognised"
         if clip.text is not None:
             timed, source = transfer_times(clip.text, timed, clip.seconds), "transferred"
