@@ -154,7 +154,7 @@ def test_too_few_gain_bands_are_refused():
 
 
 def test_gains_beyond_the_bound_can_come_back():
-    decoder = make_tiny_model().decoder.train()
+    decoder = make_tiny_model().decoder.train().requires_grad_()
     latent = torch.randn(1, decoder.backbone.embed.in_features, 5)
     bias = decoder.backbone.out.bias
     with torch.no_grad():
