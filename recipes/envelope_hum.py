@@ -16,9 +16,9 @@ from scipy.signal import butter, sosfilt
 from torch import Tensor
 
 from codec.audio.io import load_audio
+from codec.cli.recipe import run_recipe
 from codec.data.manifest import read_manifest
 from codec.model.files import load_model
-from codec.train.recipe import run_recipe
 
 _STEP = 32
 """Samples of one value of the envelope."""

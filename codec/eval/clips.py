@@ -1,7 +1,8 @@
 """Which clips an evaluation listens to."""
 
+import dataclasses
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import soundfile
@@ -21,6 +22,20 @@ class Selection:
     """The first so many of each speaker."""
     limit: int | None = None
     """The first so many of what is left."""
+
+
+@dataclass(frozen=True)
+class ClipsConfig:
+    """Recordings of one or more manifests."""
+
+    manifests: tuple[str, ...]
+    """JSONL files or folders of recordings."""
+    root: str | None = None
+    """Folder that the manifests' paths are relative to; each manifest's own by default."""
+    max_clips: int | None = None
+    """Use this many, evenly spread over the manifests; all by default."""
+    selection: Selection = field(default_factory=Selection)
+    """As the options of codec eval; applied before max_clips."""
 
 
 def read_clips(source: str | Path) -> list[Clip]:
@@ -77,6 +92,27 @@ def select(clips: list[Clip], selection: Selection) -> list[Clip]:
     if not chosen:
         raise CodecError(f"none of {len(clips)} clips fits the selection; widen it")
     return chosen
+
+
+def open_clips(config: ClipsConfig) -> list[Clip]:
+    """Clips of all manifests in name order, thinned evenly to ``max_clips``.
+
+    Raises:
+        CodecError: for a manifest or recording that is not there, or a selection without clips.
+    """
+    clips = [clip for source in config.manifests for clip in read_clips(source)]
+    if config.root is not None:
+        clips = [dataclasses.replace(clip, root=config.root) for clip in clips]
+    clips = select(clips, config.selection)
+    if config.max_clips is not None and config.max_clips < len(clips):
+        count = max(1, config.max_clips)
+        clips = [clips[number * len(clips) // count] for number in range(count)]
+    missing = [clip for clip in clips if not clip.audio.is_file()]
+    if missing:
+        raise CodecError(
+            f"{missing[0].audio}: no such recording ({len(missing)} of {len(clips)} are missing)"
+        )
+    return clips
 
 
 def _seconds(path: Path) -> float:
