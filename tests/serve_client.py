@@ -42,12 +42,17 @@ def with_server(model, test: Callable[[Server], Awaitable[None]], **settings) ->
         async with Server(model, ServeConfig(**values)) as server:
             await asyncio.wait_for(test(server), 60)
             for _ in range(200):
-                if "\ncodec_serve_clients 0\n" in server.metrics.text():
+                if metric(server, "clients") == 0:
                     break
                 await asyncio.sleep(0.02)
-            assert "\ncodec_serve_clients 0\n" in server.metrics.text()
+            assert metric(server, "clients") == 0
 
     asyncio.run(run())
+
+
+def metric(server: Server, name: str, **labels: str) -> float | None:
+    """The value of a metric, ``None`` where nothing was counted for these labels."""
+    return server.metrics.registry.get_sample_value(f"codec_serve_{name}", labels)
 
 
 @asynccontextmanager

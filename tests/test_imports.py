@@ -23,7 +23,7 @@ EXTRAS = {"codec.train", "codec.eval", "codec.demo", "codec.export", "codec.serv
 # What the extras and the test tools bring; none of it may be loaded by encoding and decoding.
 FOREIGN = [
     "accelerate", "datasets", "einops", "faster_whisper", "hypothesis", "jiwer", "librosa", "matplotlib",
-    "onnx", "onnxruntime", "onnxscript", "pesq", "pystoi", "pytest", "resemblyzer", "scipy", "sklearn", "tensorboard",
+    "onnx", "onnxruntime", "onnxscript", "pesq", "prometheus_client", "pystoi", "pytest", "resemblyzer", "scipy", "sklearn", "tensorboard",
     "torchaudio", "transformers", "vector_quantize_pytorch", "websockets", "yaml",
 ]  # fmt: skip
 

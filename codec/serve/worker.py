@@ -72,7 +72,7 @@ class Worker:
                 return None
             channel = Channel(slot, mode, codebooks, self._framing, self._config, deliver)
             self._channels[slot] = channel
-            self._metrics.set("clients", len(self._channels))
+            self._metrics.clients.set(len(self._channels))
             return channel
 
     def close(self, channel: Channel) -> None:
@@ -83,7 +83,7 @@ class Worker:
                 del self._channels[channel.slot]
                 # The thread may be in the midst of this slot's last step.
                 self._to_reset.add(channel.slot)
-            self._metrics.set("clients", len(self._channels))
+            self._metrics.clients.set(len(self._channels))
 
     def sent(self, channel: Channel, count: int) -> None:
         """So many messages have left; wake the thread where it waits for that."""
@@ -143,15 +143,15 @@ class Worker:
         self._hand_out([self._codes(turn, part) for turn, part in zip(turns, made, strict=True)])
         self._engine.decode(turns, made)
         self._hand_out([self._sound(turn, part) for turn, part in zip(turns, made, strict=True)])
-        self._metrics.observe("tick_seconds", time.monotonic() - start)
-        self._metrics.observe("tick_frames", sum(turn.frames for turn in turns))
+        self._metrics.tick_seconds.observe(time.monotonic() - start)
+        self._metrics.tick_frames.observe(sum(turn.frames for turn in turns))
 
     def _codes(self, turn: Turn, made: Made) -> tuple[Channel, Output]:
         channel, frames, first = turn.channel, turn.frames, turn.channel.frames_out
         channel.frames_out += frames
         if channel.mode == "decode" or not frames:
             return channel, Output([], [])
-        self._metrics.add("frames_encoded_total", frames)
+        self._metrics.frames_encoded.inc(frames)
         return channel, Output([codes_message(made.codes, first)], turn.due)
 
     def _sound(self, turn: Turn, made: Made) -> tuple[Channel, Output]:
@@ -160,7 +160,7 @@ class Worker:
             messages.append(sound_message(made.wav, channel.samples_out))
         channel.samples_out += len(made.wav)
         if channel.mode != "encode":
-            self._metrics.add("frames_decoded_total", turn.frames)
+            self._metrics.frames_decoded.inc(turn.frames)
         num_samples = channel.samples_out if channel.mode == "decode" else turn.num_samples
         return channel, Output(messages, [], (channel.frames_out, num_samples) if turn.ending else None)
 
