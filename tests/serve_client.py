@@ -65,17 +65,18 @@ async def connected(server: Server, **start):
         yield socket
 
 
-async def receive(socket) -> Received:
-    """Everything until the connection is closed."""
+async def receive(socket, first: int = 0) -> Received:
+    """Everything until the connection is closed; ``first`` samples of sound were read already."""
     result, codes, wav = Received(), [], []
     try:
         async for message in socket:
             if isinstance(message, str):
                 result.texts.append(json.loads(message))
                 continue
-            kind, first, values = parse_output(message)
+            kind, position, values = parse_output(message)
             parts = codes if kind == CODES else wav
-            assert first == sum(part.shape[-1] for part in parts)
+            read = 0 if kind == CODES else first
+            assert position == read + sum(part.shape[-1] for part in parts)
             parts.append(values)
     except websockets.ConnectionClosed:
         pass

@@ -52,6 +52,19 @@ def test_a_step_that_hangs_is_told_until_it_ends(tiny_model, monkeypatch):
     with_server(tiny_model, test, hung_seconds=1e-6)
 
 
+def test_ten_seconds_of_one_step_are_too_long_by_default(tiny_model):
+    async def test(server):
+        worker, now = server._worker, time.monotonic()
+        with worker._changed:
+            worker._step_start = now
+            # The condition's lock can be taken again by the same thread.
+            assert worker.problem(now + 9.9) is None
+            assert worker.problem(now + 10.1) == "a step of the model has been running for 10 s"
+            worker._step_start = None
+
+    with_server(tiny_model, test)
+
+
 def test_frames_that_no_step_takes_are_told(tiny_model, monkeypatch):
     async def test(server):
         problem = server._worker.problem

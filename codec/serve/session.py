@@ -172,8 +172,11 @@ class Session:
             self._worker.change(lambda: (channel.add_sound(rest, now), channel.end(now)))
             return
         longest = self._frames_in * self._offer.hop_length
-        shortest = max(longest - self._offer.hop_length + 1, longest - self._offer.decoder_delay, 0)
-        if end.num_samples is not None and not min(shortest, longest) <= end.num_samples <= longest:
+        # Shorter than the last frame allows would also be sound that the decoder has handed out already; the
+        # model's thread would refuse that for the whole step, and every client would lose its stream.
+        margin = min(self._offer.hop_length - 1, self._offer.decoder_delay)
+        shortest = max(longest - margin, 0)
+        if end.num_samples is not None and not shortest <= end.num_samples <= longest:
             raise ClientError(
                 "bad_end", f"{end.num_samples} samples; {self._frames_in} frames are {shortest} to {longest}"
             )
