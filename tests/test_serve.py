@@ -378,7 +378,7 @@ def test_a_failing_step_closes_its_clients_and_the_server_goes_on(tiny_model, mo
     pcm = speech(0.2)
 
     async def test(server):
-        monkeypatch.setattr(type(server._worker._engine), "encode", lambda self, turns: 1 / 0)
+        monkeypatch.setattr(type(server._worker._streams), "encode", lambda self, turns: 1 / 0)
         broken = await send_and_receive(server, [pcm.tobytes()], mode="both")
         monkeypatch.undo()
         assert broken.error == "internal" and broken.close_code == 1011

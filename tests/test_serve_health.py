@@ -16,8 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from serve_client import connected, get, metric, receive, speech, stream, with_server
 
 from codec.serve.channel import Channel
-from codec.serve.engine import Engine
 from codec.serve.metrics import Metrics
+from codec.serve.streams import Streams
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -33,14 +33,14 @@ async def health(server, status: int) -> str:
 
 
 def test_a_step_that_hangs_is_told_until_it_ends(tiny_model, monkeypatch):
-    release, encode = threading.Event(), Engine.encode
+    release, encode = threading.Event(), Streams.encode
 
     def slow(self, turns):
         assert release.wait(60)
         return encode(self, turns)
 
     async def test(server):
-        monkeypatch.setattr(Engine, "encode", slow)
+        monkeypatch.setattr(Streams, "encode", slow)
         client = asyncio.create_task(stream(server, speech(0.1), [320], mode="both"))
         try:
             assert re.search(r"a step of the model has been running for \d+ s", await health(server, 503))
