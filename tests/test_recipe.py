@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from codec.config import field_docs
 from codec.errors import CodecError
-from codec.train.recipe import field_docs, read_config, run_recipe
+from codec.train.recipe import read_config, run_recipe
 
 
 @dataclass(frozen=True)

@@ -1,26 +1,14 @@
 """Which clips an evaluation listens to."""
 
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 
 import soundfile
 
 from codec.data.manifest import Clip, read_manifest
 from codec.errors import CodecError
+from codec.eval.options import Selection
 from codec.eval.systems.directory import SUFFIXES
-
-
-@dataclass(frozen=True)
-class Selection:
-    """A reproducible choice of clips: filters first, then counts, always in name order."""
-
-    min_seconds: float = 0.0
-    max_seconds: float = float("inf")
-    per_speaker: int | None = None
-    """The first so many of each speaker."""
-    limit: int | None = None
-    """The first so many of what is left."""
 
 
 def read_clips(source: str | Path) -> list[Clip]:
