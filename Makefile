@@ -47,9 +47,9 @@ $(VENV)/installed: $(VENV)/created pyproject.toml requirements.txt
 	@touch $@
 
 $(VENV)/tested: $(VENV)/installed requirements-test.txt requirements-eval.txt
-	$(PIP) $(CPU_ARGS) -r requirements-test.txt
+	$(PIP) -r requirements-test.txt
 	@if command -v cc >/dev/null && command -v c++ >/dev/null; then \
-		$(PIP) $(CPU_ARGS) -r requirements-eval.txt \
+		$(PIP) -r requirements-eval.txt \
 			|| echo "note: the metrics in requirements-eval.txt could not be built; tests do without"; \
 	else \
 		echo "note: no C compiler, so PESQ, ViSQOL and Resemblyzer are left out; tests do without"; \

@@ -1,6 +1,7 @@
 """Options made of a config's fields: defaults, values, help and errors are the config's own."""
 
 import dataclasses
+import inspect
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ pytest.importorskip("prometheus_client", reason="needs the package prometheus_cl
 
 from codec.bench.types import BenchConfig
 from codec.cli.dataclass_options import flag, options_of
+from codec.cli.serve import serve
 from codec.errors import CodecError
 from codec.serve.config import ServeConfig
 
@@ -138,6 +140,16 @@ def test_a_config_that_cannot_be_options_is_refused_at_once():
         options_of(Odd)
     with pytest.raises(TypeError, match="Config has no field size"):
         options_of(Config, {"size": flag("--size")})
+
+
+def test_every_option_of_the_server_is_documented():
+    documented = (Path(__file__).parents[1] / "docs" / "serving.md").read_text(encoding="utf-8")
+    table = documented.partition("## Options")[2].partition("## Protocol")[0]
+    for option in inspect.signature(serve).parameters.values():
+        declared = option.annotation.__metadata__[0]
+        # Typer keeps the first name apart: outside of annotations it is the default.
+        typed = declared.default if isinstance(declared.default, str) else f"--{option.name}"
+        assert f"`{typed}`" in table
 
 
 OTHER = {int: 7, float: 7.5, bool: True, str: "other", int | None: 7, str | None: "other"}
