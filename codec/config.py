@@ -4,8 +4,12 @@ Every config of the project (model, training, evaluation) is a dataclass that is
 :func:`from_dict`, so that a misspelled key is an error before any work starts.
 """
 
+import ast
 import dataclasses
 import difflib
+import inspect
+import itertools
+import textwrap
 import types
 import typing
 from typing import Any, TypeVar
@@ -91,6 +95,21 @@ def merge(base: dict[str, Any], changes: dict[str, Any], where: str = "") -> dic
         else:
             merged[key] = value
     return merged
+
+
+def field_docs(cls: type) -> dict[str, str]:
+    """The strings under a dataclass's fields, by field, its bases' too; none where there is no source."""
+    docs: dict[str, str] = {}
+    for base in reversed([base for base in cls.__mro__ if dataclasses.is_dataclass(base)]):
+        try:
+            body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0].body
+        except (OSError, TypeError):
+            continue
+        for field, after in itertools.pairwise(body):
+            is_doc = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+            if isinstance(field, ast.AnnAssign) and is_doc:
+                docs[field.target.id] = " ".join(str(after.value.value).split())
+    return docs
 
 
 def _unknown_key(key: str, known: typing.Iterable[str], where: str) -> str:

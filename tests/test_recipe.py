@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from codec.cli.recipe import field_docs, run_recipe
+from codec.cli.recipe import run_recipe
+from codec.config import field_docs
 from codec.errors import CodecError
 from codec.settings import read_config
 

@@ -4,10 +4,7 @@
 """
 
 import argparse
-import ast
 import dataclasses
-import inspect
-import itertools
 import sys
 import textwrap
 import typing
@@ -16,6 +13,7 @@ from typing import Any, TypeVar
 
 import yaml
 
+from codec.config import field_docs
 from codec.errors import CodecError
 from codec.settings import read_config
 
@@ -52,21 +50,6 @@ def run_recipe(
     except CodecError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-
-
-def field_docs(cls: type) -> dict[str, str]:
-    """The strings under a dataclass's fields, by field, its bases' too; none where there is no source."""
-    docs: dict[str, str] = {}
-    for base in reversed([base for base in cls.__mro__ if dataclasses.is_dataclass(base)]):
-        try:
-            body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0].body
-        except (OSError, TypeError):
-            continue
-        for field, after in itertools.pairwise(body):
-            is_doc = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
-            if isinstance(field, ast.AnnAssign) and is_doc:
-                docs[field.target.id] = " ".join(str(after.value.value).split())
-    return docs
 
 
 def _describe(cls: type, groups: Mapping[str, type]) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from codec.errors import CodecError
-from codec.eval.clips import ClipsConfig
+from codec.eval.options import ClipsConfig
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # Set for each run; a variant that set them would not be compared at equal terms.

@@ -2,40 +2,14 @@
 
 import dataclasses
 from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import soundfile
 
 from codec.data.manifest import Clip, read_manifest
 from codec.errors import CodecError
+from codec.eval.options import ClipsConfig, Selection
 from codec.eval.systems.directory import SUFFIXES
-
-
-@dataclass(frozen=True)
-class Selection:
-    """A reproducible choice of clips: filters first, then counts, always in name order."""
-
-    min_seconds: float = 0.0
-    max_seconds: float = float("inf")
-    per_speaker: int | None = None
-    """The first so many of each speaker."""
-    limit: int | None = None
-    """The first so many of what is left."""
-
-
-@dataclass(frozen=True)
-class ClipsConfig:
-    """Recordings of one or more manifests."""
-
-    manifests: tuple[str, ...]
-    """JSONL files or folders of recordings."""
-    root: str | None = None
-    """Folder that the manifests' paths are relative to; each manifest's own by default."""
-    max_clips: int | None = None
-    """Use this many, evenly spread over the manifests; all by default."""
-    selection: Selection = field(default_factory=Selection)
-    """As the options of codec eval; applied before max_clips."""
 
 
 def read_clips(source: str | Path) -> list[Clip]:

@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,10 @@ from typing import Any
 from codec.config import to_dict
 from codec.data.manifest import Clip, read_manifest
 from codec.errors import CodecError
-from codec.eval.align import MAX_DELAY_SECONDS, Method
-from codec.eval.clips import Selection, read_clips, select
+from codec.eval.clips import read_clips, select
 from codec.eval.measures import JudgeSettings, Measure, build_measures
 from codec.eval.measures.registry import installed_measures
+from codec.eval.options import Options
 from codec.eval.report import About, Report, write_report
 from codec.eval.runner import Request, run
 from codec.eval.summary import all_columns, summarize
@@ -22,30 +22,6 @@ from codec.eval.systems.ours import load_cached
 
 DEFAULT_MEASURES = ("pesq", "stoi", "estoi", "visqol", "si_sdr", "mel", "stft", "dnsmos", "speaker")
 PROBES = ("phone", "text", "speaker", "fewshot")
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a user may say."""
-
-    out: Path
-    models: list[str] = field(default_factory=list)
-    """Names or folders; the original is always measured too."""
-    codebooks: list[int] | None = None
-    peers: list[str] = field(default_factory=list)
-    measures: list[str] | None = None
-    """By default all of :data:`DEFAULT_MEASURES` that are installed, and WER when there is an ASR."""
-    asr: str | None = None
-    speaker_model: str | None = None
-    probes: list[str] = field(default_factory=list)
-    probe_train: Path | None = None
-    selection: Selection = field(default_factory=Selection)
-    workers: int = 2
-    players: int = 3
-    max_delay: float = MAX_DELAY_SECONDS
-    align: Method = "waveform"
-    seed: int = 0
-    device: str = "cpu"
 
 
 @dataclass(frozen=True)

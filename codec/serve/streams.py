@@ -19,7 +19,7 @@ class Made:
     wav: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
 
 
-class Engine:
+class Streams:
     """The streams of all slots; called by one thread only.
 
     All codebooks are encoded, and each client gets as many as it wants: the first layers do not depend
