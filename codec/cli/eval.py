@@ -33,7 +33,7 @@ Asr = Annotated[
 SpeakerModel = Annotated[
     str | None, typer.Option(help="transformers x-vector model, for the measure xvector.")
 ]
-Probes = Annotated[str, typer.Option(help="What the tokens mean: phone,text,speaker,fewshot.")]
+Probes = Annotated[str, typer.Option(help="What the tokens mean: phone,text,speaker,fewshot,abx.")]
 TrainClips = Annotated[
     Path | None, typer.Option("--probe-train", help="Manifest that probes are trained on.")
 ]
@@ -135,7 +135,7 @@ def _print_table(report: "Report") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from codec.eval.report.table import clip_counts, coding_cells, figure_cells, heading
+    from codec.eval.report.table import clip_counts, coding_cells, figure_cells, heading, mark_lines
 
     console = Console()
     headings = ["kbps", *(heading(column) for column in report.columns)]
@@ -152,6 +152,8 @@ def _print_table(report: "Report") -> None:
         for label, cells in lines.items():
             table.add_row(label, *cells[piece], end_section=label == report.systems[-1].label)
         console.print(table)
+    for line in mark_lines(report):
+        console.print(line, markup=False, highlight=False)
 
 
 def _pieces(widths: list[int], room: int) -> list[slice]:

@@ -2,8 +2,12 @@
 
 from codec.eval.measures import (  # noqa: F401  (they register themselves)
     distances,
+    distillmos,
     dnsmos,
+    hum,
     intelligibility,
+    level,
+    moonshine,
     pesq,
     recognition,
     speaker,

@@ -9,6 +9,8 @@ from codec.eval.types import SCORING_RATE, Pair
 SI_SDR_CEILING = 100.0
 _FLOOR = 1e-5
 _WINDOWS = (2048, 512, 128)
+_SPECTRAL = ("mel", "stft")
+"""Losses on magnitudes: each distance falls with any of them."""
 
 
 @measure("si_sdr")
@@ -16,6 +18,7 @@ class SiSdr(Measure):
     """Scale-invariant signal-to-distortion ratio in dB (Le Roux et al. 2019), cut off at 100."""
 
     columns = (Column("si_sdr", "SI-SDR dB", True, digits=1),)
+    resembles = ("waveform",)
 
     def __call__(self, pair: Pair) -> dict[str, float]:
         reference = pair.reference.astype(np.float64) - pair.reference.mean(dtype=np.float64)
@@ -33,6 +36,7 @@ class MelDistance(Measure):
 
     columns = (Column("mel", "mel distance", False, digits=3),)
     packages = ("librosa",)
+    resembles = _SPECTRAL
 
     def __call__(self, pair: Pair) -> dict[str, float]:
         return {"mel": float(np.abs(_log_mel(pair.reference) - _log_mel(pair.output)).mean())}
@@ -44,6 +48,7 @@ class StftDistance(Measure):
 
     columns = (Column("stft", "STFT distance", False, digits=3),)
     packages = ("librosa",)
+    resembles = _SPECTRAL
 
     def __call__(self, pair: Pair) -> dict[str, float]:
         distances = [
