@@ -41,7 +41,9 @@ def test_it_finds_the_frequency_that_is_modulated(hum):
 
 
 def test_hum_grows_with_the_depth_of_the_modulation_and_not_with_the_gain():
-    found = [judge("hum")(pair(wav, wav))["hum_100"] for wav in (noise(8, 100, depth) for depth in (0.1, 0.3, 0.9))]
+    found = [
+        judge("hum")(pair(wav, wav))["hum_100"] for wav in (noise(8, 100, depth) for depth in (0.1, 0.3, 0.9))
+    ]
     assert found == sorted(found)
     wav = noise(8, 100)
     once, twice = (judge("hum")(pair(wav, gain * wav))["hum_100"] for gain in (1, 2))
@@ -50,7 +52,9 @@ def test_hum_grows_with_the_depth_of_the_modulation_and_not_with_the_gain():
 
 def test_hum_below_the_crossover_is_not_read():
     time = np.arange(4 * RATE) / RATE
-    low = (0.5 * np.sin(2 * np.pi * 300 * time) * (1 + 0.5 * np.sin(2 * np.pi * 100 * time))).astype(np.float32)
+    low = (0.5 * np.sin(2 * np.pi * 300 * time) * (1 + 0.5 * np.sin(2 * np.pi * 100 * time))).astype(
+        np.float32
+    )
     quiet = low + 0.1 * noise(4, None)
     assert abs(judge("hum")(pair(quiet, quiet))["hum_100"]) < 3
 
@@ -59,14 +63,18 @@ def test_hum_of_a_set_is_that_of_all_its_windows():
     measure = judge("hum")
     values = [measure(pair(wav, wav)) for wav in (noise(4, 100, seed=1), noise(8, None, seed=2))]
     table = {name: np.array([value[name] for value in values]) for name in values[0]}
-    one, other, both = (measure.pool("hum_100", table, np.array([w]))[0] for w in ([1, 0], [0, 1], [1.0, 1.0]))
+    one, other, both = (
+        measure.pool("hum_100", table, np.array([w]))[0] for w in ([1, 0], [0, 1], [1.0, 1.0])
+    )
     assert [one, other] == pytest.approx([value["hum_100"] for value in values])
     powers = [table["hum_100_power"].sum(), table["hum_100_beside"].sum()]
     assert both == pytest.approx(10 * np.log10(powers[0] / powers[1]))
     assert other < both < one
 
 
-@pytest.mark.parametrize(("wav", "reason"), [(noise(0.9, None), "second"), (np.zeros(RATE, np.float32), "silent")])
+@pytest.mark.parametrize(
+    ("wav", "reason"), [(noise(0.9, None), "second"), (np.zeros(RATE, np.float32), "silent")]
+)
 def test_hum_of_what_has_no_envelope_is_skipped(wav, reason):
     with pytest.raises(Skip, match=reason):
         judge("hum")(pair(noise(len(wav) / RATE, None), wav))

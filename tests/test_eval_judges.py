@@ -85,7 +85,12 @@ def test_moonshine_hears_noise(speech):
 
 def test_moonshine_pools_over_words_under_its_own_names():
     measure = judge("wer_moonshine")
-    values = {"errors": [1.0, 0.0], "hits": [0.0, 9.0], "reference_words": [1.0, 9.0], "hypothesis_words": [1.0, 9.0]}
+    values = {
+        "errors": [1.0, 0.0],
+        "hits": [0.0, 9.0],
+        "reference_words": [1.0, 9.0],
+        "hypothesis_words": [1.0, 9.0],
+    }
     table = {f"{name}_moonshine": np.array(value) for name, value in values.items()}
     ones = np.ones((1, 2))
     assert measure.pool("wer_moonshine", table, ones)[0] == pytest.approx(0.1)
@@ -93,7 +98,10 @@ def test_moonshine_pools_over_words_under_its_own_names():
 
 
 def test_both_recognisers_name_their_columns_and_values_apart():
-    whisper, moonshine = build_measures(["wer"], JudgeSettings(asr="some/whisper-base"))[0], judge("wer_moonshine")
+    whisper, moonshine = (
+        build_measures(["wer"], JudgeSettings(asr="some/whisper-base"))[0],
+        judge("wer_moonshine"),
+    )
     assert [column.title for column in whisper.columns] == ["WER Whisper %", "WIL Whisper %"]
     assert [column.title for column in moonshine.columns] == ["WER Moonshine %", "WIL Moonshine %"]
     assert not {c.name for c in whisper.columns} & {c.name for c in moonshine.columns}
@@ -126,7 +134,9 @@ def test_a_vocabulary_has_tokens_of_any_length():
     ],
 )
 def test_a_missing_package_is_one_line_with_the_command(monkeypatch, name, command):
-    monkeypatch.setattr("codec.eval.measures.base._installed", lambda package: package in ("jiwer", "onnxruntime"))
+    monkeypatch.setattr(
+        "codec.eval.measures.base._installed", lambda package: package in ("jiwer", "onnxruntime")
+    )
     with pytest.raises(CodecError, match=command) as caught:
         build_measures([name], JudgeSettings())
     assert "\n" not in str(caught.value)

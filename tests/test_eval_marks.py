@@ -34,7 +34,8 @@ def test_a_loss_is_found_by_its_name_and_by_its_teacher():
 
 
 @pytest.mark.parametrize(
-    ("measure", "loss"), [("pesq", "loudness"), ("wer", "whisper_features"), ("wer", "features:whisper"), ("mel", "mel")]
+    ("measure", "loss"),
+    [("pesq", "loudness"), ("wer", "whisper_features"), ("wer", "features:whisper"), ("mel", "mel")],
 )
 def test_each_measure_knows_what_it_resembles(measure, loss):
     from codec.eval.measures.registry import _MEASURES
@@ -98,7 +99,18 @@ def test_every_table_marks_the_figures_of_the_model_that_was_trained_on_them(
 
 def test_nothing_is_said_where_nothing_is_marked(manifest, tmp_path, tiny_model_dir, capsys):
     clean = with_losses(tmp_path / "clean", tiny_model_dir, "commitment")
-    arguments = ["eval", manifest, "-m", clean, "--measures", "mel,stoi", "--workers", 0, "--out", tmp_path / "out"]
+    arguments = [
+        "eval",
+        manifest,
+        "-m",
+        clean,
+        "--measures",
+        "mel,stoi",
+        "--workers",
+        0,
+        "--out",
+        tmp_path / "out",
+    ]
     assert main([str(argument) for argument in arguments]) == 0
     assert "*" not in capsys.readouterr().out
     assert "resembles" not in (tmp_path / "out" / "report.md").read_text()

@@ -90,9 +90,7 @@ def test_equal_distances_are_half_an_error(aligned, tmp_path):
 def test_phones_that_each_speaker_codes_in_a_way_of_his_own_are_told_apart_within_only(aligned, tmp_path):
     clips, phones = aligned
     # Codes of phones, rotated by speaker: a stranger's phone looks like another phone of one's own.
-    codes = {
-        clip.name: (phones[clip.name] + int(clip.speaker[1:])) % len(PHONES) for clip in clips
-    }
+    codes = {clip.name: (phones[clip.name] + int(clip.speaker[1:])) % len(PHONES) for clip in clips}
     within, across = errors(probe(as_codes(codes), clips, tmp_path))
     assert within == 0.0 and across > 0.3
 
@@ -108,7 +106,9 @@ def test_information_in_later_layers_is_found_there_only(aligned, tmp_path):
 def test_scale_of_the_vectors_and_names_of_the_codes_change_nothing(aligned, tmp_path):
     clips, phones = aligned
     rng = np.random.default_rng(2)
-    noisy = {n: np.where(rng.random(FRAMES) < 0.6, rng.integers(60, size=FRAMES), v) for n, v in phones.items()}
+    noisy = {
+        n: np.where(rng.random(FRAMES) < 0.6, rng.integers(60, size=FRAMES), v) for n, v in phones.items()
+    }
     vectors = torch.from_numpy(rng.standard_normal((1, 60, 8)).astype(np.float32))
     first = probe(as_codes(noisy), clips, tmp_path / "a", vectors)
     louder = probe(as_codes(noisy), clips, tmp_path / "b", 8 * vectors)
@@ -127,7 +127,9 @@ def test_scale_of_the_vectors_and_names_of_the_codes_change_nothing(aligned, tmp
 def test_the_order_of_the_clips_changes_nothing_where_all_are_compared(aligned, tmp_path):
     clips, phones = aligned
     rng = np.random.default_rng(3)
-    noisy = as_codes({n: np.where(rng.random(FRAMES) < 0.6, rng.integers(60, size=FRAMES), v) for n, v in phones.items()})
+    noisy = as_codes(
+        {n: np.where(rng.random(FRAMES) < 0.6, rng.integers(60, size=FRAMES), v) for n, v in phones.items()}
+    )
     limits = {"items": 1000, "others": 1000}
     first = probe(noisy, clips, tmp_path / "a", **limits)
     backwards = probe(noisy, clips[::-1], tmp_path / "b", seed=1, **limits)

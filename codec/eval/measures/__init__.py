@@ -6,7 +6,6 @@ from codec.eval.measures import (  # noqa: F401  (they register themselves)
     dnsmos,
     hum,
     intelligibility,
-    level,
     moonshine,
     pesq,
     recognition,

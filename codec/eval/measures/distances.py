@@ -1,4 +1,4 @@
-"""Distances between waveforms and between spectra; librosa's STFT and mel filterbank."""
+"""Distances between levels, waveforms and spectra; librosa's STFT and mel filterbank."""
 
 import numpy as np
 
@@ -7,10 +7,28 @@ from codec.eval.measures.registry import measure
 from codec.eval.types import SCORING_RATE, Pair
 
 SI_SDR_CEILING = 100.0
+LEVEL_LIMIT = 100.0
+"""dB beyond which a difference is cut off: what a silent output has."""
 _FLOOR = 1e-5
 _WINDOWS = (2048, 512, 128)
 _SPECTRAL = ("mel", "stft")
 """Losses on magnitudes: each distance falls with any of them."""
+
+
+@measure("level")
+class LevelDifference(Measure):
+    """RMS of the output over that of the recording in dB, whole clips, pauses kept: 0 is right, below too quiet."""
+
+    # Nearer to zero is better, so neither side is.
+    columns = (Column("level", "level dB", None, digits=1),)
+    resembles = ("level",)
+
+    def __call__(self, pair: Pair) -> dict[str, float]:
+        reference, output = (
+            float(np.square(wav, dtype=np.float64).sum()) for wav in (pair.reference, pair.output)
+        )
+        difference = 10 * np.log10(max(output, 1e-30) / reference)
+        return {"level": float(np.clip(difference, -LEVEL_LIMIT, LEVEL_LIMIT))}
 
 
 @measure("si_sdr")

@@ -102,9 +102,7 @@ class AbxProbe:
                     result.measures.append(_measure(name, view, cells, pieces, len(clips), task.seed))
         return result
 
-    def _aligned(
-        self, task: ProbeTask, skipped: list[Skip]
-    ) -> tuple[list[CodedClip], list[list[Segment]]]:
+    def _aligned(self, task: ProbeTask, skipped: list[Skip]) -> tuple[list[CodedClip], list[list[Segment]]]:
         """Clips that have tokens and phones, and their phones."""
         usable = [clip for clip in task.clips if can_be_aligned(clip)]
         skipped += [
@@ -157,7 +155,9 @@ def _group(items: list[Item], limit: int, rng: np.random.Generator) -> Groups:
         if len(places) < limit:
             places.append(index)
     # In an order of its own: the draw must not decide in which order figures are added.
-    return {context: {p: dict(phones[p]) for p in sorted(phones)} for context, phones in sorted(groups.items())}
+    return {
+        context: {p: dict(phones[p]) for p in sorted(phones)} for context, phones in sorted(groups.items())
+    }
 
 
 def _within(groups: Groups) -> Iterator[Cell]:

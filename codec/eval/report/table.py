@@ -101,7 +101,9 @@ def mark_lines(report: Report) -> list[str]:
     titles = {column.name: column.title for column in report.columns}
     models: dict[str, list[str]] = {}
     for system in report.systems:
-        shown = [f"{titles[n].removesuffix(' %')} ({', '.join(losses)})" for n, losses in system.marks.items()]
+        shown = [
+            f"{titles[n].removesuffix(' %')} ({', '.join(losses)})" for n, losses in system.marks.items()
+        ]
         if shown and any(name in system.figures for name in system.marks):
             models[system.family] = shown
     for family, probes in report.probe_marks.items():
@@ -110,7 +112,9 @@ def mark_lines(report: Report) -> list[str]:
     lines = []
     if models:
         named = "; ".join(f"{family}: {', '.join(shown)}" for family, shown in models.items())
-        lines.append(f"{MARK} the figure resembles a loss that the model was trained with, and so flatters it: {named}")
+        lines.append(
+            f"{MARK} the figure resembles a loss that the model was trained with, and so flatters it: {named}"
+        )
     untold = dict.fromkeys(system.family for system in report.systems if system.untold)
     lines += [
         f"{family}: no training.json tells the losses it was trained with, so none of its figures is marked"
