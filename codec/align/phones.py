@@ -23,7 +23,7 @@ _COMMAND = "from codec.align.pocketsphinx import main; main()"
 def check_aligner() -> None:
     """Raise a :class:`CodecError` when pocketsphinx is not installed."""
     if importlib.util.find_spec("pocketsphinx") is None:
-        raise CodecError("the phone probe needs pocketsphinx; pip install 'codec[eval]'")
+        raise CodecError("phones are aligned by pocketsphinx, which is not installed; pip install 'codec[eval]'")
 
 
 def align_clips(clips: Iterable[Clip], cache: Path, skipped: list[Skip]) -> dict[str, list[Segment]]:

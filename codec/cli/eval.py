@@ -79,7 +79,7 @@ def _print_table(report: "Report") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from codec.eval.report.table import clip_counts, coding_cells, figure_cells, heading
+    from codec.eval.report.table import clip_counts, coding_cells, figure_cells, heading, mark_lines
 
     console = Console()
     headings = ["kbps", *(heading(column) for column in report.columns)]
@@ -96,6 +96,8 @@ def _print_table(report: "Report") -> None:
         for label, cells in lines.items():
             table.add_row(label, *cells[piece], end_section=label == report.systems[-1].label)
         console.print(table)
+    for line in mark_lines(report):
+        console.print(line, markup=False, highlight=False)
 
 
 def _pieces(widths: list[int], room: int) -> list[slice]:

@@ -25,6 +25,8 @@ class PhoneProbe:
     on ``train_clips`` with English text where there are such, else by cross-validation.
     """
 
+    resembles = ("phones", "phone")
+
     @dataclass(frozen=True)
     class Config:
         train_clips: int = 200

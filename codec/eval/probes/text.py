@@ -30,6 +30,8 @@ class TextProbe:
     CER 1.)
     """
 
+    resembles = ("text", "ctc")
+
     @dataclass(frozen=True)
     class Config:
         codebooks: list[int] = field(default_factory=lambda: [1])
