@@ -144,7 +144,7 @@ def _header(model: "Codec", num_codebooks: int) -> "StreamHeader":
 
 def _check_header(header: "StreamHeader", model: "Codec", force: bool) -> None:
     """Raise a :class:`CodecError` unless ``model`` can decode such a stream."""
-    if header.fingerprint != model.fingerprint and not force:
+    if not force and not model.understands(header.fingerprint):
         raise CodecError(
             f"the token stream was made by model {header.fingerprint}, this is {model.fingerprint}; "
             "give that model (--model), or --force the decoding and expect noise"

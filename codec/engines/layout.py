@@ -72,7 +72,16 @@ def read_graphs_file(folder: Path) -> GraphsFile | None:
 
 def graphs_fit(model: "Codec", folder: Path) -> bool:
     """Whether a folder has graphs without weights that are for such a model."""
-    from codec.model.config import config_to_json
-
     facts = read_graphs_file(folder) if is_export(folder) else None
-    return facts is not None and (facts.format, facts.config) == (FORMAT, config_to_json(model.config))
+    return facts is not None and facts.format == FORMAT and config_fits(model, facts.config)
+
+
+def config_fits(model: "Codec", text: str | None) -> bool:
+    """Whether ``text``, a ``config.json``, has the settings of a model: those that it leaves out are defaults."""
+    from codec.model.config import parse_config
+
+    try:
+        return text is not None and parse_config(text) == model.config
+    except CodecError:
+        # Of a version of codec that has other settings.
+        return False

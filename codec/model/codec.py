@@ -6,12 +6,14 @@ from torch import Tensor, nn
 
 from codec.audio.resample import resample
 from codec.errors import CodecError
+from codec.model.aliases import Aliases
 from codec.model.chunked import decode_chunked, encode_chunked
 from codec.model.config import CodecConfig
 from codec.model.fingerprint import fingerprint
 from codec.model.functions import Engine, TorchEngine
 from codec.model.latency import Latency, latency_of
 from codec.model.quantizer import ResidualVQ
+from codec.model.stamp import Stamp, stamp_of
 from codec.model.streaming import StreamingDecoder, StreamingEncoder
 from codec.tokens.tokens import Tokens
 
@@ -24,6 +26,7 @@ class Codec(nn.Module):
 
     Attributes:
         engine: what computes ``encode``, ``decode`` and new streams; see :mod:`codec.engines`.
+        aliases: former names of the tokens of the weights that were loaded.
     """
 
     def __init__(self, config: CodecConfig | None = None):
@@ -33,7 +36,8 @@ class Codec(nn.Module):
         self.quantizer = ResidualVQ(self.config.quantizer, self.config.network.latent_dim)
         self.decoder = self.config.network.build_decoder()
         self.engine: Engine = TorchEngine(self)
-        self._fingerprint: str | None = None
+        self.aliases = Aliases()
+        self._fingerprint: tuple[Stamp, str] | None = None
 
     @property
     def sample_rate(self) -> int:
@@ -63,10 +67,19 @@ class Codec(nn.Module):
 
     @property
     def fingerprint(self) -> str:
-        """Hash of encoder, codebooks and config: equal when codes mean the same. Cached."""
-        if self._fingerprint is None:
-            self._fingerprint = fingerprint(self)
-        return self._fingerprint
+        """Hash of encoder and quantizer, tensors and settings: equal when codes mean the same.
+
+        It is kept until one of these tensors changes. A model that is being trained has the fingerprint of
+        its weights of the moment, and stamps it on the tokens that it makes.
+        """
+        stamp = self.config, *stamp_of(self.encoder, self.quantizer)
+        if self._fingerprint is None or self._fingerprint[0] != stamp:
+            self._fingerprint = stamp, fingerprint(self)
+        return self._fingerprint[1]
+
+    def understands(self, other: str) -> bool:
+        """Whether ``other`` is the fingerprint of this model's tokens, or was in a former version."""
+        return other == self.fingerprint or self.aliases.cover(self.fingerprint, other)
 
     def bitrate(self, num_codebooks: int | None = None) -> float:
         """Bits per second of raw codes."""
@@ -158,7 +171,7 @@ class Codec(nn.Module):
 
     def check_tokens(self, tokens: Tokens, force: bool = False) -> None:
         """Raise a :class:`CodecError` unless :meth:`decode` can take these tokens."""
-        if tokens.fingerprint != self.fingerprint and not force:
+        if not force and not self.understands(tokens.fingerprint):
             raise CodecError(
                 f"tokens were made by model {tokens.fingerprint}, this is {self.fingerprint}; "
                 "load that model, or force the decoding (--force) and expect noise"

@@ -50,11 +50,24 @@ def load_config(path: Path) -> CodecConfig:
         CodecError: when the file is missing, no JSON, or has unknown keys.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise CodecError(f"{path}: no such file; a model is config.json + model.safetensors") from None
     except (ValueError, OSError) as error:
         raise CodecError(f"{path}: cannot be read as JSON ({error})") from None
+    return parse_config(text, str(path))
+
+
+def parse_config(text: str, where: str = "config.json") -> CodecConfig:
+    """The config in the text of ``config.json``.
+
+    Raises:
+        CodecError: when it is no JSON, or has unknown keys.
+    """
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise CodecError(f"{where}: cannot be read as JSON ({error})") from None
     return from_dict(CodecConfig, values)
 
 

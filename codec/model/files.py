@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save
 
 from codec.atomic import atomic_path
 from codec.errors import CodecError
+from codec.model.aliases import read_aliases, write_aliases
 from codec.model.codec import Codec
 from codec.model.config import config_to_json, load_config
 from codec.model.layout import transpose_linear
@@ -53,6 +54,7 @@ def load_model(
         raise CodecError(f"{weights}: does not fit config.json beside it ({reason})") from None
     model = model.eval().requires_grad_(False).to(target)
     transpose_linear(model)
+    model.aliases = read_aliases(folder)
     if engine != "torch":
         # Here, or the engines, which are made of models, could not be imported.
         from codec.engines import choose_engine
@@ -62,7 +64,7 @@ def load_model(
 
 
 def save_model(model: Codec, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:
-    """Write ``config.json`` and ``model.safetensors`` into ``folder``, each in one step.
+    """Write ``config.json``, ``model.safetensors`` and former names of its tokens, each in one step.
 
     The codebooks stay float32 whatever ``dtype`` is: rounding them would change codes.
     """
@@ -77,6 +79,7 @@ def save_model(model: Codec, folder: str | Path, dtype: torch.dtype = torch.floa
         temporary.write_bytes(content)
     with atomic_path(folder / "config.json") as temporary:
         temporary.write_text(config_to_json(model.config), encoding="utf-8")
+    write_aliases(folder, model.aliases)
 
 
 def find_model(name_or_path: str | Path) -> Path:

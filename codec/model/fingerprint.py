@@ -1,7 +1,10 @@
-"""What identifies the meaning of codes: a hash of encoder, codebooks and config."""
+"""What identifies the meaning of codes: a hash of the encoder and the quantizer."""
 
+import dataclasses
 import hashlib
-from typing import TYPE_CHECKING
+import json
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -9,29 +12,53 @@ from torch import Tensor
 if TYPE_CHECKING:
     from codec.model.codec import Codec
 
+VERSION = "codec tokens 2"
+"""Of what is hashed and how; begins every hash."""
+
 
 def fingerprint(model: "Codec") -> str:
-    """16 hex digits of SHA-256 over the config, the encoder's tensors and the codebooks.
+    """16 hex digits of SHA-256 over all that decides which codes a sound gets.
 
-    The decoder is left out: a better decoder for the same codes keeps old tokens valid. Tensors
-    are hashed as float32, the form in which they are used, whatever the file stores.
+    These are the architecture, the sample rate, the settings of encoder and quantizer, and their tensors.
+    The decoder is left out, its settings too: a better decoder for the same codes keeps old tokens valid.
+    Settings at their defaults are left out, so that a new setting does not change the models without it.
+    Tensors are hashed as float32, the form in which they are used, whatever the file stores.
     """
-    from codec.model.config import config_to_json
-
-    tensors = dict(model.encoder.state_dict(prefix="encoder."))
-    tensors.update(model.quantizer.state_dict(prefix="quantizer."))
-    return _digest(config_to_json(model.config), tensors)
+    config = model.config
+    settings = _settings(model, leave_out=config.network.decoder_settings)
+    tensors = model.encoder.state_dict(prefix="encoder.") | model.quantizer.state_dict(prefix="quantizer.")
+    return _digest(settings, tensors)
 
 
 def decoder_fingerprint(model: "Codec") -> str:
-    """The same of the decoder's tensors: equal when codes sound the same."""
-    from codec.model.config import config_to_json
+    """The same of the quantizer and the decoder: equal when codes sound the same."""
+    tensors = model.decoder.state_dict(prefix="decoder.") | model.quantizer.state_dict(prefix="quantizer.")
+    return _digest(_settings(model), tensors)
 
-    return _digest(config_to_json(model.config), model.decoder.state_dict(prefix="decoder."))
+
+def _settings(model: "Codec", leave_out: Collection[str] = ()) -> dict[str, Any]:
+    config = model.config
+    network = _changed(config.network)
+    return {
+        "architecture": config.architecture,
+        "sample_rate": config.sample_rate,
+        "quantizer": _changed(config.quantizer),
+        "network": {name: value for name, value in network.items() if name not in leave_out},
+    }
 
 
-def _digest(config: str, tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256(config.encode())
+def _changed(config: Any) -> dict[str, Any]:
+    """The settings of a config dataclass that are not at their defaults."""
+    defaults = {
+        field.name: field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        for field in dataclasses.fields(config)
+    }
+    return {name: getattr(config, name) for name in defaults if getattr(config, name) != defaults[name]}
+
+
+def _digest(settings: dict[str, Any], tensors: dict[str, Tensor]) -> str:
+    text = json.dumps(settings, sort_keys=True, separators=(",", ":"))
+    digest = hashlib.sha256(f"{VERSION}\n{text}\n".encode())
     for name in sorted(tensors):
         tensor = tensors[name].detach().to("cpu", torch.float32).contiguous()
         digest.update(f"{name}{tuple(tensor.shape)}".encode())

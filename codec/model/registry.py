@@ -1,6 +1,6 @@
 """Architectures by name: a config dataclass that can build its encoder and decoder."""
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -48,6 +48,9 @@ class NetworkConfig(Protocol):
 
     @property
     def latent_dim(self) -> int: ...
+
+    decoder_settings: ClassVar[tuple[str, ...]]
+    """Names of the settings that only the decoder has: they may change without changing the tokens."""
 
     def build_encoder(self) -> nn.Module: ...
 

@@ -30,7 +30,12 @@ class Offer:
         self.num_codebooks = model.num_codebooks
         self.codebook_size = model.config.quantizer.codebook_size
         self.fingerprint = model.fingerprint
+        self._aliases = model.aliases
         self.decoder_delay = model.decoder.delay
+
+    def understands(self, fingerprint: str) -> bool:
+        """Whether tokens of this fingerprint are the model's."""
+        return fingerprint == self.fingerprint or self._aliases.cover(self.fingerprint, fingerprint)
 
     @cached_property
     def _hello(self) -> str:

@@ -90,7 +90,7 @@ class Session:
     def _check_model(self, start: Start) -> None:
         if start.fingerprint is None and start.mode == "decode":
             raise ClientError("bad_model", "decoding needs the fingerprint of the codes' model in the start")
-        if start.fingerprint not in (None, self._offer.fingerprint):
+        if start.fingerprint is not None and not self._offer.understands(start.fingerprint):
             raise ClientError(
                 "bad_model",
                 f"model {start.fingerprint[:80]} is not here, this is {self._offer.fingerprint}; "

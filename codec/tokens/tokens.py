@@ -16,7 +16,7 @@ class Tokens:
         lengths: ``(B,)`` int64, frames of each clip.
         num_samples: ``(B,)`` int64, samples of each clip at ``sample_rate``; decoding returns as many.
         sample_rate: Hz of the model.
-        fingerprint: of the encoder, codebooks and config that made the codes.
+        fingerprint: of the encoder and quantizer that made the codes.
     """
 
     codes: Tensor

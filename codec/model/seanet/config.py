@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import nn
 
@@ -18,6 +18,8 @@ class SeanetConfig:
     With ``causal`` every frame depends on the past only and the latency is one hop; an LSTM must
     then be unidirectional, or be left out with ``lstm_layers: 0``.
     """
+
+    decoder_settings: ClassVar = ()
 
     n_filters: int = 64
     """Width at the waveform; every stride doubles it."""

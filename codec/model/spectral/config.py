@@ -1,6 +1,7 @@
 """Settings of the ``spectral`` architecture."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import nn
 
@@ -16,6 +17,8 @@ class SpectralConfig:
     Latency: a frame needs its hop of samples, and overlap-add finishes a hop when the next
     frame is known, so it is ``window_length`` samples in all (40 ms by default).
     """
+
+    decoder_settings: ClassVar = ("gain_bands", "decoder_dim", "decoder_layers")
 
     hop_length: int = 320
     """Samples between frames."""
