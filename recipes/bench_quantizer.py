@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from vector_quantize_pytorch import ResidualVQ as LibraryRVQ
 
-from codec.model.quantizer import QuantizerConfig, ResidualVQ
+from codec.quantizers.rvq import ResidualConfig, ResidualVQ
 from codec.train.quantizer import EMAResidualVQ, QuantizerTrainingConfig
 from codec.train.recipe import run_recipe
 
@@ -36,7 +36,7 @@ class BenchConfig:
 def make_ours(config: BenchConfig) -> Callable[[Tensor, int], Tensor]:
     """Our quantizer as ``(latent (B, D, T), step) -> codebooks``."""
     torch.manual_seed(0)
-    rvq = ResidualVQ(QuantizerConfig(config.codebooks, config.codebook_size), config.dim)
+    rvq = ResidualVQ(ResidualConfig(config.codebooks, config.codebook_size), config.dim)
     trainer = EMAResidualVQ(rvq, QuantizerTrainingConfig(init_steps=0))
 
     def step(latent: Tensor, number: int) -> Tensor:

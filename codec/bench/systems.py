@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from codec.bench.types import BenchConfig
+from codec.engines.torch import decoding, encoding
 from codec.errors import CodecError
 from codec.model.codec import Codec
 from codec.model.config import CodecConfig
 from codec.model.files import load_model
-from codec.model.functions import decoding, encoding
 from codec.model.steps import run_even
 
 

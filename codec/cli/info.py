@@ -30,7 +30,6 @@ def _print_model(folder: Path, model: "Codec") -> None:
     config = model.config
     sizes = {name: _count(part) for name, part in model.named_children()}
     latency = model.latency
-    entries, dim = model.quantizer.codebooks.shape[1:]
     facts = {
         "model": str(folder),
         "architecture": config.architecture,
@@ -39,7 +38,7 @@ def _print_model(folder: Path, model: "Codec") -> None:
         + ")",
         "sample rate": f"{model.sample_rate} Hz, mono",
         "frames": f"{config.frame_rate:g} per second, {model.hop_length} samples each",
-        "codebooks": f"{model.num_codebooks} of {entries} entries, {dim} dimensions",
+        "codebooks": _codebooks(model),
         "latency": f"{latency.milliseconds:g} ms ({latency.samples} samples)"
         if latency
         else "not causal: needs the whole signal",
@@ -48,6 +47,12 @@ def _print_model(folder: Path, model: "Codec") -> None:
     }
     _print_facts(facts)
     _print_rates(model)
+
+
+def _codebooks(model: "Codec") -> str:
+    sizes = model.quantizer.sizes
+    entries = str(sizes[0]) if len(set(sizes)) == 1 else ", ".join(map(str, sizes))
+    return f"{len(sizes)} of {entries} entries, {model.config.network.latent_dim} dimensions"
 
 
 def _print_rates(model: "Codec") -> None:

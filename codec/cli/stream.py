@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from codec.model.codec import Codec
-    from codec.model.latency import Latency
-    from codec.model.streaming import StreamingDecoder
+    from codec.model.codec import Codec, Latency
+    from codec.model.streaming_decoder import StreamingDecoder
     from codec.tokens.stream import StreamHeader, StreamReader, StreamWriter
 
 Rate = Annotated[

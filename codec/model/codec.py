@@ -1,62 +1,51 @@
-"""The model: encoder, residual vector quantizer, decoder, behind ``encode`` and ``decode``."""
+"""The model, behind ``encode``, ``decode`` and streams."""
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from codec.audio.resample import resample
+from codec.engines.base import Engine
+from codec.engines.torch import TorchEngine
 from codec.errors import CodecError
-from codec.model.aliases import Aliases
 from codec.model.chunked import decode_chunked, encode_chunked
 from codec.model.config import CodecConfig
 from codec.model.fingerprint import fingerprint
-from codec.model.functions import Engine, TorchEngine
-from codec.model.latency import Latency, latency_of
-from codec.model.quantizer import ResidualVQ
+from codec.model.network import Network
+from codec.model.slots import Latency, latency_of
 from codec.model.stamp import Stamp, stamp_of
-from codec.model.streaming import StreamingDecoder, StreamingEncoder
+from codec.model.streaming_decoder import StreamingDecoder
+from codec.model.streaming_encoder import StreamingEncoder
 from codec.tokens.tokens import Tokens
 
 
-class Codec(nn.Module):
+class Codec(Network):
     """Neural speech tokenizer.
 
-    The submodules ``encoder``, ``quantizer`` and ``decoder`` are the whole network; training adds
-    its own parts from outside.
+    A stream has ``batch`` slots, each with a signal of its own, which starts, ends and starts anew
+    without regard to the others::
+
+        encoder = model.streaming_encoder(batch=2)
+        codes = encoder.push(pcm)                      # (2, K, n); frames that are complete by now
+        codes = encoder.push(pcm, lengths=[320, 0])    # slot 1 has nothing new
+        frames = encoder.lengths                       # (2,): frames of each slot in these codes
+        codes = encoder.flush(mask=[True, False])      # slot 0 has ended: its last, padded frame
+        encoder.reset(mask=[True, False])              # slot 0 takes a new signal
+
+        decoder = model.streaming_decoder(batch=2)
+        wav = decoder.push(codes, lengths=frames)      # (2, samples); decoder.lengths of each slot count
+        wav = decoder.flush(encoder.num_samples)       # what the overlap still held, cut to the true end
+
+    The codes are those of ``model.encode``, and the sound is that of ``model.decode``.
 
     Attributes:
         engine: what computes ``encode``, ``decode`` and new streams; see :mod:`codec.engines`.
-        aliases: former names of the tokens of the weights that were loaded.
     """
 
     def __init__(self, config: CodecConfig | None = None):
-        super().__init__()
-        self.config = config or CodecConfig()
-        self.encoder = self.config.network.build_encoder()
-        self.quantizer = ResidualVQ(self.config.quantizer, self.config.network.latent_dim)
-        self.decoder = self.config.network.build_decoder()
+        super().__init__(config)
         self.engine: Engine = TorchEngine(self)
-        self.aliases = Aliases()
         self._fingerprint: tuple[Stamp, str] | None = None
-
-    @property
-    def sample_rate(self) -> int:
-        """Hz."""
-        return self.config.sample_rate
-
-    @property
-    def hop_length(self) -> int:
-        """Samples per token frame."""
-        return self.config.network.hop_length
-
-    @property
-    def num_codebooks(self) -> int:
-        return self.config.quantizer.num_codebooks
-
-    @property
-    def causal(self) -> bool:
-        """Whether chunks with carried state give exactly the codes of the whole."""
-        return self.encoder.causal and self.decoder.causal
 
     @property
     def latency(self) -> Latency | None:
@@ -80,16 +69,6 @@ class Codec(nn.Module):
     def understands(self, other: str) -> bool:
         """Whether ``other`` is the fingerprint of this model's tokens, or was in a former version."""
         return other == self.fingerprint or self.aliases.cover(self.fingerprint, other)
-
-    def bitrate(self, num_codebooks: int | None = None) -> float:
-        """Bits per second of raw codes."""
-        count = self.quantizer.check_count(num_codebooks)
-        bits = (self.config.quantizer.codebook_size - 1).bit_length()
-        return count * bits * self.config.frame_rate
-
-    def num_frames(self, num_samples: int) -> int:
-        """Token frames of a clip: ``ceil(num_samples / hop_length)``."""
-        return -(-num_samples // self.hop_length)
 
     @torch.inference_mode()
     def encode(
@@ -118,7 +97,7 @@ class Codec(nn.Module):
         """
         self.quantizer.check_count(num_codebooks)
         wav, num_samples = self._prepare(wav, sample_rate, lengths)
-        codes = encode_chunked(self, wav, num_samples, num_codebooks, deterministic)
+        codes = encode_chunked(self, self.engine, wav, num_samples, num_codebooks, deterministic)
         return Tokens(
             codes=codes,
             lengths=torch.tensor([self.num_frames(n) for n in num_samples]),
@@ -143,31 +122,31 @@ class Codec(nn.Module):
             CodecError: for tokens of another model, codes out of range or lengths that disagree.
         """
         self.check_tokens(tokens, force)
-        return decode_chunked(self, tokens, deterministic)
+        return decode_chunked(self, self.engine, tokens, deterministic)
 
     def streaming_encoder(
         self, batch: int = 1, num_codebooks: int | None = None, deterministic: bool = False
     ) -> StreamingEncoder:
-        """An encoder of ``batch`` live signals; see :mod:`codec.model.streaming`.
+        """An encoder of ``batch`` live signals.
 
         Raises:
             CodecError: when the model is not causal, or has no such number of codebooks.
         """
-        return StreamingEncoder(self, batch, num_codebooks, deterministic)
+        return StreamingEncoder(self, self.engine, batch, num_codebooks, deterministic)
 
     def streaming_decoder(
         self, batch: int = 1, deterministic: bool = False, allow_absent: bool = False
     ) -> StreamingDecoder:
-        """A decoder of ``batch`` live signals; see :mod:`codec.model.streaming`.
+        """A decoder of ``batch`` live signals.
 
         Args:
-            allow_absent: take :data:`codec.model.functions.ABSENT` in place of codes, so that signals of
+            allow_absent: take :data:`codec.quantizers.ABSENT` in place of codes, so that signals of
                 different numbers of codebooks share a step: an absent code adds nothing to the sound.
 
         Raises:
             CodecError: when the model is not causal.
         """
-        return StreamingDecoder(self, batch, deterministic, allow_absent)
+        return StreamingDecoder(self, self.engine, batch, deterministic, allow_absent)
 
     def check_tokens(self, tokens: Tokens, force: bool = False) -> None:
         """Raise a :class:`CodecError` unless :meth:`decode` can take these tokens."""
@@ -176,10 +155,7 @@ class Codec(nn.Module):
                 f"tokens were made by model {tokens.fingerprint}, this is {self.fingerprint}; "
                 "load that model, or force the decoding (--force) and expect noise"
             )
-        self.quantizer.check_count(tokens.num_codebooks)
-        size = self.config.quantizer.codebook_size
-        if tokens.codes.numel() and not 0 <= int(tokens.codes.min()) <= int(tokens.codes.max()) < size:
-            raise CodecError(f"codes must lie in 0..{size - 1}; the tokens are damaged")
+        self.quantizer.check_codes(tokens.codes)
         frames = tokens.codes.shape[2]
         for length, samples in zip(tokens.lengths.tolist(), tokens.num_samples.tolist(), strict=True):
             if length > frames or length != self.num_frames(samples):

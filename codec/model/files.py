@@ -7,11 +7,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from codec.atomic import atomic_path
+from codec.engines import choose_engine
 from codec.errors import CodecError
 from codec.model.aliases import read_aliases, write_aliases
 from codec.model.codec import Codec
 from codec.model.config import config_to_json, load_config
-from codec.model.layout import transpose_linear
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 # An installed wheel carries the checkpoints inside the package; a clone has them beside it.
@@ -53,12 +53,8 @@ def load_model(
         reason = " ".join(str(error).split())[:300]
         raise CodecError(f"{weights}: does not fit config.json beside it ({reason})") from None
     model = model.eval().requires_grad_(False).to(target)
-    transpose_linear(model)
     model.aliases = read_aliases(folder)
     if engine != "torch":
-        # Here, or the engines, which are made of models, could not be imported.
-        from codec.engines import choose_engine
-
         model.engine = choose_engine(model, engine, folder)
     return model
 

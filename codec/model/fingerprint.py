@@ -1,22 +1,21 @@
 """What identifies the meaning of codes: a hash of the encoder and the quantizer."""
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from codec.model.codec import Codec
+from codec.model.network import Network
+from codec.quantizers.base import changed_settings
 
 VERSION = "codec tokens 2"
 """Of what is hashed and how; begins every hash."""
 
 
-def fingerprint(model: "Codec") -> str:
+def fingerprint(model: Network) -> str:
     """16 hex digits of SHA-256 over all that decides which codes a sound gets.
 
     These are the architecture, the sample rate, the settings of encoder and quantizer, and their tensors.
@@ -30,30 +29,25 @@ def fingerprint(model: "Codec") -> str:
     return _digest(settings, tensors)
 
 
-def decoder_fingerprint(model: "Codec") -> str:
+def decoder_fingerprint(model: Network) -> str:
     """The same of the quantizer and the decoder: equal when codes sound the same."""
     tensors = model.decoder.state_dict(prefix="decoder.") | model.quantizer.state_dict(prefix="quantizer.")
     return _digest(_settings(model), tensors)
 
 
-def _settings(model: "Codec", leave_out: Collection[str] = ()) -> dict[str, Any]:
+def _settings(model: Network, leave_out: Collection[str] = ()) -> dict[str, Any]:
     config = model.config
-    network = _changed(config.network)
+    network = changed_settings(config.network)
     return {
         "architecture": config.architecture,
         "sample_rate": config.sample_rate,
-        "quantizer": _changed(config.quantizer),
+        "quantizer": _named(config.quantizer.type) | changed_settings(config.quantizer),
         "network": {name: value for name, value in network.items() if name not in leave_out},
     }
 
 
-def _changed(config: Any) -> dict[str, Any]:
-    """The settings of a config dataclass that are not at their defaults."""
-    defaults = {
-        field.name: field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-        for field in dataclasses.fields(config)
-    }
-    return {name: getattr(config, name) for name in defaults if getattr(config, name) != defaults[name]}
+def _named(kind: str) -> dict[str, str]:
+    return {} if kind == "rvq" else {"type": kind}
 
 
 def _digest(settings: dict[str, Any], tensors: dict[str, Tensor]) -> str:

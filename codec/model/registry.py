@@ -1,5 +1,7 @@
-"""Architectures by name: a config dataclass that can build its encoder and decoder."""
+"""Architectures by name: a config dataclass, an encoder and a decoder."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor, nn
@@ -52,26 +54,37 @@ class NetworkConfig(Protocol):
     decoder_settings: ClassVar[tuple[str, ...]]
     """Names of the settings that only the decoder has: they may change without changing the tokens."""
 
-    def build_encoder(self) -> nn.Module: ...
 
-    def build_decoder(self) -> nn.Module: ...
+@dataclass(frozen=True)
+class Architecture:
+    """A registered architecture.
 
+    Attributes:
+        config: dataclass of its settings, a :class:`NetworkConfig`.
+        encoder: makes an :class:`Encoder` from such settings.
+        decoder: makes a :class:`Decoder`.
+    """
 
-_ARCHITECTURES: dict[str, type] = {}
-
-
-def architecture(name: str):
-    """Class decorator: register a network config dataclass under ``name``."""
-
-    def register(config_class: type) -> type:
-        _ARCHITECTURES[name] = config_class
-        return config_class
-
-    return register
+    config: type
+    encoder: Callable[[Any], nn.Module]
+    decoder: Callable[[Any], nn.Module]
 
 
-def network_config_class(name: str) -> type:
-    """The config dataclass of an architecture.
+_ARCHITECTURES: dict[str, Architecture] = {}
+
+
+def architecture(
+    name: str,
+    config: type,
+    encoder: Callable[[Any], nn.Module],
+    decoder: Callable[[Any], nn.Module],
+) -> None:
+    """Register a config dataclass and the networks that are made of it under ``name``."""
+    _ARCHITECTURES[name] = Architecture(config, encoder, decoder)
+
+
+def architecture_of(name: str) -> Architecture:
+    """A registered architecture.
 
     Raises:
         CodecError: for a name that nobody registered.

@@ -1,5 +1,6 @@
 """Notice that the tensors of a module are not what they were, without reading all of them."""
 
+import ctypes
 from collections.abc import Iterator
 
 import torch
@@ -15,7 +16,9 @@ def stamp_of(*modules: nn.Module) -> Stamp:
     that averages weights. So each tensor's first value is looked at too.
     """
     tensors = [tensor for module in modules for tensor in _tensors(module)]
-    return *((tensor.data_ptr(), _version(tensor)) for tensor in tensors), *_first_values(tensors)
+    places = [tensor.data_ptr() for tensor in tensors]
+    versions = [-1 if tensor.is_inference() else tensor._version for tensor in tensors]
+    return *places, *versions, *_first_values(tensors, places)
 
 
 def _tensors(module: nn.Module) -> Iterator[Tensor]:
@@ -23,20 +26,17 @@ def _tensors(module: nn.Module) -> Iterator[Tensor]:
     open_modules = [module]
     while open_modules:
         part = open_modules.pop()
-        for tensor in (*part._parameters.values(), *part._buffers.values()):
-            if tensor is not None and tensor.numel():
-                yield tensor
+        for tensors in (part._parameters, part._buffers):
+            for tensor in tensors.values():
+                if tensor is not None and tensor.numel():
+                    yield tensor
         open_modules += [child for child in part._modules.values() if child is not None]
 
 
-def _version(tensor: Tensor) -> int:
-    return -1 if tensor.is_inference() else tensor._version
-
-
 @torch.no_grad()
-def _first_values(tensors: list[Tensor]) -> list[float]:
-    firsts = [tensor[(0,) * tensor.ndim] for tensor in tensors]
-    if all(first.device.type == "cpu" for first in firsts):
-        return [first.item() for first in firsts]
+def _first_values(tensors: list[Tensor], places: list[int]) -> list[float]:
+    if all(tensor.dtype is torch.float32 and tensor.is_cpu for tensor in tensors):
+        # Five times as fast as PyTorch, which would be a fiftieth of the time of a short clip.
+        return [ctypes.c_uint32.from_address(place).value for place in places]
     # One wait for the device in place of many.
-    return torch.stack([first.float() for first in firsts]).tolist()
+    return torch.stack([tensor[(0,) * tensor.ndim].float() for tensor in tensors]).tolist()

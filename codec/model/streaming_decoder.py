@@ -1,20 +1,18 @@
-"""Codes to sound, live; :mod:`codec.model.streaming` says how it is used."""
+"""Codes to sound, live; :class:`codec.model.codec.Codec` says how it is used."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from codec.engines.base import Engine
+from codec.engines.torch import decoding
 from codec.errors import CodecError
-from codec.model.functions import ABSENT, decoding
-from codec.model.latency import Latency, latency_of
-from codec.model.slots import Counts, Mask, Slots, check_streaming, same
+from codec.model.network import Network
+from codec.model.slots import Counts, Latency, Mask, Slots, check_streaming, latency_of, same
 from codec.model.steps import run_even, run_ragged
-
-if TYPE_CHECKING:
-    from codec.model.codec import Codec
+from codec.quantizers import ABSENT
 
 
 class StreamingDecoder(Slots):
@@ -24,9 +22,9 @@ class StreamingDecoder(Slots):
         lengths: ``(B,)`` samples of each slot in the last result.
     """
 
-    def __init__(self, model: "Codec", batch: int, deterministic: bool, allow_absent: bool = False):
+    def __init__(self, model: Network, engine: Engine, batch: int, deterministic: bool, allow_absent: bool = False):
         check_streaming(model, batch)
-        super().__init__(model, batch, decoding(model, batch, deterministic))
+        super().__init__(model, batch, decoding(model, engine, batch, deterministic))
         self._lowest_code = ABSENT if allow_absent else 0
         # Samples that each slot has handed out, those still in the overlap counted as negative;
         # frames it has received; and the samples of its signal, where they are known.
@@ -45,7 +43,7 @@ class StreamingDecoder(Slots):
 
         Args:
             codes: ``(B, K, m)``, or ``(K, m)`` for one slot, of the first K codebooks;
-                :data:`codec.model.functions.ABSENT` where a slot has fewer, if the decoder allows it.
+                :data:`codec.quantizers.ABSENT` where a slot has fewer, if the decoder allows it.
             lengths: ``(B,)`` frames that count for each slot; all by default.
             num_samples: ``(B,)`` samples of each slot's whole signal, below 0 where not yet known; no
                 sound comes after them. A model without delay hands out a last frame at once and can
@@ -128,10 +126,7 @@ class StreamingDecoder(Slots):
             raise CodecError(
                 f"expected whole numbers ({self.batch}, K, n) as codes, got {codes.dtype} {shape}"
             )
-        self.model.quantizer.check_count(codes.shape[1])
-        size = self.model.config.quantizer.codebook_size
-        if codes.numel() and not self._lowest_code <= int(codes.min()) <= int(codes.max()) < size:
-            raise CodecError(f"codes must lie in 0..{size - 1}; the tokens are damaged")
+        self.model.quantizer.check_codes(codes, self._lowest_code)
         return codes.long(), self._check_lengths(lengths, codes.shape[2])
 
     def _set_end(self, num_samples: Counts | None, rows: Iterable[int]) -> None:

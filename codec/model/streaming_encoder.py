@@ -1,21 +1,18 @@
-"""Sound to codes, live; :mod:`codec.model.streaming` says how it is used."""
+"""Sound to codes, live; :class:`codec.model.codec.Codec` says how it is used."""
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from codec.engines.base import Engine
+from codec.engines.torch import encoding
 from codec.errors import CodecError
-from codec.model.functions import encoding
-from codec.model.latency import Latency, latency_of
-from codec.model.slots import Counts, Mask, Slots, check_streaming, same
+from codec.model.network import Network
+from codec.model.slots import Counts, Latency, Mask, Slots, check_streaming, latency_of, same
 from codec.model.steps import run_even, run_ragged
-
-if TYPE_CHECKING:
-    from codec.model.codec import Codec
 
 
 class StreamingEncoder(Slots):
@@ -25,10 +22,10 @@ class StreamingEncoder(Slots):
         lengths: ``(B,)`` frames of each slot in the last result.
     """
 
-    def __init__(self, model: "Codec", batch: int, num_codebooks: int | None, deterministic: bool):
+    def __init__(self, model: Network, engine: Engine, batch: int, num_codebooks: int | None, deterministic: bool):
         check_streaming(model, batch)
         self.num_codebooks = model.quantizer.check_count(num_codebooks)
-        super().__init__(model, batch, encoding(model, batch, num_codebooks, deterministic))
+        super().__init__(model, batch, encoding(model, engine, batch, num_codebooks, deterministic))
         # Samples of the frame that is not complete yet (B, longest), how many by slot, and of the whole
         # signal.
         self._left = torch.zeros(batch, 0)

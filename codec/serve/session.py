@@ -152,7 +152,7 @@ class Session:
         return message
 
     def _codes(self, message: bytes):
-        frames = parse_codes(message, self._offer.num_codebooks, self._offer.codebook_size)
+        frames = parse_codes(message, self._offer.sizes)
         if frames.first != self._frames_in & 0xFFFFFFFF:
             raise ClientError(
                 "bad_codes", f"frame {frames.first} came, {self._frames_in} was due; frames are missing"

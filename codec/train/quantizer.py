@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from codec.model.quantizer import ResidualVQ, nearest
+from codec.quantizers.rvq import ResidualVQ, nearest
 from codec.train.distributed import all_reduce_sum, gather_rows, rank, world_size
 from codec.train.kmeans import cluster_sums, draw_rows, kmeans
 from codec.train.types import QuantizerOutput
@@ -70,6 +70,11 @@ class EMAResidualVQ(nn.Module):
     def rvq(self) -> ResidualVQ:
         """The quantizer whose codebooks are trained."""
         return self._rvq[0]
+
+    @property
+    def ready(self) -> bool:
+        """Whether there are codebooks, so that the model can encode."""
+        return bool(self.rvq.codebooks.any())
 
     def adopt_codebooks(self) -> None:
         """Continue from the codebooks as they are, e.g. of a released model without averages."""

@@ -4,13 +4,9 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from torch import nn
-
 from codec.errors import CodecError
-from codec.model.registry import architecture
 
 
-@architecture("seanet")
 @dataclass(frozen=True)
 class SeanetConfig:
     """Sizes of the SEANet encoder and decoder; the defaults are SpeechTokenizer's and DM-Codec's.
@@ -72,13 +68,3 @@ class SeanetConfig:
     def hop_length(self) -> int:
         """Samples between frames: the product of the strides."""
         return math.prod(self.strides)
-
-    def build_encoder(self) -> nn.Module:
-        from codec.model.seanet.encoder import SeanetEncoder
-
-        return SeanetEncoder(self)
-
-    def build_decoder(self) -> nn.Module:
-        from codec.model.seanet.decoder import SeanetDecoder
-
-        return SeanetDecoder(self)

@@ -3,13 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import nn
-
 from codec.errors import CodecError
-from codec.model.registry import architecture
 
 
-@architecture("spectral")
 @dataclass(frozen=True)
 class SpectralConfig:
     """Sizes of the causal spectral encoder and decoder.
@@ -52,13 +48,3 @@ class SpectralConfig:
     def num_bins(self) -> int:
         """Frequencies of the one-sided STFT."""
         return self.window_length // 2 + 1
-
-    def build_encoder(self) -> nn.Module:
-        from codec.model.spectral.encoder import SpectralEncoder
-
-        return SpectralEncoder(self)
-
-    def build_decoder(self) -> nn.Module:
-        from codec.model.spectral.decoder import SpectralDecoder
-
-        return SpectralDecoder(self)
