@@ -16,7 +16,7 @@ from torch import Tensor
 from vector_quantize_pytorch import ResidualVQ as LibraryRVQ
 
 from codec.quantizers.rvq import ResidualConfig, ResidualVQ
-from codec.train.quantizer import EMAResidualVQ, QuantizerTrainingConfig
+from codec.train.quantizers import EMAResidualVQ, QuantizerTrainingConfig
 from codec.train.recipe import run_recipe
 
 

@@ -9,7 +9,7 @@ from vector_quantize_pytorch import ResidualVQ as ReferenceRVQ
 from codec.errors import CodecError
 from codec.quantizers.rvq import ResidualConfig, ResidualVQ, nearest
 from codec.train.kmeans import kmeans
-from codec.train.quantizer import EMAResidualVQ, QuantizerTrainingConfig
+from codec.train.quantizers import EMAResidualVQ, QuantizerTrainingConfig
 
 
 def make_rvq(count: int = 4, size: int = 32, dim: int = 8, seed: int = 0) -> ResidualVQ:

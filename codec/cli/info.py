@@ -76,7 +76,7 @@ def _print_clip(path: Path, clip: "TokenClip") -> None:
             "size": f"{size} bytes, {8 * size / clip.seconds / 1000:.2f} kbps as a file",
             "sound": f"{clip.seconds:.3f} s, {clip.num_samples} samples at {clip.sample_rate} Hz",
             "codes": f"{clip.num_codebooks} codebooks x {clip.num_frames} frames, "
-            f"{clip.bits_per_code} bits each",
+            f"{clip.bits_per_frame} bits a frame",
             "bitrate": f"{clip.bitrate / 1000:g} kbps of raw codes",
             "tokens/s": f"{clip.num_codebooks * clip.sample_rate / clip.hop_length:g}",
             "fingerprint": clip.fingerprint,

@@ -131,13 +131,15 @@ def _header(model: "Codec", num_codebooks: int) -> "StreamHeader":
     from codec import __version__
     from codec.tokens.stream import StreamHeader
 
+    sizes = model.quantizer.sizes[:num_codebooks]
     return StreamHeader(
         num_codebooks=num_codebooks,
-        codebook_size=model.config.quantizer.codebook_size,
+        codebook_size=max(sizes),
         sample_rate=model.sample_rate,
         hop_length=model.hop_length,
         fingerprint=model.fingerprint,
         codec_version=__version__,
+        codebook_sizes=sizes if len(set(sizes)) > 1 else (),
     )
 
 
@@ -150,7 +152,7 @@ def _check_header(header: "StreamHeader", model: "Codec", force: bool) -> None:
         )
     model.quantizer.check_count(header.num_codebooks)
     expected = _header(model, header.num_codebooks)
-    for name in ("codebook_size", "sample_rate", "hop_length"):
+    for name in ("codebook_size", "codebook_sizes", "sample_rate", "hop_length"):
         found, wanted = getattr(header, name), getattr(expected, name)
         if found != wanted:
             raise CodecError(f"the token stream has {name} {found}, the model {wanted}; they do not fit")

@@ -54,7 +54,7 @@ class FiniteScalarQuantizer(Quantizer):
 
     Config = FsqConfig
     config: FsqConfig
-    half: Tensor
+    reach: Tensor
     offset: Tensor
     shift: Tensor
     width: Tensor
@@ -69,7 +69,7 @@ class FiniteScalarQuantizer(Quantizer):
         offset = (levels.remainder(2) == 0).double() / 2
         basis = [math.prod(config.levels[:index]) for index in range(len(config.levels))]
         for name, value in {
-            "half": half.float(),
+            "reach": half.float(),
             "offset": offset.float(),
             "shift": (offset / half).atanh().float(),
             "width": levels.div(2, rounding_mode="floor").float(),
@@ -79,7 +79,7 @@ class FiniteScalarQuantizer(Quantizer):
 
     def bound(self, numbers: Tensor) -> Tensor:
         """``(..., d)`` projected latents to where rounding gives as many values as there are levels."""
-        return (numbers + self.shift).tanh() * self.half - self.offset
+        return (numbers + self.shift).tanh() * self.reach - self.offset
 
     def codes_of(self, rounded: Tensor) -> Tensor:
         """``(..., d)`` whole numbers of :meth:`bound` to codes ``(...)`` int64."""

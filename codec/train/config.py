@@ -8,7 +8,7 @@ from codec.model.config import CodecConfig
 from codec.train.balancer import BalancerConfig
 from codec.train.data.augment import AugmentationConfig
 from codec.train.optimizer import OptimizerConfig
-from codec.train.quantizer import QuantizerTrainingConfig
+from codec.train.quantizers import QuantizerTrainingConfig
 from codec.train.schedule import ScheduleConfig
 from codec.train.teachers.timers import WordsConfig
 
