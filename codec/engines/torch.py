@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from codec.engines.base import Computation, Engine
+from codec.errors import CodecError
 from codec.model.blocked import BlockedSteps
 from codec.model.network import Network
 from codec.model.stamp import Stamp, stamp_of
@@ -101,6 +102,10 @@ def _for_inference(module: nn.Module) -> nn.Module:
     MKL multiplies a few rows with it faster so, and rounds two rows as it rounds any number; with rows of
     weights one after the other that takes 4 rows on some processors and 16 on others (docs/streaming.md).
     """
+    for tensor in (*module.parameters(), *module.buffers()):
+        if tensor.is_floating_point() and tensor.dtype != torch.float32:
+            name = str(tensor.dtype).removeprefix("torch.")
+            raise CodecError(f"the model's weights are {name}; it computes in float32: call model.float()")
     # Not within inference mode, whose tensors could not be used outside.
     with torch.inference_mode(False):
         copied = copy.deepcopy(module).eval().requires_grad_(False)

@@ -11,6 +11,9 @@ from codec.model.steps import CHUNK_FRAMES
 from codec.quantizers import ABSENT
 from codec.tokens.tokens import Tokens
 
+MAX_FRAMES = 32 * CHUNK_FRAMES
+"""Frames of a step over all clips of a batch, so that memory is bounded: some 0.7 GB with the default model."""
+
 
 def encode_chunked(
     model: Network,
@@ -22,7 +25,9 @@ def encode_chunked(
 ) -> Tensor:
     """Codes ``(B, K, F)`` of ``wav (B, T)``, whose clips are zero after ``num_samples``."""
     if model.causal:
-        codes = _encode_causal(model, engine, wav, num_codebooks, deterministic)
+        rows = _rows_at_once(model.num_frames(wav.shape[1]))
+        parts = [_encode_causal(model, engine, x, num_codebooks, deterministic) for x in wav.split(rows)]
+        codes = torch.cat(parts)
     else:
         codes = _encode_one_by_one(model, engine, wav, num_samples, num_codebooks)
     lengths = torch.tensor([model.num_frames(n) for n in num_samples])
@@ -35,14 +40,24 @@ def decode_chunked(
 ) -> Tensor:
     """Waveforms ``(B, T)`` of tokens, zero after each clip's end."""
     # Written in place: beside an hour of sound there is room for no second copy.
-    wav = torch.zeros(len(tokens), int(tokens.num_samples.max()))
+    with torch.inference_mode(False):
+        # Nor may it be copied at the end, as what is made in inference mode is.
+        wav = torch.zeros(len(tokens), int(tokens.num_samples.max()))
     if model.causal:
-        _decode_causal(model, engine, tokens, wav, deterministic)
+        rows = _rows_at_once(tokens.codes.shape[2])
+        for start in range(0, len(tokens), rows):
+            part = tokens.map(lambda x, start=start: x[start : start + rows])
+            _decode_causal(model, engine, part, wav[start : start + rows], deterministic)
     else:
         _decode_one_by_one(model, engine, tokens, wav)
     for clip, count in zip(wav, tokens.num_samples.tolist(), strict=True):
         clip[count:] = 0.0
     return wav.clamp_(-1.0, 1.0)
+
+
+def _rows_at_once(frames: int) -> int:
+    """Clips of so many frames that are computed together."""
+    return max(1, MAX_FRAMES // min(frames, CHUNK_FRAMES))
 
 
 def _encode_causal(

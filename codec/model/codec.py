@@ -1,17 +1,20 @@
 """The model, behind ``encode``, ``decode`` and streams."""
 
-import numpy as np
-import torch
-from torch import Tensor, nn
+from typing import Any
 
-from codec.audio.resample import resample
+import torch
+from torch import Tensor
+
 from codec.engines.base import Engine
 from codec.engines.torch import TorchEngine
 from codec.errors import CodecError
 from codec.model.chunked import decode_chunked, encode_chunked
+from codec.model.codes import Codes, read_codes
 from codec.model.config import CodecConfig
 from codec.model.fingerprint import fingerprint
+from codec.model.inputs import Sound, read_clips
 from codec.model.network import Network
+from codec.model.shield import shielded
 from codec.model.slots import Latency, latency_of
 from codec.model.stamp import Stamp, stamp_of
 from codec.model.streaming_decoder import StreamingDecoder
@@ -70,21 +73,23 @@ class Codec(Network):
         """Whether ``other`` is the fingerprint of this model's tokens, or was in a former version."""
         return other == self.fingerprint or self.aliases.cover(self.fingerprint, other)
 
-    @torch.inference_mode()
+    @shielded
     def encode(
         self,
-        wav: Tensor | np.ndarray,
-        sample_rate: int | None = None,
-        lengths: Tensor | None = None,
+        wav: Sound,
+        sample_rate: float | None = None,
+        lengths: Any = None,
         num_codebooks: int | None = None,
         deterministic: bool = False,
     ) -> Tokens:
         """Tokenize mono waveforms.
 
         Args:
-            wav: ``(T,)`` or ``(B, T)``, float in [-1, 1] or 16-bit integers.
-            sample_rate: Hz of ``wav``; resampled when it is not the model's (the default).
-            lengths: ``(B,)`` samples of each clip when they are padded to one length.
+            wav: ``(T,)`` or ``(B, T)``, float in [-1, 1] or integers, which are scaled by their range; a list
+                of clips ``(T,)`` of any lengths; or a recording of ``codec.load_audio``, a path, or a file's bytes.
+            sample_rate: Hz of samples; resampled when it is not the model's (the default). Files know theirs.
+            lengths: ``(B,)`` samples of each clip when they are padded to one length, or a mask ``(B, T)`` of
+                the samples that count.
             num_codebooks: 1 to K; all by default.
             deterministic: compute in blocks of one shape, so that rounding is the same for every
                 batch and chunking (docs/streaming.md); slower.
@@ -93,25 +98,26 @@ class Codec(Network):
             Tokens with codes ``(B, K, F)``, ``F = ceil(T / hop_length)``.
 
         Raises:
-            CodecError: on a wrong shape, no samples, NaN or infinite samples, or a bad length.
+            CodecError: on a wrong shape or scale, no samples, NaN or infinite samples, or a bad length.
         """
         self.quantizer.check_count(num_codebooks)
-        wav, num_samples = self._prepare(wav, sample_rate, lengths)
-        codes = encode_chunked(self, self.engine, wav, num_samples, num_codebooks, deterministic)
+        clips = read_clips(wav, sample_rate, lengths, self.sample_rate)
+        codes = encode_chunked(self, self.engine, clips.wav, clips.counts, num_codebooks, deterministic)
         return Tokens(
             codes=codes,
-            lengths=torch.tensor([self.num_frames(n) for n in num_samples]),
-            num_samples=torch.tensor(num_samples),
+            lengths=torch.tensor([self.num_frames(n) for n in clips.counts]),
+            num_samples=torch.tensor(clips.counts),
             sample_rate=self.sample_rate,
             fingerprint=self.fingerprint,
         )
 
-    @torch.inference_mode()
-    def decode(self, tokens: Tokens, force: bool = False, deterministic: bool = False) -> Tensor:
+    @shielded
+    def decode(self, tokens: Tokens | Codes, force: bool = False, deterministic: bool = False) -> Tensor:
         """Sound of tokens, as long as what was encoded.
 
         Args:
-            tokens: from :meth:`encode` of this model, or of a file.
+            tokens: from :meth:`encode` of this model, or of a file; or codes ``(K, T)`` or ``(B, K, T)`` of any
+                integer type, of the first K codebooks, as a language model makes them; or a list of ``(K, T)``.
             force: decode tokens of another model all the same.
             deterministic: as for :meth:`encode`.
 
@@ -121,9 +127,12 @@ class Codec(Network):
         Raises:
             CodecError: for tokens of another model, codes out of range or lengths that disagree.
         """
+        if not isinstance(tokens, Tokens):
+            tokens = self._tokens_of(read_codes(tokens))
         self.check_tokens(tokens, force)
         return decode_chunked(self, self.engine, tokens, deterministic)
 
+    @shielded
     def streaming_encoder(
         self, batch: int = 1, num_codebooks: int | None = None, deterministic: bool = False
     ) -> StreamingEncoder:
@@ -134,6 +143,7 @@ class Codec(Network):
         """
         return StreamingEncoder(self, self.engine, batch, num_codebooks, deterministic)
 
+    @shielded
     def streaming_decoder(
         self, batch: int = 1, deterministic: bool = False, allow_absent: bool = False
     ) -> StreamingDecoder:
@@ -164,34 +174,9 @@ class Codec(Network):
                     f"but the tokens say {length} of {frames}; the tokens are damaged"
                 )
 
-    def _prepare(
-        self, wav: Tensor | np.ndarray, sample_rate: int | None, lengths: Tensor | None
-    ) -> tuple[Tensor, list[int]]:
-        """Checked float32 ``(B, T)`` at the model's rate, zeros after each clip's end."""
-        wav = torch.as_tensor(wav)
-        wav = wav.float().div_(32_768.0) if wav.dtype == torch.int16 else wav.float()
-        if wav.ndim not in (1, 2):
-            raise CodecError(f"expected mono audio (T,) or (B, T), got shape {tuple(wav.shape)}")
-        if wav.numel() == 0:
-            raise CodecError("the audio has no samples; nothing to encode")
-        wav = wav.reshape(-1, wav.shape[-1])
-        # Piece by piece: the check of a whole hour at once would need memory for three more.
-        if not all(torch.isfinite(piece).all() for piece in wav.split(1 << 20, dim=1)):
-            raise CodecError("the audio holds NaN or infinite samples; repair the recording first")
-        counts = [wav.shape[1]] * wav.shape[0] if lengths is None else torch.as_tensor(lengths).tolist()
-        if len(counts) != wav.shape[0] or not all(1 <= n <= wav.shape[1] for n in counts):
-            raise CodecError(
-                f"lengths {counts} do not fit audio of shape {tuple(wav.shape)}: "
-                f"one per clip, 1 to {wav.shape[1]}"
-            )
-        if sample_rate is not None and sample_rate != self.sample_rate:
-            clips = [resample(clip[:n], sample_rate, self.sample_rate) for clip, n in zip(wav, counts)]
-            counts = [len(clip) for clip in clips]
-            one = len(clips) == 1
-            wav = clips[0].unsqueeze(0) if one else nn.utils.rnn.pad_sequence(clips, batch_first=True)
-        if min(counts) == wav.shape[1]:
-            return wav, counts
-        wav = wav.clone()
-        for clip, count in zip(wav, counts, strict=True):
-            clip[count:] = 0.0
-        return wav, counts
+    def _tokens_of(self, clips: list[Tensor]) -> Tokens:
+        """Tokens of whole frames with these codes ``(K, T)``."""
+        lengths = torch.tensor([clip.shape[1] for clip in clips])
+        frames_first = [clip.t() for clip in clips]
+        codes = torch.nn.utils.rnn.pad_sequence(frames_first, batch_first=True).transpose(1, 2)
+        return Tokens(codes, lengths, lengths * self.hop_length, self.sample_rate, self.fingerprint)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from codec.errors import CodecError
 from codec.model.network import Network
+from codec.model.shield import shielded
 from codec.model.steps import Steps
 
 
@@ -30,20 +31,22 @@ Mask = Tensor | Sequence[bool]
 
 
 class Slots:
-    """The slots of a stream.
-
-    Attributes:
-        lengths: ``(B,)`` how much of the last result belongs to each slot; zeros follow it.
-    """
+    """The slots of a stream."""
 
     def __init__(self, model: Network, batch: int, steps: Steps):
         self.model = model
         self.batch = batch
-        self.lengths = torch.zeros(batch, dtype=torch.int64)
+        self._lengths = torch.zeros(batch, dtype=torch.int64)
         self._steps = steps
         self._ended = [False] * batch
 
-    @torch.inference_mode()
+    @property
+    @shielded
+    def lengths(self) -> Tensor:
+        """``(B,)`` how much of the last result belongs to each slot; zeros follow it."""
+        return self._lengths
+
+    @shielded
     def reset(self, mask: Mask | None = None) -> None:
         """Make the slots in ``mask (B,)``, or all, ready for a new signal."""
         rows = self._rows(mask)

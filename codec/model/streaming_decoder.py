@@ -9,7 +9,9 @@ from torch import Tensor
 from codec.engines.base import Engine
 from codec.engines.torch import decoding
 from codec.errors import CodecError
+from codec.model.codes import to_codes
 from codec.model.network import Network
+from codec.model.shield import shielded
 from codec.model.slots import Counts, Latency, Mask, Slots, check_streaming, latency_of, same
 from codec.model.steps import run_even, run_ragged
 from codec.quantizers import ABSENT
@@ -18,8 +20,7 @@ from codec.quantizers import ABSENT
 class StreamingDecoder(Slots):
     """Codes to sound, frame by frame; made by ``model.streaming_decoder``.
 
-    Attributes:
-        lengths: ``(B,)`` samples of each slot in the last result.
+    ``lengths`` are the samples of each slot in the last result.
     """
 
     def __init__(self, model: Network, engine: Engine, batch: int, deterministic: bool, allow_absent: bool = False):
@@ -37,7 +38,7 @@ class StreamingDecoder(Slots):
         """From a frame's code to the end of its sound, beyond the frame itself."""
         return latency_of(self.model.decoder.delay, self.model.sample_rate)
 
-    @torch.inference_mode()
+    @shielded
     def push(self, codes: Tensor, lengths: Counts | None = None, num_samples: Counts | None = None) -> Tensor:
         """The sound that more codes complete.
 
@@ -60,13 +61,13 @@ class StreamingDecoder(Slots):
         self._frames = [done + count for done, count in zip(self._frames, counts, strict=True)]
         rows = [row for row, count in enumerate(counts) if count]
         if not rows:
-            self.lengths = torch.zeros(self.batch, dtype=torch.int64)
+            self._lengths = torch.zeros(self.batch, dtype=torch.int64)
             return torch.zeros(self.batch, 0)
         if same([counts[row] for row in rows]):
             return self._decode_even(codes[rows, :, : counts[rows[0]]], rows)
         return self._decode([part[:, :count] for part, count in zip(codes, counts, strict=True)])
 
-    @torch.inference_mode()
+    @shielded
     def flush(self, num_samples: Counts | None = None, mask: Mask | None = None) -> Tensor:
         """End the signals of the slots in ``mask (B,)``, or all.
 
@@ -100,7 +101,7 @@ class StreamingDecoder(Slots):
         own = {"position": torch.tensor(self._position), "frames": torch.tensor(self._frames), "end": ends}
         return self._state_tensors() | own
 
-    @torch.inference_mode()
+    @shielded
     def load_state_dict(self, saved: dict[str, Tensor]) -> None:
         """Go on where :meth:`state_dict` was called.
 
@@ -119,15 +120,13 @@ class StreamingDecoder(Slots):
         self._end[row] = None
 
     def _check(self, codes: Tensor, lengths: Counts | None) -> tuple[Tensor, list[int]]:
-        codes = torch.as_tensor(codes).cpu()
+        codes = to_codes(codes)
         shape = tuple(codes.shape)
         codes = codes.unsqueeze(0) if codes.ndim == 2 else codes
-        if codes.ndim != 3 or len(codes) != self.batch or codes.is_floating_point():
-            raise CodecError(
-                f"expected whole numbers ({self.batch}, K, n) as codes, got {codes.dtype} {shape}"
-            )
+        if codes.ndim != 3 or len(codes) != self.batch:
+            raise CodecError(f"expected codes ({self.batch}, K, n), got shape {shape}")
         self.model.quantizer.check_codes(codes, self._lowest_code)
-        return codes.long(), self._check_lengths(lengths, codes.shape[2])
+        return codes, self._check_lengths(lengths, codes.shape[2])
 
     def _set_end(self, num_samples: Counts | None, rows: Iterable[int]) -> None:
         if num_samples is None:
@@ -148,7 +147,7 @@ class StreamingDecoder(Slots):
         lengths = [0] * self.batch
         for row, signal in zip(rows, signals, strict=True):
             lengths[row] = signal.shape[0]
-        self.lengths = torch.tensor(lengths)
+        self._lengths = torch.tensor(lengths)
         if lengths == [wav.shape[1]] * self.batch:
             return wav
         result = torch.zeros(self.batch, max(lengths))
@@ -166,7 +165,7 @@ class StreamingDecoder(Slots):
         inputs = [part.to(self._device) for part in codes]
         run_ragged(self._steps, inputs, [part.shape[1] for part in codes], emit)
         signals = [torch.cat(parts) for parts in pieces]
-        self.lengths = torch.tensor([len(signal) for signal in signals])
+        self._lengths = torch.tensor([len(signal) for signal in signals])
         return torch.nn.utils.rnn.pad_sequence(signals, batch_first=True)
 
     def _audible(self, row: int, wav: Tensor) -> Tensor:
