@@ -16,8 +16,8 @@ from torch import Tensor
 from vector_quantize_pytorch import ResidualVQ as LibraryRVQ
 
 from codec.cli.recipe import run_recipe
-from codec.model.quantizer import QuantizerConfig, ResidualVQ
-from codec.train.quantizer import EMAResidualVQ, QuantizerTrainingConfig
+from codec.quantizers.rvq import ResidualConfig, ResidualVQ
+from codec.train.quantizers import EMAResidualVQ, QuantizerTrainingConfig
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class BenchConfig:
 def make_ours(config: BenchConfig) -> Callable[[Tensor, int], Tensor]:
     """Our quantizer as ``(latent (B, D, T), step) -> codebooks``."""
     torch.manual_seed(0)
-    rvq = ResidualVQ(QuantizerConfig(config.codebooks, config.codebook_size), config.dim)
+    rvq = ResidualVQ(ResidualConfig(config.codebooks, config.codebook_size), config.dim)
     trainer = EMAResidualVQ(rvq, QuantizerTrainingConfig(init_steps=0))
 
     def step(latent: Tensor, number: int) -> Tensor:

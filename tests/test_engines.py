@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import make_speech
+from conftest import make_speech, make_tiny_model
+from safetensors.torch import save_file
 from streams import stream_many, stream_one
 
 import codec
@@ -84,3 +85,62 @@ def test_a_missing_compiler_costs_one_line(tiny_model_dir, monkeypatch, tmp_path
     encoder.push(SPEECH[:320])
     with pytest.raises(CodecError, match=r"the engine compile needs a C\+\+ compiler .*; use torch"):
         encoder.push(SPEECH[320:640])
+
+
+def linear_weights(module) -> list[torch.Tensor]:
+    return [part.weight for part in module.modules() if isinstance(part, torch.nn.Linear)]
+
+
+def test_loaded_parameters_lie_as_everyone_expects(tiny_model_dir, tmp_path):
+    model = codec.load(tiny_model_dir, device="cpu")
+    assert all(tensor.is_contiguous() for tensor in model.state_dict().values())
+    save_file(model.state_dict(), tmp_path / "model.safetensors")
+    vector = torch.nn.utils.parameters_to_vector(model.parameters())
+    assert len(vector) == sum(p.view(-1).numel() for p in model.parameters())
+
+
+def test_torch_computes_with_weights_column_by_column(tiny_model_dir):
+    """The layout in which MKL rounds two rows as it rounds any number (docs/streaming.md)."""
+    model = codec.load(tiny_model_dir, device="cpu")
+    engine = model.engine
+    engine.encoding(1), engine.decoding()
+    for name in ("encoder", "decoder"):
+        ours, theirs = (linear_weights(m) for m in (engine._copy(name), model.get_submodule(name)))
+        assert ours and all(weight.stride() == (1, len(weight)) for weight in ours)
+        assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+@pytest.mark.parametrize("through", ["add_", "data", "load"])
+def test_changed_weights_are_computed_with(through):
+    model, wav = make_tiny_model(), torch.from_numpy(make_speech(0.3))
+    tokens = model.encode(wav)
+    model.decode(tokens)
+    other = make_tiny_model(1)
+    with torch.no_grad():
+        if through == "load":
+            model.load_state_dict(other.state_dict())
+        for old, new in zip(model.state_dict().values(), other.state_dict().values(), strict=True):
+            if through == "data":
+                old.data.copy_(new)
+            if through == "add_":
+                old.add_(new - old).copy_(new)
+    assert torch.equal(model.encode(wav).codes, other.encode(wav).codes)
+    assert torch.equal(model.decode(tokens, force=True), other.decode(tokens, force=True))
+
+
+def test_a_stream_keeps_the_weights_with_which_it_began():
+    model, wav = make_tiny_model(), torch.from_numpy(make_speech(0.3))
+    expected, stream = model.encode(wav).codes, model.streaming_encoder()
+    first = stream.push(wav[:1600])
+    with torch.no_grad():
+        for weight in model.encoder.parameters():
+            weight.add_(0.1)
+    codes = torch.cat([first, stream.push(wav[1600:]), stream.flush()], dim=2)
+    assert torch.equal(codes, expected)
+
+
+def test_training_mode_changes_no_codes():
+    model, wav = make_tiny_model(), torch.from_numpy(make_speech(0.3))
+    expected = model.encode(wav)
+    assert torch.equal(model.train().encode(wav).codes, expected.codes)
+    assert model.training

@@ -10,8 +10,8 @@ from streams import stream_many
 
 import codec
 from codec.engines.graph import GraphEngine
+from codec.engines.torch import TorchEngine
 from codec.errors import CodecError
-from codec.model.functions import TorchEngine
 
 SPEECH = torch.from_numpy(make_speech(1.0))
 HOP = 320

@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 from vector_quantize_pytorch import ResidualVQ as ReferenceRVQ
 
 from codec.errors import CodecError
-from codec.model.quantizer import QuantizerConfig, ResidualVQ, nearest
+from codec.quantizers.rvq import ResidualConfig, ResidualVQ, nearest
 from codec.train.kmeans import kmeans
-from codec.train.quantizer import EMAResidualVQ, QuantizerTrainingConfig
+from codec.train.quantizers import EMAResidualVQ, QuantizerTrainingConfig
 
 
 def make_rvq(count: int = 4, size: int = 32, dim: int = 8, seed: int = 0) -> ResidualVQ:
-    rvq = ResidualVQ(QuantizerConfig(count, size), dim)
+    rvq = ResidualVQ(ResidualConfig(count, size), dim)
     rvq.codebooks.copy_(torch.randn(rvq.codebooks.shape, generator=torch.Generator().manual_seed(seed)))
     return rvq
 
@@ -67,7 +67,7 @@ def test_fewer_codebooks_are_a_prefix():
 
 
 def test_commitment_by_hand():
-    rvq = ResidualVQ(QuantizerConfig(2, 2), 1)
+    rvq = ResidualVQ(ResidualConfig(2, 2), 1)
     rvq.codebooks.copy_(torch.tensor([[[0.0], [4.0]], [[0.0], [1.0]]]))
     latent = torch.tensor([[[5.5, 1.0]]])
     output = train_quantizer(rvq).eval()(latent, full_mask(latent), step=0)
@@ -103,7 +103,7 @@ def test_a_loss_on_any_prefix_reaches_the_encoder_unchanged(count):
 
 def test_dead_codes_revive_for_good():
     """Defect D5: revival without resetting the averages is undone by the next update."""
-    rvq = ResidualVQ(QuantizerConfig(1, 64), 4)
+    rvq = ResidualVQ(ResidualConfig(1, 64), 4)
     rvq.codebooks.fill_(100.0)
     rvq.codebooks[0, :8] = torch.randn(8, 4)
     trainer = train_quantizer(rvq, revive_every=1, decay=0.9)
@@ -117,7 +117,7 @@ def test_dead_codes_revive_for_good():
 
 def test_codebooks_live_when_a_batch_has_fewer_vectors_than_codes():
     """Defect D6: 900 vectors for 1024 codes left most codes dead and clusters empty."""
-    rvq = ResidualVQ(QuantizerConfig(2, 256), 4)
+    rvq = ResidualVQ(ResidualConfig(2, 256), 4)
     config = QuantizerTrainingConfig(init_steps=4, init_vectors=1024, revive_every=5)
     trainer = EMAResidualVQ(rvq, config)
     for step in range(150):
@@ -144,7 +144,7 @@ def test_masked_frames_teach_nothing():
 
 
 def test_moving_average_by_hand():
-    rvq = ResidualVQ(QuantizerConfig(1, 2), 1)
+    rvq = ResidualVQ(ResidualConfig(1, 2), 1)
     rvq.codebooks.copy_(torch.tensor([[[0.0], [10.0]]]))
     trainer = train_quantizer(rvq, decay=0.5, revive_every=1000)
     latent = torch.tensor([[[2.0, 4.0, 9.0]]])

@@ -13,8 +13,8 @@ from codec.config import from_dict
 from codec.errors import CodecError
 from codec.model import chunked
 from codec.model.config import CodecConfig
+from codec.model.seanet import SeanetConfig, SeanetDecoder, SeanetEncoder
 from codec.model.seanet.blocks import LSTM, Snake
-from codec.model.seanet.config import SeanetConfig
 from codec.model.seanet.convolutions import Conv, ConvTranspose, reflect_pad
 from codec.model.seanet.weight_norm import apply_weight_norm
 
@@ -201,7 +201,7 @@ def test_training_steps_lower_the_loss():
     """The released strides at an eighth of the released width, in the causal variant."""
     torch.manual_seed(0)
     config = SeanetConfig(n_filters=8, latent_dim=64, causal=True, lstm_layers=0)
-    encoder, decoder = config.build_encoder(), config.build_decoder()
+    encoder, decoder = SeanetEncoder(config), SeanetDecoder(config)
     parts = nn.ModuleList([encoder, decoder])
     apply_weight_norm(parts)
     optimizer = torch.optim.Adam(parts.parameters(), lr=1e-3)

@@ -11,13 +11,13 @@ from transformers.models.encodec.modeling_encodec import EncodecDecoder, Encodec
 
 import codec
 from codec.config import from_dict
-from codec.model.seanet.config import SeanetConfig
+from codec.model.seanet import SeanetConfig, SeanetDecoder, SeanetEncoder
 from codec.model.seanet.weight_norm import apply_weight_norm, fold_weight_norm
 
 
 def on_meta(config: SeanetConfig) -> tuple[nn.Module, nn.Module]:
     with torch.device("meta"):
-        return config.build_encoder(), config.build_decoder()
+        return SeanetEncoder(config), SeanetDecoder(config)
 
 
 def legacy_shapes(module: nn.Module, prefix: str) -> dict[str, tuple[int, ...]]:
@@ -122,7 +122,7 @@ def test_agrees_with_encodec_of_transformers(causal, samples):
         use_causal_conv=causal,
         pad_mode="constant" if causal else "reflect",
     )
-    encoder, decoder = config.build_encoder(), config.build_decoder()
+    encoder, decoder = SeanetEncoder(config), SeanetDecoder(config)
     encoder_reference, decoder_reference = EncodecEncoder(reference_config), EncodecDecoder(reference_config)
     for ours, reference in ((encoder, encoder_reference), (decoder, decoder_reference)):
         apply_weight_norm(ours)
@@ -182,7 +182,7 @@ def test_weights_of_every_form_load(normed):
     parametrized = copy.deepcopy(source)
     apply_weight_norm(parametrized)
     for tensors in (plain, released, parametrized.state_dict()):
-        target = from_dict(SeanetConfig, TINY).build_decoder()
+        target = SeanetDecoder(from_dict(SeanetConfig, TINY))
         if normed:
             apply_weight_norm(target)
         target.load_state_dict(tensors)

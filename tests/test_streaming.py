@@ -11,7 +11,7 @@ from streams import stream_many, stream_one
 from codec.errors import CodecError
 from codec.model import steps
 from codec.model.blocked import BLOCK_FRAMES
-from codec.model.functions import ABSENT
+from codec.quantizers import ABSENT
 
 MODELS = {
     "spectral": make_tiny_model(),

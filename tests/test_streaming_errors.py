@@ -25,7 +25,7 @@ def decoder(tiny_model):
     [
         (np.zeros(9), None, r"expected audio of shape \(2, n\), got \(9,\)"),
         (np.zeros((3, 9)), None, r"expected audio of shape \(2, n\), got \(3, 9\)"),
-        (np.array([[0.0, 0.0], [np.nan, 0.0]]), None, "slot 1 holds NaN or infinite"),
+        (np.array([[0.0, 0.0], [np.nan, 0.0]]), None, "slot 1: the audio holds NaN or infinite"),
         (np.zeros((2, 9)), [9], r"lengths must be \(2,\)"),
         (np.zeros((2, 9)), [9, 10], "each is 0 to 9"),
         (np.zeros((2, 9)), [-1, 9], "each is 0 to 9"),

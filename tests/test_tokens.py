@@ -143,8 +143,8 @@ def test_a_header_that_lies_is_refused_though_its_checksum_fits():
 
 
 def test_a_newer_version_is_told_from_damage():
-    body = b"CRVQ\x02" + bytes(20)
-    with pytest.raises(CodecError, match="version 2 is unknown; update"):
+    body = b"CRVQ\x63" + bytes(20)
+    with pytest.raises(CodecError, match="version 99 is unknown; update"):
         from_rvq(body + struct.pack("<I", zlib.crc32(body)))
 
 
@@ -169,7 +169,7 @@ def test_a_clip_is_checked(changes, words):
 
 def test_rates_of_a_clip():
     clip = make_clip(layers=8, frames=50)
-    assert clip.bits_per_code == 10
+    assert clip.bits_per_frame == 80
     assert clip.bitrate == 4_000
     assert clip.seconds == (50 * 320 - 7) / 16_000
 

@@ -17,7 +17,7 @@ from codec.errors import CodecError
 from codec.train.checkpoint import list_checkpoints, read_checkpoint
 from codec.train.generator import Generator
 from codec.train.losses.registry import loss
-from codec.train.quantizer import QuantizerTrainingConfig
+from codec.train.quantizers import QuantizerTrainingConfig
 from codec.train.trainer import Trainer
 
 

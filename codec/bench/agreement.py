@@ -58,7 +58,7 @@ def _ways(model: Codec, wavs: list[Tensor]) -> Iterator[tuple[str, tuple[Codes, 
     streamed = [stream_codes(model, wav, True, lambda: hop) for wav in few]
     exact = [model.encode(wav, deterministic=True).codes[0] for wav in few]
     yield "deterministic: stream of 1, whole clips", (streamed, exact)
-    if model.quantizer.codebooks.device.type == "cuda":
+    if model.device.type == "cuda":
         from codec.engines.graph import GraphEngine
 
         engine, model.engine = model.engine, GraphEngine(model)

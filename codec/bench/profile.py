@@ -99,7 +99,8 @@ def _torch_kinds(model: Codec, part: str, x: Tensor, size: int, runs: int) -> Co
     function = _step(model, part)
     with torch.profiler.profile(activities=[ProfilerActivity.CPU], record_shapes=True) as found:
         _run(function, x, size, runs)
-    codebook = list(model.quantizer.codebooks[0].t().shape)
+    vectors = model.quantizer.vectors()
+    codebook = list(vectors[0].t().shape) if vectors else None
     kinds: Counter[str] = Counter()
     for event in found.key_averages(group_by_input_shape=True):
         distances = event.key == "aten::addmm" and codebook in event.input_shapes

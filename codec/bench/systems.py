@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from codec.bench.types import BenchConfig
+from codec.engines.torch import decoding, encoding
 from codec.errors import CodecError
 from codec.model.codec import Codec
 from codec.model.config import CodecConfig
 from codec.model.files import load_model
-from codec.model.functions import decoding, encoding
 from codec.model.steps import run_even
 
 
@@ -117,11 +117,11 @@ def _bare(name: str, model: Codec) -> System:
     """The steps themselves, of clips of whole frames."""
 
     def encode(wav: Tensor) -> Tensor:
-        steps = encoding(model, len(wav), None, deterministic=False)
+        steps = encoding(model, model.engine, len(wav), None, deterministic=False)
         return run_even(steps, wav, wav.shape[1] // model.hop_length)
 
     def decode(codes: Tensor) -> Tensor:
-        return run_even(decoding(model, len(codes), deterministic=False), codes, codes.shape[2])
+        return run_even(decoding(model, model.engine, len(codes), deterministic=False), codes, codes.shape[2])
 
     return System(name, model.sample_rate, encode, decode)
 

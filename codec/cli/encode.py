@@ -73,7 +73,7 @@ def encode_file(
     with open_output(job, overwrite) as output:
         with open_input(job) as source:
             audio = load_audio(source, model.sample_rate)
-        clip = clip_of(model.encode(audio.wav, num_codebooks=codebooks), model)
+        clip = clip_of(model.encode(audio, num_codebooks=codebooks), model)
         write_clip(output, clip, job.target.suffix.lower() if job.target else suffix)
     summary = (
         f"{job.target or 'standard output'}: {clip.seconds:.2f} s, {clip.num_frames} frames x "

@@ -30,7 +30,6 @@ def _print_model(folder: Path, model: "Codec") -> None:
     config = model.config
     sizes = {name: _count(part) for name, part in model.named_children()}
     latency = model.latency
-    entries, dim = model.quantizer.codebooks.shape[1:]
     facts = {
         "model": str(folder),
         "architecture": config.architecture,
@@ -39,7 +38,7 @@ def _print_model(folder: Path, model: "Codec") -> None:
         + ")",
         "sample rate": f"{model.sample_rate} Hz, mono",
         "frames": f"{config.frame_rate:g} per second, {model.hop_length} samples each",
-        "codebooks": f"{model.num_codebooks} of {entries} entries, {dim} dimensions",
+        "codebooks": _codebooks(model),
         "latency": f"{latency.milliseconds:g} ms ({latency.samples} samples)"
         if latency
         else "not causal: needs the whole signal",
@@ -48,6 +47,12 @@ def _print_model(folder: Path, model: "Codec") -> None:
     }
     _print_facts(facts)
     _print_rates(model)
+
+
+def _codebooks(model: "Codec") -> str:
+    sizes = model.quantizer.sizes
+    entries = str(sizes[0]) if len(set(sizes)) == 1 else ", ".join(map(str, sizes))
+    return f"{len(sizes)} of {entries} entries, {model.config.network.latent_dim} dimensions"
 
 
 def _print_rates(model: "Codec") -> None:
@@ -71,7 +76,7 @@ def _print_clip(path: Path, clip: "TokenClip") -> None:
             "size": f"{size} bytes, {8 * size / clip.seconds / 1000:.2f} kbps as a file",
             "sound": f"{clip.seconds:.3f} s, {clip.num_samples} samples at {clip.sample_rate} Hz",
             "codes": f"{clip.num_codebooks} codebooks x {clip.num_frames} frames, "
-            f"{clip.bits_per_code} bits each",
+            f"{clip.bits_per_frame} bits a frame",
             "bitrate": f"{clip.bitrate / 1000:g} kbps of raw codes",
             "tokens/s": f"{clip.num_codebooks * clip.sample_rate / clip.hop_length:g}",
             "fingerprint": clip.fingerprint,

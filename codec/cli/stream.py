@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from codec.model.codec import Codec
-    from codec.model.latency import Latency
-    from codec.model.streaming import StreamingDecoder
+    from codec.model.codec import Codec, Latency
+    from codec.model.streaming_decoder import StreamingDecoder
     from codec.tokens.stream import StreamHeader, StreamReader, StreamWriter
 
 Rate = Annotated[
@@ -132,26 +131,28 @@ def _header(model: "Codec", num_codebooks: int) -> "StreamHeader":
     from codec import __version__
     from codec.tokens.stream import StreamHeader
 
+    sizes = model.quantizer.sizes[:num_codebooks]
     return StreamHeader(
         num_codebooks=num_codebooks,
-        codebook_size=model.config.quantizer.codebook_size,
+        codebook_size=max(sizes),
         sample_rate=model.sample_rate,
         hop_length=model.hop_length,
         fingerprint=model.fingerprint,
         codec_version=__version__,
+        codebook_sizes=sizes if len(set(sizes)) > 1 else (),
     )
 
 
 def _check_header(header: "StreamHeader", model: "Codec", force: bool) -> None:
     """Raise a :class:`CodecError` unless ``model`` can decode such a stream."""
-    if header.fingerprint != model.fingerprint and not force:
+    if not force and not model.understands(header.fingerprint):
         raise CodecError(
             f"the token stream was made by model {header.fingerprint}, this is {model.fingerprint}; "
             "give that model (--model), or --force the decoding and expect noise"
         )
     model.quantizer.check_count(header.num_codebooks)
     expected = _header(model, header.num_codebooks)
-    for name in ("codebook_size", "sample_rate", "hop_length"):
+    for name in ("codebook_size", "codebook_sizes", "sample_rate", "hop_length"):
         found, wanted = getattr(header, name), getattr(expected, name)
         if found != wanted:
             raise CodecError(f"the token stream has {name} {found}, the model {wanted}; they do not fit")

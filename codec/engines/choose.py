@@ -2,19 +2,17 @@
 
 import importlib.util
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from codec.engines.base import Engine
 from codec.engines.layout import graphs_fit, is_export, shipped_graphs
+from codec.engines.torch import TorchEngine
 from codec.errors import CodecError
-from codec.model.functions import Engine, TorchEngine
-
-if TYPE_CHECKING:
-    from codec.model.codec import Codec
+from codec.model.network import Network
 
 NAMES = ("auto", "torch", "compile", "graph", "onnx")
 
 
-def choose_engine(model: "Codec", name: str, folder: Path) -> Engine:
+def choose_engine(model: Network, name: str, folder: Path) -> Engine:
     """The engine of a model.
 
     Args:
@@ -51,9 +49,9 @@ def choose_engine(model: "Codec", name: str, folder: Path) -> Engine:
     raise CodecError(f"no engine {name!r}; choose {', '.join(NAMES)} or a folder of codec export")
 
 
-def _fastest(model: "Codec", graphs: Path) -> str:
+def _fastest(model: Network, graphs: Path) -> str:
     """The engine that measured fastest on the model's device, of those that are there (docs/performance.md)."""
-    device = model.quantizer.codebooks.device.type
+    device = model.device.type
     if device == "cuda":
         return "graph"
     installed = importlib.util.find_spec("onnxruntime") is not None

@@ -1,17 +1,15 @@
 """The step functions through ``torch.compile``."""
 
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from codec.engines.base import Computation
+from codec.engines.torch import TorchEngine
 from codec.errors import CodecError
-from codec.model.functions import Computation, TorchEngine
+from codec.model.network import Network
 from codec.model.states import State
 from codec.model.steps import StepFunction
-
-if TYPE_CHECKING:
-    from codec.model.codec import Codec
 
 
 class CompiledEngine:
@@ -22,7 +20,7 @@ class CompiledEngine:
 
     name = "compile"
 
-    def __init__(self, model: "Codec"):
+    def __init__(self, model: Network):
         self._torch = TorchEngine(model)
         self._hop = model.hop_length
 

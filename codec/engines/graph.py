@@ -13,18 +13,16 @@ state of those that have nothing new stays what it was, so one graph serves ever
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from codec.engines.base import Computation
+from codec.engines.torch import TorchEngine
 from codec.errors import CodecError
-from codec.model.functions import Computation, TorchEngine
+from codec.model.network import Network
 from codec.model.states import State, map_state
 from codec.model.steps import StepFunction, Steps
-
-if TYPE_CHECKING:
-    from codec.model.codec import Codec
 
 _WARM_UP = 3
 """Steps before the recording: libraries load kernels and make plans, which must not be recorded."""
@@ -39,9 +37,9 @@ class GraphEngine:
 
     name = "graph"
 
-    def __init__(self, model: "Codec"):
+    def __init__(self, model: Network):
         """Raise a :class:`CodecError` unless the model is on a CUDA device."""
-        device = model.quantizer.codebooks.device.type
+        device = model.device.type
         if device != "cuda":
             raise CodecError(f"the engine graph needs a CUDA device, the model is on {device}; use torch")
         self._torch = TorchEngine(model)

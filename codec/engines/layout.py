@@ -9,12 +9,10 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from codec.errors import CodecError
-
-if TYPE_CHECKING:
-    from codec.model.codec import Codec
+from codec.model.config import parse_config
+from codec.model.network import Network
 
 ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
 GRAPHS = "graphs.json"
@@ -70,9 +68,16 @@ def read_graphs_file(folder: Path) -> GraphsFile | None:
         raise CodecError(f"{path}: damaged ({error}); run codec export again") from None
 
 
-def graphs_fit(model: "Codec", folder: Path) -> bool:
+def graphs_fit(model: Network, folder: Path) -> bool:
     """Whether a folder has graphs without weights that are for such a model."""
-    from codec.model.config import config_to_json
-
     facts = read_graphs_file(folder) if is_export(folder) else None
-    return facts is not None and (facts.format, facts.config) == (FORMAT, config_to_json(model.config))
+    return facts is not None and facts.format == FORMAT and config_fits(model, facts.config)
+
+
+def config_fits(model: Network, text: str | None) -> bool:
+    """Whether ``text``, a ``config.json``, has the settings of a model: those that it leaves out are defaults."""
+    try:
+        return text is not None and parse_config(text) == model.config
+    except CodecError:
+        # Of a version of codec that has other settings.
+        return False

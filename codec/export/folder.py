@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import onnx
 
@@ -13,12 +12,10 @@ from codec.errors import CodecError
 from codec.export.graph import Graph, decoder_graph, encoder_graph, with_weights
 from codec.export.int8 import MIN_ROWS, quantized
 from codec.model.config import config_to_json
-from codec.model.fingerprint import decoder_fingerprint
+from codec.model.fingerprint import decoder_fingerprint, fingerprint
+from codec.model.network import Network
 
-if TYPE_CHECKING:
-    from codec.model.codec import Codec
-
-_GRAPHS: dict[str, Callable[["Codec"], Graph]] = {
+_GRAPHS: dict[str, Callable[[Network], Graph]] = {
     layout.ENCODER: encoder_graph,
     layout.DECODER: decoder_graph,
 }
@@ -36,7 +33,7 @@ class Exported:
     sizes: dict[str, int]
 
 
-def export_onnx(model: "Codec", folder: str | Path, int8: bool = False) -> Exported:
+def export_onnx(model: Network, folder: str | Path, int8: bool = False) -> Exported:
     """Write ``encoder.onnx`` and ``decoder.onnx`` with the weights inside, and ``config.json``.
 
     Args:
@@ -47,7 +44,7 @@ def export_onnx(model: "Codec", folder: str | Path, int8: bool = False) -> Expor
         CodecError: when the model cannot be exported, or the folder not be written.
     """
     fingerprints = {
-        layout.FINGERPRINT_KEY: model.fingerprint,
+        layout.FINGERPRINT_KEY: fingerprint(model),
         layout.DECODER_KEY: decoder_fingerprint(model),
         layout.MIN_ROWS_KEY: str(MIN_ROWS if int8 else 1),
     }
@@ -65,7 +62,7 @@ def export_onnx(model: "Codec", folder: str | Path, int8: bool = False) -> Expor
     return Exported(folder, sizes)
 
 
-def export_graphs(model: "Codec", model_folder: str | Path) -> Exported:
+def export_graphs(model: Network, model_folder: str | Path) -> Exported:
     """Write the graphs without weights beside a model's weights, where ``--engine auto`` finds them.
 
     Raises:
@@ -94,7 +91,7 @@ def _made(folder: str | Path) -> Path:
     return folder
 
 
-def _write(path: Path, proto: onnx.ModelProto, model: "Codec", metadata: dict[str, str]) -> int:
+def _write(path: Path, proto: onnx.ModelProto, model: Network, metadata: dict[str, str]) -> int:
     """Write a graph that says what it belongs to; its size in bytes."""
     facts = {layout.FORMAT_KEY: layout.FORMAT, layout.CONFIG_KEY: config_to_json(model.config)}
     onnx.helper.set_model_props(proto, facts | metadata)

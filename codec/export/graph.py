@@ -12,7 +12,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import onnx
 import onnx_ir
@@ -22,10 +21,8 @@ from onnxscript import optimizer
 from codec.errors import CodecError
 from codec.export.decompositions import decompositions
 from codec.export.modules import DecoderModule, EncoderModule, StepModule
+from codec.model.network import Network
 from codec.model.states import tensors_of
-
-if TYPE_CHECKING:
-    from codec.model.codec import Codec
 
 OPSET = 20
 """The first with a GELU of its own."""
@@ -47,7 +44,7 @@ class Graph:
     linear: list[str]
 
 
-def encoder_graph(model: "Codec") -> Graph:
+def encoder_graph(model: Network) -> Graph:
     """``wav (batch, hop * frames)`` and states to ``codes (batch, K, frames)`` and new states.
 
     Raises:
@@ -57,7 +54,7 @@ def encoder_graph(model: "Codec") -> Graph:
     return _export(EncoderModule(model), "wav", "codes")
 
 
-def decoder_graph(model: "Codec") -> Graph:
+def decoder_graph(model: Network) -> Graph:
     """``codes (batch, K, frames)`` and states to ``wav (batch, hop * frames)`` and new states.
 
     Raises:
@@ -67,7 +64,7 @@ def decoder_graph(model: "Codec") -> Graph:
     return _export(DecoderModule(model), "codes", "wav")
 
 
-def with_weights(graph: Graph, model: "Codec") -> onnx.ModelProto:
+def with_weights(graph: Graph, model: Network) -> onnx.ModelProto:
     """The graph with the model's weights in it, folded into the shapes in which they are used."""
     proto = onnx.ModelProto()
     proto.CopyFrom(graph.proto)
@@ -158,7 +155,7 @@ def _tidy(proto: onnx.ModelProto) -> None:
                 axis.dim_param = re.sub(r"\bs\d+\b", "frames", axis.dim_param)
 
 
-def _check_causal(model: "Codec") -> None:
+def _check_causal(model: Network) -> None:
     if not model.causal:
         raise CodecError("this model needs the whole recording and has no steps to export; use a causal one")
 

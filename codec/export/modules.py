@@ -1,17 +1,15 @@
 """The step functions of a model as modules whose states are flat lists of tensors."""
 
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from codec.engines.torch import decode_function, encode_function
 from codec.errors import CodecError
-from codec.model.functions import ABSENT, TorchEngine
+from codec.model.network import Network
 from codec.model.states import map_state, tensors_of
 from codec.model.steps import StepFunction
-
-if TYPE_CHECKING:
-    from codec.model.codec import Codec
+from codec.quantizers import ABSENT
 
 BATCH, FRAMES = 2, 3
 """Sizes of the example inputs; 1 would be taken for a constant."""
@@ -28,7 +26,7 @@ class StepModule(nn.Module):
         state: a state of that batch; its tensors are the further inputs.
     """
 
-    def __init__(self, model: "Codec", example: Tensor):
+    def __init__(self, model: Network, example: Tensor):
         super().__init__()
         self.example = example
         self.unit = example.shape[-1] // FRAMES
@@ -52,22 +50,22 @@ class StepModule(nn.Module):
 class EncoderModule(StepModule):
     """``wav (B, n * hop)`` to codes ``(B, K, n)``."""
 
-    def __init__(self, model: "Codec"):
+    def __init__(self, model: Network):
         super().__init__(model, torch.zeros(BATCH, FRAMES * model.hop_length))
         self.encoder = model.encoder
 
     def function(self) -> StepFunction:
         (model,) = self._model
-        return TorchEngine(model).encoding(model.num_codebooks).function
+        return encode_function(model.encoder, model.quantizer, model.num_codebooks)
 
 
 class DecoderModule(StepModule):
     """Codes ``(B, K, n)``, -1 where a layer is left out, to ``wav (B, n * hop)``."""
 
-    def __init__(self, model: "Codec"):
+    def __init__(self, model: Network):
         super().__init__(model, torch.full((BATCH, model.num_codebooks, FRAMES), ABSENT))
         self.decoder = model.decoder
 
     def function(self) -> StepFunction:
         (model,) = self._model
-        return TorchEngine(model).decoding().function
+        return decode_function(model.decoder, model.quantizer)

@@ -1,21 +1,23 @@
 """Whole clips through the network in bounded memory, by carrying state from chunk to chunk."""
 
-from typing import TYPE_CHECKING
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from codec.model.functions import ABSENT, decoding, encoding
+from codec.engines.base import Engine
+from codec.engines.torch import decoding, encoding, torch_engine
+from codec.model.network import Network
 from codec.model.steps import CHUNK_FRAMES
+from codec.quantizers import ABSENT
 from codec.tokens.tokens import Tokens
 
-if TYPE_CHECKING:
-    from codec.model.codec import Codec
+MAX_FRAMES = 32 * CHUNK_FRAMES
+"""Frames of a step over all clips of a batch, so that memory is bounded: some 0.7 GB with the default model."""
 
 
 def encode_chunked(
-    model: "Codec",
+    model: Network,
+    engine: Engine,
     wav: Tensor,
     num_samples: list[int],
     num_codebooks: int | None,
@@ -23,59 +25,75 @@ def encode_chunked(
 ) -> Tensor:
     """Codes ``(B, K, F)`` of ``wav (B, T)``, whose clips are zero after ``num_samples``."""
     if model.causal:
-        codes = _encode_causal(model, wav, num_codebooks, deterministic)
+        rows = _rows_at_once(model.num_frames(wav.shape[1]))
+        parts = [_encode_causal(model, engine, x, num_codebooks, deterministic) for x in wav.split(rows)]
+        codes = torch.cat(parts)
     else:
-        codes = _encode_one_by_one(model, wav, num_samples, num_codebooks)
+        codes = _encode_one_by_one(model, engine, wav, num_samples, num_codebooks)
     lengths = torch.tensor([model.num_frames(n) for n in num_samples])
     inside = torch.arange(codes.shape[2]) < lengths.unsqueeze(1)
     return codes * inside.unsqueeze(1)
 
 
-def decode_chunked(model: "Codec", tokens: Tokens, deterministic: bool = False) -> Tensor:
+def decode_chunked(
+    model: Network, engine: Engine, tokens: Tokens, deterministic: bool = False
+) -> Tensor:
     """Waveforms ``(B, T)`` of tokens, zero after each clip's end."""
     # Written in place: beside an hour of sound there is room for no second copy.
-    wav = torch.zeros(len(tokens), int(tokens.num_samples.max()))
+    with torch.inference_mode(False):
+        # Nor may it be copied at the end, as what is made in inference mode is.
+        wav = torch.zeros(len(tokens), int(tokens.num_samples.max()))
     if model.causal:
-        _decode_causal(model, tokens, wav, deterministic)
+        rows = _rows_at_once(tokens.codes.shape[2])
+        for start in range(0, len(tokens), rows):
+            part = tokens.map(lambda x, start=start: x[start : start + rows])
+            _decode_causal(model, engine, part, wav[start : start + rows], deterministic)
     else:
-        _decode_one_by_one(model, tokens, wav)
+        _decode_one_by_one(model, engine, tokens, wav)
     for clip, count in zip(wav, tokens.num_samples.tolist(), strict=True):
         clip[count:] = 0.0
     return wav.clamp_(-1.0, 1.0)
 
 
+def _rows_at_once(frames: int) -> int:
+    """Clips of so many frames that are computed together."""
+    return max(1, MAX_FRAMES // min(frames, CHUNK_FRAMES))
+
+
 def _encode_causal(
-    model: "Codec", wav: Tensor, num_codebooks: int | None, deterministic: bool
+    model: Network, engine: Engine, wav: Tensor, num_codebooks: int | None, deterministic: bool
 ) -> Tensor:
     chunk = CHUNK_FRAMES * model.hop_length
-    steps, codes = encoding(model, wav.shape[0], num_codebooks, deterministic), []
+    steps, codes = encoding(model, engine, wav.shape[0], num_codebooks, deterministic), []
     for start in range(0, wav.shape[1], chunk):
-        piece = _pad_to_hop(wav[:, start : start + chunk], model).to(_device(model))
+        piece = _pad_to_hop(wav[:, start : start + chunk], model).to(model.device)
         codes.append(steps.run(piece).cpu())
     return torch.cat(codes, dim=2)
 
 
 def _encode_one_by_one(
-    model: "Codec", wav: Tensor, num_samples: list[int], num_codebooks: int | None
+    model: Network, engine: Engine, wav: Tensor, num_samples: list[int], num_codebooks: int | None
 ) -> Tensor:
     """A network that sees the whole signal would see padding too, so each clip goes alone, unpadded."""
-    codes = []
+    count = model.quantizer.check_count(num_codebooks)
+    encode, codes = torch_engine(model, engine).encoding(count).function, []
     for clip, count in zip(wav, num_samples, strict=True):
-        latent, _ = model.encoder(clip[None, :count].to(_device(model)))
-        codes.append(model.quantizer.encode(latent, num_codebooks)[0].cpu().t())
+        codes.append(encode(clip[None, :count].to(model.device))[0][0].cpu().t())
     return torch.nn.utils.rnn.pad_sequence(codes, batch_first=True).transpose(1, 2)
 
 
-def _decode_causal(model: "Codec", tokens: Tokens, wav: Tensor, deterministic: bool) -> None:
+def _decode_causal(
+    model: Network, engine: Engine, tokens: Tokens, wav: Tensor, deterministic: bool
+) -> None:
     # Frames past a clip's end have no codes, alone as in a batch: they flush the overlap.
     flush = model.decoder.delay // model.hop_length
     frames = tokens.codes.shape[2]
-    steps, position = decoding(model, len(tokens), deterministic), -model.decoder.delay
+    steps, position = decoding(model, engine, len(tokens), deterministic), -model.decoder.delay
     for start in range(0, frames + flush, CHUNK_FRAMES):
         stop = min(start + CHUNK_FRAMES, frames + flush)
         codes = _codes(tokens, min(start, frames), min(stop, frames))
         codes = F.pad(codes, (0, stop - start - codes.shape[2]), value=ABSENT)
-        piece = steps.run(codes.to(_device(model)))
+        piece = steps.run(codes.to(model.device))
         # The first samples, before the lag is over, and those past the end are of no clip.
         kept = piece[:, max(0, -position) : wav.shape[1] - position].cpu()
         begin = max(0, position)
@@ -83,10 +101,10 @@ def _decode_causal(model: "Codec", tokens: Tokens, wav: Tensor, deterministic: b
         position += piece.shape[1]
 
 
-def _decode_one_by_one(model: "Codec", tokens: Tokens, wav: Tensor) -> None:
+def _decode_one_by_one(model: Network, engine: Engine, tokens: Tokens, wav: Tensor) -> None:
+    decode = torch_engine(model, engine).decoding().function
     for clip, length, codes in zip(wav, tokens.lengths.tolist(), tokens.codes, strict=True):
-        latent = model.quantizer.decode(codes[None, :, :length].to(_device(model)))
-        decoded = model.decoder(latent)[0][0, : len(clip)].cpu()
+        decoded = decode(codes[None, :, :length].to(model.device))[0][0, : len(clip)].cpu()
         clip[: len(decoded)] = decoded
 
 
@@ -96,9 +114,5 @@ def _codes(tokens: Tokens, start: int, stop: int) -> Tensor:
     return tokens.codes[:, :, start:stop].masked_fill(ended.unsqueeze(1), ABSENT)
 
 
-def _pad_to_hop(wav: Tensor, model: "Codec") -> Tensor:
+def _pad_to_hop(wav: Tensor, model: Network) -> Tensor:
     return F.pad(wav, (0, -wav.shape[1] % model.hop_length))
-
-
-def _device(model: "Codec") -> torch.device:
-    return model.quantizer.codebooks.device

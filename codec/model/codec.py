@@ -1,58 +1,54 @@
-"""The model: encoder, residual vector quantizer, decoder, behind ``encode`` and ``decode``."""
+"""The model, behind ``encode``, ``decode`` and streams."""
 
-import numpy as np
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from codec.audio.resample import resample
+from codec.engines.base import Engine
+from codec.engines.torch import TorchEngine
 from codec.errors import CodecError
 from codec.model.chunked import decode_chunked, encode_chunked
+from codec.model.codes import Codes, read_codes
 from codec.model.config import CodecConfig
 from codec.model.fingerprint import fingerprint
-from codec.model.functions import Engine, TorchEngine
-from codec.model.latency import Latency, latency_of
-from codec.model.quantizer import ResidualVQ
-from codec.model.streaming import StreamingDecoder, StreamingEncoder
+from codec.model.inputs import Sound, read_clips
+from codec.model.network import Network
+from codec.model.shield import shielded
+from codec.model.slots import Latency, latency_of
+from codec.model.stamp import Stamp, stamp_of
+from codec.model.streaming_decoder import StreamingDecoder
+from codec.model.streaming_encoder import StreamingEncoder
 from codec.tokens.tokens import Tokens
 
 
-class Codec(nn.Module):
+class Codec(Network):
     """Neural speech tokenizer.
 
-    The submodules ``encoder``, ``quantizer`` and ``decoder`` are the whole network; training adds
-    its own parts from outside.
+    A stream has ``batch`` slots, each with a signal of its own, which starts, ends and starts anew
+    without regard to the others::
+
+        encoder = model.streaming_encoder(batch=2)
+        codes = encoder.push(pcm)                      # (2, K, n); frames that are complete by now
+        codes = encoder.push(pcm, lengths=[320, 0])    # slot 1 has nothing new
+        frames = encoder.lengths                       # (2,): frames of each slot in these codes
+        codes = encoder.flush(mask=[True, False])      # slot 0 has ended: its last, padded frame
+        encoder.reset(mask=[True, False])              # slot 0 takes a new signal
+
+        decoder = model.streaming_decoder(batch=2)
+        wav = decoder.push(codes, lengths=frames)      # (2, samples); decoder.lengths of each slot count
+        wav = decoder.flush(encoder.num_samples)       # what the overlap still held, cut to the true end
+
+    The codes are those of ``model.encode``, and the sound is that of ``model.decode``.
 
     Attributes:
         engine: what computes ``encode``, ``decode`` and new streams; see :mod:`codec.engines`.
     """
 
     def __init__(self, config: CodecConfig | None = None):
-        super().__init__()
-        self.config = config or CodecConfig()
-        self.encoder = self.config.network.build_encoder()
-        self.quantizer = ResidualVQ(self.config.quantizer, self.config.network.latent_dim)
-        self.decoder = self.config.network.build_decoder()
+        super().__init__(config)
         self.engine: Engine = TorchEngine(self)
-        self._fingerprint: str | None = None
-
-    @property
-    def sample_rate(self) -> int:
-        """Hz."""
-        return self.config.sample_rate
-
-    @property
-    def hop_length(self) -> int:
-        """Samples per token frame."""
-        return self.config.network.hop_length
-
-    @property
-    def num_codebooks(self) -> int:
-        return self.config.quantizer.num_codebooks
-
-    @property
-    def causal(self) -> bool:
-        """Whether chunks with carried state give exactly the codes of the whole."""
-        return self.encoder.causal and self.decoder.causal
+        self._fingerprint: tuple[Stamp, str] | None = None
 
     @property
     def latency(self) -> Latency | None:
@@ -63,36 +59,37 @@ class Codec(nn.Module):
 
     @property
     def fingerprint(self) -> str:
-        """Hash of encoder, codebooks and config: equal when codes mean the same. Cached."""
-        if self._fingerprint is None:
-            self._fingerprint = fingerprint(self)
-        return self._fingerprint
+        """Hash of encoder and quantizer, tensors and settings: equal when codes mean the same.
 
-    def bitrate(self, num_codebooks: int | None = None) -> float:
-        """Bits per second of raw codes."""
-        count = self.quantizer.check_count(num_codebooks)
-        bits = (self.config.quantizer.codebook_size - 1).bit_length()
-        return count * bits * self.config.frame_rate
+        It is kept until one of these tensors changes. A model that is being trained has the fingerprint of
+        its weights of the moment, and stamps it on the tokens that it makes.
+        """
+        stamp = self.config, *stamp_of(self.encoder, self.quantizer)
+        if self._fingerprint is None or self._fingerprint[0] != stamp:
+            self._fingerprint = stamp, fingerprint(self)
+        return self._fingerprint[1]
 
-    def num_frames(self, num_samples: int) -> int:
-        """Token frames of a clip: ``ceil(num_samples / hop_length)``."""
-        return -(-num_samples // self.hop_length)
+    def understands(self, other: str) -> bool:
+        """Whether ``other`` is the fingerprint of this model's tokens, or was in a former version."""
+        return other == self.fingerprint or self.aliases.cover(self.fingerprint, other)
 
-    @torch.inference_mode()
+    @shielded
     def encode(
         self,
-        wav: Tensor | np.ndarray,
-        sample_rate: int | None = None,
-        lengths: Tensor | None = None,
+        wav: Sound,
+        sample_rate: float | None = None,
+        lengths: Any = None,
         num_codebooks: int | None = None,
         deterministic: bool = False,
     ) -> Tokens:
         """Tokenize mono waveforms.
 
         Args:
-            wav: ``(T,)`` or ``(B, T)``, float in [-1, 1] or 16-bit integers.
-            sample_rate: Hz of ``wav``; resampled when it is not the model's (the default).
-            lengths: ``(B,)`` samples of each clip when they are padded to one length.
+            wav: ``(T,)`` or ``(B, T)``, float in [-1, 1] or integers, which are scaled by their range; a list
+                of clips ``(T,)`` of any lengths; or a recording of ``codec.load_audio``, a path, or a file's bytes.
+            sample_rate: Hz of samples; resampled when it is not the model's (the default). Files know theirs.
+            lengths: ``(B,)`` samples of each clip when they are padded to one length, or a mask ``(B, T)`` of
+                the samples that count.
             num_codebooks: 1 to K; all by default.
             deterministic: compute in blocks of one shape, so that rounding is the same for every
                 batch and chunking (docs/streaming.md); slower.
@@ -101,25 +98,26 @@ class Codec(nn.Module):
             Tokens with codes ``(B, K, F)``, ``F = ceil(T / hop_length)``.
 
         Raises:
-            CodecError: on a wrong shape, no samples, NaN or infinite samples, or a bad length.
+            CodecError: on a wrong shape or scale, no samples, NaN or infinite samples, or a bad length.
         """
         self.quantizer.check_count(num_codebooks)
-        wav, num_samples = self._prepare(wav, sample_rate, lengths)
-        codes = encode_chunked(self, wav, num_samples, num_codebooks, deterministic)
+        clips = read_clips(wav, sample_rate, lengths, self.sample_rate)
+        codes = encode_chunked(self, self.engine, clips.wav, clips.counts, num_codebooks, deterministic)
         return Tokens(
             codes=codes,
-            lengths=torch.tensor([self.num_frames(n) for n in num_samples]),
-            num_samples=torch.tensor(num_samples),
+            lengths=torch.tensor([self.num_frames(n) for n in clips.counts]),
+            num_samples=torch.tensor(clips.counts),
             sample_rate=self.sample_rate,
             fingerprint=self.fingerprint,
         )
 
-    @torch.inference_mode()
-    def decode(self, tokens: Tokens, force: bool = False, deterministic: bool = False) -> Tensor:
+    @shielded
+    def decode(self, tokens: Tokens | Codes, force: bool = False, deterministic: bool = False) -> Tensor:
         """Sound of tokens, as long as what was encoded.
 
         Args:
-            tokens: from :meth:`encode` of this model, or of a file.
+            tokens: from :meth:`encode` of this model, or of a file; or codes ``(K, T)`` or ``(B, K, T)`` of any
+                integer type, of the first K codebooks, as a language model makes them; or a list of ``(K, T)``.
             force: decode tokens of another model all the same.
             deterministic: as for :meth:`encode`.
 
@@ -129,44 +127,45 @@ class Codec(nn.Module):
         Raises:
             CodecError: for tokens of another model, codes out of range or lengths that disagree.
         """
+        if not isinstance(tokens, Tokens):
+            tokens = self._tokens_of(read_codes(tokens))
         self.check_tokens(tokens, force)
-        return decode_chunked(self, tokens, deterministic)
+        return decode_chunked(self, self.engine, tokens, deterministic)
 
+    @shielded
     def streaming_encoder(
         self, batch: int = 1, num_codebooks: int | None = None, deterministic: bool = False
     ) -> StreamingEncoder:
-        """An encoder of ``batch`` live signals; see :mod:`codec.model.streaming`.
+        """An encoder of ``batch`` live signals.
 
         Raises:
             CodecError: when the model is not causal, or has no such number of codebooks.
         """
-        return StreamingEncoder(self, batch, num_codebooks, deterministic)
+        return StreamingEncoder(self, self.engine, batch, num_codebooks, deterministic)
 
+    @shielded
     def streaming_decoder(
         self, batch: int = 1, deterministic: bool = False, allow_absent: bool = False
     ) -> StreamingDecoder:
-        """A decoder of ``batch`` live signals; see :mod:`codec.model.streaming`.
+        """A decoder of ``batch`` live signals.
 
         Args:
-            allow_absent: take :data:`codec.model.functions.ABSENT` in place of codes, so that signals of
+            allow_absent: take :data:`codec.quantizers.ABSENT` in place of codes, so that signals of
                 different numbers of codebooks share a step: an absent code adds nothing to the sound.
 
         Raises:
             CodecError: when the model is not causal.
         """
-        return StreamingDecoder(self, batch, deterministic, allow_absent)
+        return StreamingDecoder(self, self.engine, batch, deterministic, allow_absent)
 
     def check_tokens(self, tokens: Tokens, force: bool = False) -> None:
         """Raise a :class:`CodecError` unless :meth:`decode` can take these tokens."""
-        if tokens.fingerprint != self.fingerprint and not force:
+        if not force and not self.understands(tokens.fingerprint):
             raise CodecError(
                 f"tokens were made by model {tokens.fingerprint}, this is {self.fingerprint}; "
                 "load that model, or force the decoding (--force) and expect noise"
             )
-        self.quantizer.check_count(tokens.num_codebooks)
-        size = self.config.quantizer.codebook_size
-        if tokens.codes.numel() and not 0 <= int(tokens.codes.min()) <= int(tokens.codes.max()) < size:
-            raise CodecError(f"codes must lie in 0..{size - 1}; the tokens are damaged")
+        self.quantizer.check_codes(tokens.codes)
         frames = tokens.codes.shape[2]
         for length, samples in zip(tokens.lengths.tolist(), tokens.num_samples.tolist(), strict=True):
             if length > frames or length != self.num_frames(samples):
@@ -175,34 +174,9 @@ class Codec(nn.Module):
                     f"but the tokens say {length} of {frames}; the tokens are damaged"
                 )
 
-    def _prepare(
-        self, wav: Tensor | np.ndarray, sample_rate: int | None, lengths: Tensor | None
-    ) -> tuple[Tensor, list[int]]:
-        """Checked float32 ``(B, T)`` at the model's rate, zeros after each clip's end."""
-        wav = torch.as_tensor(wav)
-        wav = wav.float().div_(32_768.0) if wav.dtype == torch.int16 else wav.float()
-        if wav.ndim not in (1, 2):
-            raise CodecError(f"expected mono audio (T,) or (B, T), got shape {tuple(wav.shape)}")
-        if wav.numel() == 0:
-            raise CodecError("the audio has no samples; nothing to encode")
-        wav = wav.reshape(-1, wav.shape[-1])
-        # Piece by piece: the check of a whole hour at once would need memory for three more.
-        if not all(torch.isfinite(piece).all() for piece in wav.split(1 << 20, dim=1)):
-            raise CodecError("the audio holds NaN or infinite samples; repair the recording first")
-        counts = [wav.shape[1]] * wav.shape[0] if lengths is None else torch.as_tensor(lengths).tolist()
-        if len(counts) != wav.shape[0] or not all(1 <= n <= wav.shape[1] for n in counts):
-            raise CodecError(
-                f"lengths {counts} do not fit audio of shape {tuple(wav.shape)}: "
-                f"one per clip, 1 to {wav.shape[1]}"
-            )
-        if sample_rate is not None and sample_rate != self.sample_rate:
-            clips = [resample(clip[:n], sample_rate, self.sample_rate) for clip, n in zip(wav, counts)]
-            counts = [len(clip) for clip in clips]
-            one = len(clips) == 1
-            wav = clips[0].unsqueeze(0) if one else nn.utils.rnn.pad_sequence(clips, batch_first=True)
-        if min(counts) == wav.shape[1]:
-            return wav, counts
-        wav = wav.clone()
-        for clip, count in zip(wav, counts, strict=True):
-            clip[count:] = 0.0
-        return wav, counts
+    def _tokens_of(self, clips: list[Tensor]) -> Tokens:
+        """Tokens of whole frames with these codes ``(K, T)``."""
+        lengths = torch.tensor([clip.shape[1] for clip in clips])
+        frames_first = [clip.t() for clip in clips]
+        codes = torch.nn.utils.rnn.pad_sequence(frames_first, batch_first=True).transpose(1, 2)
+        return Tokens(codes, lengths, lengths * self.hop_length, self.sample_rate, self.fingerprint)

@@ -1,16 +1,15 @@
 """The model's config, saved as ``config.json`` beside ``model.safetensors``."""
 
-import dataclasses
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from codec.config import from_dict, to_dict
 from codec.errors import CodecError
 from codec.model import seanet, spectral  # noqa: F401  (they register themselves)
-from codec.model.quantizer import QuantizerConfig
-from codec.model.registry import NetworkConfig, network_config_class
+from codec.model.registry import NetworkConfig, architecture_of
+from codec.quantizers.base import quantizer_config_to_dict, read_quantizer_config
 
 
 @dataclass(frozen=True)
@@ -20,12 +19,13 @@ class CodecConfig:
     architecture: str = "spectral"
     sample_rate: int = 16_000
     """Hz; other input is resampled."""
-    quantizer: QuantizerConfig = field(default_factory=QuantizerConfig)
+    quantizer: Any = None
+    """The config of a quantizer, as plain data with its name as ``type``; ``rvq`` by default."""
     network: Any = None
     """The architecture's own config dataclass; its defaults when omitted."""
 
     def __post_init__(self) -> None:
-        network_class = network_config_class(self.architecture)
+        network_class = architecture_of(self.architecture).config
         network = self.network
         if network is None or isinstance(network, dict):
             network = from_dict(network_class, network or {}, "network")
@@ -36,6 +36,8 @@ class CodecConfig:
             )
         if not isinstance(network, NetworkConfig):
             raise TypeError(f"{network_class.__name__} lacks a method of NetworkConfig")
+        if self.quantizer is None or isinstance(self.quantizer, dict):
+            object.__setattr__(self, "quantizer", read_quantizer_config(self.quantizer or {}))
 
     @property
     def frame_rate(self) -> float:
@@ -50,19 +52,33 @@ def load_config(path: Path) -> CodecConfig:
         CodecError: when the file is missing, no JSON, or has unknown keys.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise CodecError(f"{path}: no such file; a model is config.json + model.safetensors") from None
     except (ValueError, OSError) as error:
         raise CodecError(f"{path}: cannot be read as JSON ({error})") from None
+    return parse_config(text, str(path))
+
+
+def parse_config(text: str, where: str = "config.json") -> CodecConfig:
+    """The config in the text of ``config.json``.
+
+    Raises:
+        CodecError: when it is no JSON, or has unknown keys.
+    """
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise CodecError(f"{where}: cannot be read as JSON ({error})") from None
     return from_dict(CodecConfig, values)
 
 
 def config_to_json(config: CodecConfig) -> str:
-    """The text of ``config.json``: every setting, defaults included, in declaration order."""
-    values = {entry.name: getattr(config, entry.name) for entry in dataclasses.fields(config)}
+    """The text of ``config.json``: every setting of the network, defaults included, in declaration order."""
     plain = {
-        name: to_dict(value) if dataclasses.is_dataclass(value) else value
-        for name, value in values.items()
+        "architecture": config.architecture,
+        "sample_rate": config.sample_rate,
+        "quantizer": quantizer_config_to_dict(config.quantizer),
+        "network": to_dict(config.network),
     }
     return json.dumps(plain, indent=2) + "\n"

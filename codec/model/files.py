@@ -7,10 +7,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from codec.atomic import atomic_path
+from codec.engines import choose_engine
 from codec.errors import CodecError
+from codec.model.aliases import read_aliases, write_aliases
 from codec.model.codec import Codec
 from codec.model.config import config_to_json, load_config
-from codec.model.layout import transpose_linear
+from codec.model.shield import plain_torch
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 # An installed wheel carries the checkpoints inside the package; a clone has them beside it.
@@ -18,14 +20,15 @@ _CHECKPOINT_ROOTS = (_PACKAGE / "checkpoints", _PACKAGE.parent / "checkpoints")
 
 
 def load_model(
-    name_or_path: str | Path = "default", device: str = "auto", engine: str = "torch"
+    name_or_path: str | Path = "default", device: str | torch.device = "auto", engine: str = "torch"
 ) -> Codec:
     """Load a model for inference.
 
     Args:
         name_or_path: a shipped checkpoint's name, or a folder with ``config.json`` and
             ``model.safetensors``.
-        device: ``auto`` (CUDA or MPS where there is one, else CPU), ``cpu``, ``cuda`` or ``mps``.
+        device: ``auto`` (CUDA or MPS where there is one, else CPU), or as PyTorch has it: ``cpu``, ``cuda``,
+            ``cuda:1``, ``mps``, a ``torch.device``.
         engine: what computes: ``torch``, ``compile``, ``graph``, ``onnx``, a folder of ``codec export``, or
             ``auto``, one that is fast and ready here (docs/export.md). All but ``torch`` keep the weights
             they got.
@@ -36,8 +39,11 @@ def load_model(
     Raises:
         CodecError: when the model, device or engine is missing, or the files are damaged or disagree.
     """
-    folder = find_model(name_or_path)
-    target = pick_device(device)
+    with plain_torch():
+        return _load(find_model(name_or_path), pick_device(device), engine)
+
+
+def _load(folder: Path, target: torch.device, engine: str) -> Codec:
     model = Codec(load_config(folder / "config.json"))
     weights = folder / "model.safetensors"
     try:
@@ -52,17 +58,14 @@ def load_model(
         reason = " ".join(str(error).split())[:300]
         raise CodecError(f"{weights}: does not fit config.json beside it ({reason})") from None
     model = model.eval().requires_grad_(False).to(target)
-    transpose_linear(model)
+    model.aliases = read_aliases(folder)
     if engine != "torch":
-        # Here, or the engines, which are made of models, could not be imported.
-        from codec.engines import choose_engine
-
         model.engine = choose_engine(model, engine, folder)
     return model
 
 
 def save_model(model: Codec, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:
-    """Write ``config.json`` and ``model.safetensors`` into ``folder``, each in one step.
+    """Write ``config.json``, ``model.safetensors`` and former names of its tokens, each in one step.
 
     The codebooks stay float32 whatever ``dtype`` is: rounding them would change codes.
     """
@@ -77,6 +80,7 @@ def save_model(model: Codec, folder: str | Path, dtype: torch.dtype = torch.floa
         temporary.write_bytes(content)
     with atomic_path(folder / "config.json") as temporary:
         temporary.write_text(config_to_json(model.config), encoding="utf-8")
+    write_aliases(folder, model.aliases)
 
 
 def find_model(name_or_path: str | Path) -> Path:
@@ -85,7 +89,7 @@ def find_model(name_or_path: str | Path) -> Path:
     Raises:
         CodecError: when there is neither.
     """
-    path = Path(name_or_path)
+    path = Path(name_or_path).expanduser()
     for folder in (path, *(root / path for root in _CHECKPOINT_ROOTS)):
         if (folder / "config.json").is_file():
             return folder
@@ -96,17 +100,22 @@ def find_model(name_or_path: str | Path) -> Path:
     )
 
 
-def pick_device(device: str) -> torch.device:
-    """``torch.device`` for ``auto | cpu | cuda | mps``.
+def pick_device(device: str | torch.device) -> torch.device:
+    """``torch.device`` for ``auto | cpu | cuda | cuda:N | mps``, or a device as it is.
 
     Raises:
         CodecError: for another name, or a device that this machine lacks.
     """
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.mps.is_available()}
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    available = {"cpu": 1, "cuda": count, "mps": int(torch.mps.is_available())}
     if device == "auto":
         return torch.device(next(name for name in ("cuda", "mps", "cpu") if available[name]))
-    if device not in available:
-        raise CodecError(f"unknown device {device!r}; choose auto, cpu, cuda or mps")
-    if not available[device]:
-        raise CodecError(f"device {device!r} is not available here; use auto or cpu")
-    return torch.device(device)
+    try:
+        found = torch.device(device)
+    except (RuntimeError, TypeError):
+        found = None
+    if found is None or found.type not in available:
+        raise CodecError(f"unknown device {str(device)!r}; choose auto, cpu, cuda or mps")
+    if (found.index or 0) >= available[found.type]:
+        raise CodecError(f"device {str(device)!r} is not available here; use auto or cpu")
+    return found

@@ -1,37 +1,58 @@
-"""What identifies the meaning of codes: a hash of encoder, codebooks and config."""
+"""What identifies the meaning of codes: a hash of the encoder and the quantizer."""
 
 import hashlib
-from typing import TYPE_CHECKING
+import json
+from collections.abc import Collection
+from typing import Any
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from codec.model.codec import Codec
+from codec.model.network import Network
+from codec.quantizers.base import changed_settings
+
+VERSION = "codec tokens 2"
+"""Of what is hashed and how; begins every hash."""
 
 
-def fingerprint(model: "Codec") -> str:
-    """16 hex digits of SHA-256 over the config, the encoder's tensors and the codebooks.
+def fingerprint(model: Network) -> str:
+    """16 hex digits of SHA-256 over all that decides which codes a sound gets.
 
-    The decoder is left out: a better decoder for the same codes keeps old tokens valid. Tensors
-    are hashed as float32, the form in which they are used, whatever the file stores.
+    These are the architecture, the sample rate, the settings of encoder and quantizer, and their tensors.
+    The decoder is left out, its settings too: a better decoder for the same codes keeps old tokens valid.
+    Settings at their defaults are left out, so that a new setting does not change the models without it.
+    Tensors are hashed as float32, the form in which they are used, whatever the file stores.
     """
-    from codec.model.config import config_to_json
-
-    tensors = dict(model.encoder.state_dict(prefix="encoder."))
-    tensors.update(model.quantizer.state_dict(prefix="quantizer."))
-    return _digest(config_to_json(model.config), tensors)
-
-
-def decoder_fingerprint(model: "Codec") -> str:
-    """The same of the decoder's tensors: equal when codes sound the same."""
-    from codec.model.config import config_to_json
-
-    return _digest(config_to_json(model.config), model.decoder.state_dict(prefix="decoder."))
+    config = model.config
+    settings = _settings(model, leave_out=config.network.decoder_settings)
+    tensors = model.encoder.state_dict(prefix="encoder.") | model.quantizer.state_dict(prefix="quantizer.")
+    return _digest(settings, tensors)
 
 
-def _digest(config: str, tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256(config.encode())
+def decoder_fingerprint(model: Network) -> str:
+    """The same of the quantizer and the decoder: equal when codes sound the same."""
+    tensors = model.decoder.state_dict(prefix="decoder.") | model.quantizer.state_dict(prefix="quantizer.")
+    return _digest(_settings(model), tensors)
+
+
+def _settings(model: Network, leave_out: Collection[str] = ()) -> dict[str, Any]:
+    config = model.config
+    network = changed_settings(config.network)
+    return {
+        "architecture": config.architecture,
+        "sample_rate": config.sample_rate,
+        "quantizer": _named(config.quantizer.type) | changed_settings(config.quantizer),
+        "network": {name: value for name, value in network.items() if name not in leave_out},
+    }
+
+
+def _named(kind: str) -> dict[str, str]:
+    return {} if kind == "rvq" else {"type": kind}
+
+
+def _digest(settings: dict[str, Any], tensors: dict[str, Tensor]) -> str:
+    text = json.dumps(settings, sort_keys=True, separators=(",", ":"))
+    digest = hashlib.sha256(f"{VERSION}\n{text}\n".encode())
     for name in sorted(tensors):
         tensor = tensors[name].detach().to("cpu", torch.float32).contiguous()
         digest.update(f"{name}{tuple(tensor.shape)}".encode())

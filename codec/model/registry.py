@@ -1,6 +1,8 @@
-"""Architectures by name: a config dataclass that can build its encoder and decoder."""
+"""Architectures by name: a config dataclass, an encoder and a decoder."""
 
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -49,26 +51,40 @@ class NetworkConfig(Protocol):
     @property
     def latent_dim(self) -> int: ...
 
-    def build_encoder(self) -> nn.Module: ...
-
-    def build_decoder(self) -> nn.Module: ...
-
-
-_ARCHITECTURES: dict[str, type] = {}
+    decoder_settings: ClassVar[tuple[str, ...]]
+    """Names of the settings that only the decoder has: they may change without changing the tokens."""
 
 
-def architecture(name: str):
-    """Class decorator: register a network config dataclass under ``name``."""
+@dataclass(frozen=True)
+class Architecture:
+    """A registered architecture.
 
-    def register(config_class: type) -> type:
-        _ARCHITECTURES[name] = config_class
-        return config_class
+    Attributes:
+        config: dataclass of its settings, a :class:`NetworkConfig`.
+        encoder: makes an :class:`Encoder` from such settings.
+        decoder: makes a :class:`Decoder`.
+    """
 
-    return register
+    config: type
+    encoder: Callable[[Any], nn.Module]
+    decoder: Callable[[Any], nn.Module]
 
 
-def network_config_class(name: str) -> type:
-    """The config dataclass of an architecture.
+_ARCHITECTURES: dict[str, Architecture] = {}
+
+
+def architecture(
+    name: str,
+    config: type,
+    encoder: Callable[[Any], nn.Module],
+    decoder: Callable[[Any], nn.Module],
+) -> None:
+    """Register a config dataclass and the networks that are made of it under ``name``."""
+    _ARCHITECTURES[name] = Architecture(config, encoder, decoder)
+
+
+def architecture_of(name: str) -> Architecture:
+    """A registered architecture.
 
     Raises:
         CodecError: for a name that nobody registered.

@@ -1,36 +1,52 @@
 """What streaming encoder and decoder share: slots whose signals end and start anew."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from codec.errors import CodecError
+from codec.model.network import Network
+from codec.model.shield import shielded
 from codec.model.steps import Steps
 
-if TYPE_CHECKING:
-    from codec.model.codec import Codec
+
+@dataclass(frozen=True)
+class Latency:
+    """Algorithmic delay of a sample, from its arrival to what is made of it, computing time excluded."""
+
+    samples: int
+    milliseconds: float
+
+
+def latency_of(samples: int, sample_rate: int) -> Latency:
+    """``samples`` at ``sample_rate`` Hz."""
+    return Latency(samples, 1000.0 * samples / sample_rate)
+
 
 Counts = Tensor | Sequence[int] | int
 Mask = Tensor | Sequence[bool]
 
 
 class Slots:
-    """The slots of a stream.
+    """The slots of a stream."""
 
-    Attributes:
-        lengths: ``(B,)`` how much of the last result belongs to each slot; zeros follow it.
-    """
-
-    def __init__(self, model: "Codec", batch: int, steps: Steps):
+    def __init__(self, model: Network, batch: int, steps: Steps):
         self.model = model
         self.batch = batch
-        self.lengths = torch.zeros(batch, dtype=torch.int64)
+        self._lengths = torch.zeros(batch, dtype=torch.int64)
         self._steps = steps
         self._ended = [False] * batch
 
-    @torch.inference_mode()
+    @property
+    @shielded
+    def lengths(self) -> Tensor:
+        """``(B,)`` how much of the last result belongs to each slot; zeros follow it."""
+        return self._lengths
+
+    @shielded
     def reset(self, mask: Mask | None = None) -> None:
         """Make the slots in ``mask (B,)``, or all, ready for a new signal."""
         rows = self._rows(mask)
@@ -89,10 +105,10 @@ class Slots:
 
     @property
     def _device(self) -> torch.device:
-        return self.model.quantizer.codebooks.device
+        return self.model.device
 
 
-def check_streaming(model: "Codec", batch: int) -> None:
+def check_streaming(model: Network, batch: int) -> None:
     """Raise a :class:`CodecError` unless the model can stream."""
     if not model.causal:
         raise CodecError("this model needs the whole recording and cannot stream; use a causal one")

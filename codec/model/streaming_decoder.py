@@ -1,32 +1,31 @@
-"""Codes to sound, live; :mod:`codec.model.streaming` says how it is used."""
+"""Codes to sound, live; :class:`codec.model.codec.Codec` says how it is used."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from codec.engines.base import Engine
+from codec.engines.torch import decoding
 from codec.errors import CodecError
-from codec.model.functions import ABSENT, decoding
-from codec.model.latency import Latency, latency_of
-from codec.model.slots import Counts, Mask, Slots, check_streaming, same
+from codec.model.codes import to_codes
+from codec.model.network import Network
+from codec.model.shield import shielded
+from codec.model.slots import Counts, Latency, Mask, Slots, check_streaming, latency_of, same
 from codec.model.steps import run_even, run_ragged
-
-if TYPE_CHECKING:
-    from codec.model.codec import Codec
+from codec.quantizers import ABSENT
 
 
 class StreamingDecoder(Slots):
     """Codes to sound, frame by frame; made by ``model.streaming_decoder``.
 
-    Attributes:
-        lengths: ``(B,)`` samples of each slot in the last result.
+    ``lengths`` are the samples of each slot in the last result.
     """
 
-    def __init__(self, model: "Codec", batch: int, deterministic: bool, allow_absent: bool = False):
+    def __init__(self, model: Network, engine: Engine, batch: int, deterministic: bool, allow_absent: bool = False):
         check_streaming(model, batch)
-        super().__init__(model, batch, decoding(model, batch, deterministic))
+        super().__init__(model, batch, decoding(model, engine, batch, deterministic))
         self._lowest_code = ABSENT if allow_absent else 0
         # Samples that each slot has handed out, those still in the overlap counted as negative;
         # frames it has received; and the samples of its signal, where they are known.
@@ -39,13 +38,13 @@ class StreamingDecoder(Slots):
         """From a frame's code to the end of its sound, beyond the frame itself."""
         return latency_of(self.model.decoder.delay, self.model.sample_rate)
 
-    @torch.inference_mode()
+    @shielded
     def push(self, codes: Tensor, lengths: Counts | None = None, num_samples: Counts | None = None) -> Tensor:
         """The sound that more codes complete.
 
         Args:
             codes: ``(B, K, m)``, or ``(K, m)`` for one slot, of the first K codebooks;
-                :data:`codec.model.functions.ABSENT` where a slot has fewer, if the decoder allows it.
+                :data:`codec.quantizers.ABSENT` where a slot has fewer, if the decoder allows it.
             lengths: ``(B,)`` frames that count for each slot; all by default.
             num_samples: ``(B,)`` samples of each slot's whole signal, below 0 where not yet known; no
                 sound comes after them. A model without delay hands out a last frame at once and can
@@ -62,13 +61,13 @@ class StreamingDecoder(Slots):
         self._frames = [done + count for done, count in zip(self._frames, counts, strict=True)]
         rows = [row for row, count in enumerate(counts) if count]
         if not rows:
-            self.lengths = torch.zeros(self.batch, dtype=torch.int64)
+            self._lengths = torch.zeros(self.batch, dtype=torch.int64)
             return torch.zeros(self.batch, 0)
         if same([counts[row] for row in rows]):
             return self._decode_even(codes[rows, :, : counts[rows[0]]], rows)
         return self._decode([part[:, :count] for part, count in zip(codes, counts, strict=True)])
 
-    @torch.inference_mode()
+    @shielded
     def flush(self, num_samples: Counts | None = None, mask: Mask | None = None) -> Tensor:
         """End the signals of the slots in ``mask (B,)``, or all.
 
@@ -102,7 +101,7 @@ class StreamingDecoder(Slots):
         own = {"position": torch.tensor(self._position), "frames": torch.tensor(self._frames), "end": ends}
         return self._state_tensors() | own
 
-    @torch.inference_mode()
+    @shielded
     def load_state_dict(self, saved: dict[str, Tensor]) -> None:
         """Go on where :meth:`state_dict` was called.
 
@@ -121,18 +120,13 @@ class StreamingDecoder(Slots):
         self._end[row] = None
 
     def _check(self, codes: Tensor, lengths: Counts | None) -> tuple[Tensor, list[int]]:
-        codes = torch.as_tensor(codes).cpu()
+        codes = to_codes(codes)
         shape = tuple(codes.shape)
         codes = codes.unsqueeze(0) if codes.ndim == 2 else codes
-        if codes.ndim != 3 or len(codes) != self.batch or codes.is_floating_point():
-            raise CodecError(
-                f"expected whole numbers ({self.batch}, K, n) as codes, got {codes.dtype} {shape}"
-            )
-        self.model.quantizer.check_count(codes.shape[1])
-        size = self.model.config.quantizer.codebook_size
-        if codes.numel() and not self._lowest_code <= int(codes.min()) <= int(codes.max()) < size:
-            raise CodecError(f"codes must lie in 0..{size - 1}; the tokens are damaged")
-        return codes.long(), self._check_lengths(lengths, codes.shape[2])
+        if codes.ndim != 3 or len(codes) != self.batch:
+            raise CodecError(f"expected codes ({self.batch}, K, n), got shape {shape}")
+        self.model.quantizer.check_codes(codes, self._lowest_code)
+        return codes, self._check_lengths(lengths, codes.shape[2])
 
     def _set_end(self, num_samples: Counts | None, rows: Iterable[int]) -> None:
         if num_samples is None:
@@ -153,7 +147,7 @@ class StreamingDecoder(Slots):
         lengths = [0] * self.batch
         for row, signal in zip(rows, signals, strict=True):
             lengths[row] = signal.shape[0]
-        self.lengths = torch.tensor(lengths)
+        self._lengths = torch.tensor(lengths)
         if lengths == [wav.shape[1]] * self.batch:
             return wav
         result = torch.zeros(self.batch, max(lengths))
@@ -171,7 +165,7 @@ class StreamingDecoder(Slots):
         inputs = [part.to(self._device) for part in codes]
         run_ragged(self._steps, inputs, [part.shape[1] for part in codes], emit)
         signals = [torch.cat(parts) for parts in pieces]
-        self.lengths = torch.tensor([len(signal) for signal in signals])
+        self._lengths = torch.tensor([len(signal) for signal in signals])
         return torch.nn.utils.rnn.pad_sequence(signals, batch_first=True)
 
     def _audible(self, row: int, wav: Tensor) -> Tensor:

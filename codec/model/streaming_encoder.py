@@ -1,39 +1,38 @@
-"""Sound to codes, live; :mod:`codec.model.streaming` says how it is used."""
+"""Sound to codes, live; :class:`codec.model.codec.Codec` says how it is used."""
 
-import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from codec.engines.base import Engine
+from codec.engines.torch import encoding
 from codec.errors import CodecError
-from codec.model.functions import encoding
-from codec.model.latency import Latency, latency_of
-from codec.model.slots import Counts, Mask, Slots, check_streaming, same
+from codec.model.inputs import check_level, to_float
+from codec.model.network import Network
+from codec.model.shield import shielded
+from codec.model.slots import Counts, Latency, Mask, Slots, check_streaming, latency_of, same
 from codec.model.steps import run_even, run_ragged
-
-if TYPE_CHECKING:
-    from codec.model.codec import Codec
 
 
 class StreamingEncoder(Slots):
     """Sound to codes, frame by frame; made by ``model.streaming_encoder``.
 
-    Attributes:
-        lengths: ``(B,)`` frames of each slot in the last result.
+    ``lengths`` are the frames of each slot in the last result.
     """
 
-    def __init__(self, model: "Codec", batch: int, num_codebooks: int | None, deterministic: bool):
+    def __init__(self, model: Network, engine: Engine, batch: int, num_codebooks: int | None, deterministic: bool):
         check_streaming(model, batch)
         self.num_codebooks = model.quantizer.check_count(num_codebooks)
-        super().__init__(model, batch, encoding(model, batch, num_codebooks, deterministic))
+        super().__init__(model, batch, encoding(model, engine, batch, num_codebooks, deterministic))
         # Samples of the frame that is not complete yet (B, longest), how many by slot, and of the whole
         # signal.
         self._left = torch.zeros(batch, 0)
         self._left_lengths = [0] * batch
         self._num_samples = [0] * batch
+        # Whether the note about samples beyond 1 was given.
+        self._noted = False
 
     @property
     def latency(self) -> Latency:
@@ -45,12 +44,13 @@ class StreamingEncoder(Slots):
         """``(B,)`` samples since each slot's start: what the decoder needs to end on time."""
         return torch.tensor(self._num_samples)
 
-    @torch.inference_mode()
+    @shielded
     def push(self, pcm: Tensor | np.ndarray, lengths: Counts | None = None) -> Tensor:
         """The codes that more sound completes.
 
         Args:
-            pcm: ``(B, n)``, or ``(n,)`` for one slot, at the model's rate: float in [-1, 1] or int16.
+            pcm: ``(B, n)``, or ``(n,)`` for one slot, at the model's rate: float in [-1, 1], or integers,
+                which are scaled by their range.
             lengths: ``(B,)`` samples that count for each slot; all by default.
 
         Returns:
@@ -72,7 +72,7 @@ class StreamingEncoder(Slots):
         new = [part[:count] for part, count in zip(pcm, counts, strict=True)]
         return self._encode([torch.cat(pair) for pair in zip(self._signals(), new, strict=True)])
 
-    @torch.inference_mode()
+    @shielded
     def flush(self, mask: Mask | None = None) -> Tensor:
         """End the signals of the slots in ``mask (B,)``, or all.
 
@@ -91,7 +91,7 @@ class StreamingEncoder(Slots):
         own = {"left": self._left.clone(), "left_lengths": sizes, "num_samples": self.num_samples}
         return self._state_tensors() | own
 
-    @torch.inference_mode()
+    @shielded
     def load_state_dict(self, saved: dict[str, Tensor]) -> None:
         """Go on where :meth:`state_dict` was called.
 
@@ -114,18 +114,17 @@ class StreamingEncoder(Slots):
         return [part[:size] for part, size in zip(self._left, self._left_lengths, strict=True)]
 
     def _check(self, pcm: Tensor | np.ndarray, lengths: Counts | None) -> tuple[Tensor, list[int]]:
-        pcm = torch.as_tensor(pcm).cpu()
-        pcm = pcm.float() / 32_768.0 if pcm.dtype == torch.int16 else pcm.float()
+        pcm = to_float(pcm)
         shape = tuple(pcm.shape)
         pcm = pcm.unsqueeze(0) if pcm.ndim == 1 else pcm
         if pcm.ndim != 2 or len(pcm) != self.batch:
             raise CodecError(f"expected audio of shape ({self.batch}, n), got {shape}")
         counts = self._check_lengths(lengths, pcm.shape[1])
-        # One that is not finite makes the sum so too, and so may finite ones; then they are looked at.
-        if not math.isfinite(pcm.sum().item()):
-            for row, count in enumerate(counts):
-                if not torch.isfinite(pcm[row, :count]).all():
-                    raise CodecError(f"the audio of slot {row} holds NaN or infinite samples")
+        for row, count in enumerate(counts if not _harmless(pcm) else []):
+            try:
+                self._noted |= check_level(pcm[row : row + 1, :count], note=not self._noted)
+            except CodecError as error:
+                raise CodecError(f"slot {row}: {error}") from None
         return pcm, counts
 
     def _encode_even(self, signals: Tensor) -> Tensor:
@@ -141,10 +140,10 @@ class StreamingEncoder(Slots):
         """Codes of ``pcm (len(rows), n * hop)``: some slots, with as many whole frames and nothing left."""
         frames = pcm.shape[1] // self.model.hop_length
         codes = torch.zeros(self.batch, self.num_codebooks, frames, dtype=torch.int64)
-        self.lengths = torch.zeros(self.batch, dtype=torch.int64)
+        self._lengths = torch.zeros(self.batch, dtype=torch.int64)
         if frames:
             codes[rows] = run_even(self._steps, pcm.to(self._device), frames, rows).cpu()
-            self.lengths[rows] = frames
+            self._lengths[rows] = frames
         return codes
 
     def _encode(self, signals: list[Tensor]) -> Tensor:
@@ -165,5 +164,13 @@ class StreamingEncoder(Slots):
 
     def _keep(self, frames: list[int], left: Tensor, left_lengths: list[int]) -> None:
         """Note what was encoded, and what is left: no view, which would keep all that was pushed."""
-        self.lengths = torch.tensor(frames)
+        self._lengths = torch.tensor(frames)
         self._left, self._left_lengths = left, left_lengths
+
+
+def _harmless(pcm: Tensor) -> bool:
+    """Whether all samples lie in [-1, 1]; NaN do not."""
+    if not pcm.numel():
+        return True
+    low, high = pcm.aminmax()
+    return bool((low >= -1.0) & (high <= 1.0))

@@ -7,7 +7,6 @@ from codec.audio.delay import resampling_delay
 from codec.model.codec import Codec
 from codec.serve.config import ServeConfig
 from codec.serve.protocol import VERSION, Start, control
-from codec.tokens.clip import bits_per_code
 
 
 @dataclass(frozen=True)
@@ -28,9 +27,16 @@ class Offer:
         self.sample_rate = model.sample_rate
         self.hop_length = model.hop_length
         self.num_codebooks = model.num_codebooks
-        self.codebook_size = model.config.quantizer.codebook_size
+        self.sizes = model.quantizer.sizes
+        self.codebook_size = max(self.sizes)
         self.fingerprint = model.fingerprint
+        self._bits = [model.quantizer.bits(count) for count in range(1, model.num_codebooks + 1)]
+        self._aliases = model.aliases
         self.decoder_delay = model.decoder.delay
+
+    def understands(self, fingerprint: str) -> bool:
+        """Whether tokens of this fingerprint are the model's."""
+        return fingerprint == self.fingerprint or self._aliases.cover(self.fingerprint, fingerprint)
 
     @cached_property
     def _hello(self) -> str:
@@ -76,7 +82,7 @@ class Offer:
         return control("codebooks", value=count, bits_per_second=self.bits_per_second(count))
 
     def bits_per_second(self, count: int) -> float:
-        return count * bits_per_code(self.codebook_size) * self.sample_rate / self.hop_length
+        return self._bits[count - 1] * self.sample_rate / self.hop_length
 
 
 @lru_cache(maxsize=64)

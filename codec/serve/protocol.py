@@ -12,6 +12,7 @@ Text messages are JSON objects with a ``type``. Binary messages are sound (to th
 
 import json
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -116,24 +117,25 @@ def parse_sound(data: bytes) -> np.ndarray:
     return np.frombuffer(data, _SAMPLE).astype(np.float32) / 32_768.0
 
 
-def parse_codes(data: bytes, num_codebooks: int, codebook_size: int) -> CodeFrames:
-    """The codes of a client, checked against the model's number of codebooks and their size."""
+def parse_codes(data: bytes, sizes: Sequence[int]) -> CodeFrames:
+    """The codes of a client, checked against the sizes of the model's codebooks."""
     if len(data) < _HEADER.size:
         raise ClientError("bad_codes", f"{len(data)} bytes are too short for codes with their header", 1003)
     kind, count, _, first = _HEADER.unpack_from(data)
     if kind != CODES:
         raise ClientError("bad_codes", f"a message of kind {kind}; a decoder takes kind {CODES}, codes", 1003)
-    if not 1 <= count <= num_codebooks:
-        raise ClientError("bad_codes", f"codes of {count} codebooks; the model has 1 to {num_codebooks}")
+    if not 1 <= count <= len(sizes):
+        raise ClientError("bad_codes", f"codes of {count} codebooks; the model has 1 to {len(sizes)}")
     if (len(data) - _HEADER.size) % (_CODE.itemsize * count):
         raise ClientError(
             "bad_codes", f"{len(data) - _HEADER.size} bytes are no whole frames of {count} codes", 1003
         )
     codes = np.frombuffer(data, _CODE, offset=_HEADER.size).reshape(-1, count)
-    if codes.size and codes.max() >= codebook_size:
-        raise ClientError(
-            "bad_codes", f"code {codes.max()}; codes must lie in 0..{codebook_size - 1}, these are damaged"
-        )
+    for layer, size in zip(codes.T, sizes, strict=False):
+        if layer.size and layer.max() >= size:
+            raise ClientError(
+                "bad_codes", f"code {layer.max()}; codes must lie in 0..{size - 1}, these are damaged"
+            )
     return CodeFrames(first, codes)
 
 

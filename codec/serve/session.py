@@ -90,7 +90,7 @@ class Session:
     def _check_model(self, start: Start) -> None:
         if start.fingerprint is None and start.mode == "decode":
             raise ClientError("bad_model", "decoding needs the fingerprint of the codes' model in the start")
-        if start.fingerprint not in (None, self._offer.fingerprint):
+        if start.fingerprint is not None and not self._offer.understands(start.fingerprint):
             raise ClientError(
                 "bad_model",
                 f"model {start.fingerprint[:80]} is not here, this is {self._offer.fingerprint}; "
@@ -152,7 +152,7 @@ class Session:
         return message
 
     def _codes(self, message: bytes):
-        frames = parse_codes(message, self._offer.num_codebooks, self._offer.codebook_size)
+        frames = parse_codes(message, self._offer.sizes)
         if frames.first != self._frames_in & 0xFFFFFFFF:
             raise ClientError(
                 "bad_codes", f"frame {frames.first} came, {self._frames_in} was due; frames are missing"

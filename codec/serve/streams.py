@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from codec.model.codec import Codec
-from codec.model.functions import ABSENT
+from codec.quantizers import ABSENT
 from codec.serve.channel import Turn
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from codec.errors import CodecError
+from codec.quantizers.base import bits_per_code
 from codec.tokens.tokens import Tokens
 
 
@@ -18,9 +19,10 @@ class TokenClip:
         num_samples: samples of the clip at ``sample_rate``; ``T = ceil(num_samples / hop_length)``.
         sample_rate: Hz of the model.
         hop_length: samples per frame.
-        codebook_size: entries of each codebook.
+        codebook_size: entries of each codebook, or of the largest.
         fingerprint: of the model that made the codes.
         codec_version: version of this package that made the codes.
+        codebook_sizes: entries of each codebook, where they differ; else empty.
     """
 
     codes: Tensor
@@ -30,6 +32,7 @@ class TokenClip:
     codebook_size: int
     fingerprint: str
     codec_version: str
+    codebook_sizes: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("num_samples", "sample_rate", "hop_length", "codebook_size"):
@@ -39,7 +42,17 @@ class TokenClip:
         for name in ("fingerprint", "codec_version"):
             if not isinstance(getattr(self, name), str):
                 raise CodecError(f"{name} must be a string, got {getattr(self, name)!r}")
+        self._check_sizes()
         self._check_codes()
+
+    def _check_sizes(self) -> None:
+        sizes = self.codebook_sizes
+        if not sizes:
+            return
+        if not isinstance(sizes, tuple) or not all(type(size) is int and size > 0 for size in sizes):
+            raise CodecError(f"codebook_sizes must be whole numbers above 0, got {sizes!r}")
+        if max(sizes) != self.codebook_size or len(set(sizes)) == 1:
+            raise CodecError(f"codebook_sizes {list(sizes)} do not fit codebook_size {self.codebook_size}")
 
     def _check_codes(self) -> None:
         codes = self.codes
@@ -52,10 +65,13 @@ class TokenClip:
                 f"{self.num_samples} samples are {frames} frames of {self.hop_length}, "
                 f"but the codes have shape {tuple(codes.shape)}"
             )
-        low, high = (int(limit) for limit in codes.aminmax())
-        if low < 0 or high >= self.codebook_size:
-            wrong = low if low < 0 else high
-            raise CodecError(f"code {wrong} is out of range; codes lie in 0..{self.codebook_size - 1}")
+        if self.codebook_sizes and len(self.codebook_sizes) != len(codes):
+            raise CodecError(f"{len(codes)} layers of codes, but {len(self.codebook_sizes)} codebook_sizes")
+        for layer, size in zip(codes if self.codebook_sizes else [codes], self.layer_sizes, strict=False):
+            low, high = (int(limit) for limit in layer.aminmax())
+            if low < 0 or high >= size:
+                wrong = low if low < 0 else high
+                raise CodecError(f"code {wrong} is out of range; codes lie in 0..{size - 1}")
 
     @property
     def num_codebooks(self) -> int:
@@ -66,8 +82,14 @@ class TokenClip:
         return self.codes.shape[1]
 
     @property
-    def bits_per_code(self) -> int:
-        return bits_per_code(self.codebook_size)
+    def layer_sizes(self) -> tuple[int, ...]:
+        """Entries of each codebook."""
+        return self.codebook_sizes or (self.codebook_size,) * self.num_codebooks
+
+    @property
+    def bits_per_frame(self) -> int:
+        """Bits of a frame's codes."""
+        return sum(bits_per_code(size) for size in self.layer_sizes)
 
     @property
     def seconds(self) -> float:
@@ -76,7 +98,7 @@ class TokenClip:
     @property
     def bitrate(self) -> float:
         """Bits per second of raw codes."""
-        return self.num_codebooks * self.bits_per_code * self.sample_rate / self.hop_length
+        return self.bits_per_frame * self.sample_rate / self.hop_length
 
     def to_tokens(self) -> Tokens:
         """As a batch of one."""
@@ -87,8 +109,3 @@ class TokenClip:
             sample_rate=self.sample_rate,
             fingerprint=self.fingerprint,
         )
-
-
-def bits_per_code(codebook_size: int) -> int:
-    """``ceil(log2(codebook_size))``, at least 1."""
-    return max(1, (codebook_size - 1).bit_length())

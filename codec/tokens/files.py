@@ -1,17 +1,15 @@
 """Token files of either format, told apart by suffix on writing and by content on reading."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from codec.atomic import atomic_path, reason
 from codec.errors import CodecError
+from codec.model.network import Network
 from codec.tokens.clip import TokenClip
 from codec.tokens.pt import read_pt, write_pt
 from codec.tokens.rvq import MAGIC, from_rvq, to_rvq
 from codec.tokens.tokens import Tokens
-
-if TYPE_CHECKING:
-    from codec.model.codec import Codec
 
 TOKEN_SUFFIXES = (".pt", ".rvq")
 
@@ -19,7 +17,7 @@ _PICKLE = b"\x80"
 _ZIP = b"PK"  # torch.save writes zip archives
 
 
-def save_tokens(path: str | Path, tokens: Tokens, model: "Codec", overwrite: bool = True) -> None:
+def save_tokens(path: str | Path, tokens: Tokens, model: Network, overwrite: bool = True) -> None:
     """Write one clip's tokens; the file appears whole or not at all.
 
     Args:
@@ -45,7 +43,7 @@ def load_tokens(path: str | Path) -> Tokens:
     return read_clip(path).to_tokens()
 
 
-def clip_of(tokens: Tokens, model: "Codec") -> TokenClip:
+def clip_of(tokens: Tokens, model: Network) -> TokenClip:
     """What a file of these tokens holds.
 
     Raises:
@@ -55,15 +53,16 @@ def clip_of(tokens: Tokens, model: "Codec") -> TokenClip:
 
     if len(tokens) != 1:
         raise CodecError(f"a token file holds one clip, got {len(tokens)}; save tokens[i] one by one")
-    one = tokens[0]
+    one, sizes = tokens[0], model.quantizer.sizes[: tokens.num_codebooks]
     return TokenClip(
         codes=one.codes[0].cpu(),
         num_samples=int(one.num_samples[0]),
         sample_rate=one.sample_rate,
         hop_length=model.hop_length,
-        codebook_size=model.config.quantizer.codebook_size,
+        codebook_size=max(sizes),
         fingerprint=one.fingerprint,
         codec_version=__version__,
+        codebook_sizes=sizes if len(set(sizes)) > 1 else (),
     )
 
 

@@ -14,14 +14,15 @@ from codec.errors import CodecError
 from codec.tokens.clip import TokenClip
 
 FORMAT = "codec-tokens"
-VERSION = 1
+VERSION = 2
+"""Written where codebooks differ in size; else 1, which has no ``codebook_sizes``."""
 
 
 def write_pt(file: BinaryIO, clip: TokenClip) -> None:
     """Write one clip."""
     content = {
         "format": FORMAT,
-        "version": VERSION,
+        "version": VERSION if clip.codebook_sizes else 1,
         "codes": clip.codes.contiguous().clone(),
         "num_samples": clip.num_samples,
         "sample_rate": clip.sample_rate,
@@ -30,6 +31,8 @@ def write_pt(file: BinaryIO, clip: TokenClip) -> None:
         "fingerprint": clip.fingerprint,
         "codec_version": clip.codec_version,
     }
+    if clip.codebook_sizes:
+        content["codebook_sizes"] = list(clip.codebook_sizes)
     torch.save(content, file)
 
 
@@ -58,11 +61,22 @@ def read_pt(file: BinaryIO) -> TokenClip:
 
 
 def _read_v1(content: dict[str, Any]) -> TokenClip:
+    return _read(content, {field.name for field in dataclasses.fields(TokenClip)} - {"codebook_sizes"})
+
+
+def _read_v2(content: dict[str, Any]) -> TokenClip:
+    sizes = content.get("codebook_sizes")
+    if not isinstance(sizes, list):
+        raise CodecError(f"codebook_sizes must be a list, got {sizes!r}")
+    known = {field.name for field in dataclasses.fields(TokenClip)}
+    return _read(content | {"codebook_sizes": tuple(sizes)}, known)
+
+
+def _read(content: dict[str, Any], expected: set[str]) -> TokenClip:
     values = {key: value for key, value in content.items() if key not in ("format", "version")}
-    expected = {field.name for field in dataclasses.fields(TokenClip)}
     if values.keys() != expected:
         raise CodecError(f"missing or unknown keys: {sorted(values.keys() ^ expected, key=str)}")
     return TokenClip(**values)
 
 
-_READERS = {1: _read_v1}
+_READERS = {1: _read_v1, 2: _read_v2}

@@ -10,6 +10,9 @@ Layout, little-endian (docs/streaming.md has it byte by byte)::
     0    2  samples of the frame: hop_length, or fewer in the last one; 0 ends the stream, without codes
     2    P  codes, layer by layer, each ceil(log2(codebook_size)) bits, high bit first
     2+P  2  CRC-16 (CCITT) of the packet before
+
+Version 2 is written where the codebooks differ in size: its header has ``codebook_sizes``, a list, too, and each
+code has the bits of its layer.
 """
 
 import binascii
@@ -25,11 +28,11 @@ from torch import Tensor
 
 from codec.config import from_dict
 from codec.errors import CodecError
-from codec.tokens.clip import bits_per_code
-from codec.tokens.rvq import pack_bits, unpack_bits
+from codec.quantizers.base import bits_per_code
+from codec.tokens.rvq import pack_frames, unpack_frames
 
 MAGIC = b"CRVS"
-VERSION = 1
+VERSION = 2
 
 _PREFIX = struct.Struct("<4sBI")
 _SHORT = struct.Struct("<H")
@@ -48,8 +51,14 @@ class StreamHeader:
     """Samples of a frame, at most 65 535."""
     fingerprint: str
     codec_version: str
+    codebook_sizes: tuple[int, ...] = ()
+    """Entries of each codebook, where they differ."""
 
     def __post_init__(self) -> None:
+        if self.codebook_sizes and len(self.codebook_sizes) != self.num_codebooks:
+            raise CodecError(f"{len(self.codebook_sizes)} codebook_sizes of {self.num_codebooks} codebooks")
+        if not all(1 <= size <= self.codebook_size for size in self.codebook_sizes):
+            raise CodecError(f"codebook_sizes {list(self.codebook_sizes)} do not fit {self.codebook_size}")
         for name in ("num_codebooks", "codebook_size", "sample_rate", "hop_length"):
             value = getattr(self, name)
             limit = 0xFFFF if name in ("num_codebooks", "hop_length") else 1 << 31
@@ -57,9 +66,14 @@ class StreamHeader:
                 raise CodecError(f"{name} must be 1 to {limit} in a token stream, got {value}")
 
     @property
+    def sizes(self) -> tuple[int, ...]:
+        """Entries of each codebook."""
+        return self.codebook_sizes or (self.codebook_size,) * self.num_codebooks
+
+    @property
     def packet_bytes(self) -> int:
         """Bytes of a frame's codes."""
-        return -(-self.num_codebooks * bits_per_code(self.codebook_size) // 8)
+        return -(-sum(bits_per_code(size) for size in self.sizes) // 8)
 
 
 @dataclass(frozen=True)
@@ -76,14 +90,17 @@ class StreamWriter:
     def __init__(self, file: BinaryIO, header: StreamHeader):
         self._file = file
         self._header = header
-        text = json.dumps(dataclasses.asdict(header), separators=(",", ":")).encode()
-        self._file.write(_PREFIX.pack(MAGIC, VERSION, len(text)) + text)
+        values = dataclasses.asdict(header)
+        if not header.codebook_sizes:
+            del values["codebook_sizes"]
+        text = json.dumps(values, separators=(",", ":")).encode()
+        version = VERSION if header.codebook_sizes else 1
+        self._file.write(_PREFIX.pack(MAGIC, version, len(text)) + text)
         self._file.flush()
 
     def write(self, frame: Frame) -> None:
         """One packet; a frame shorter than the hop is the last."""
-        bits = bits_per_code(self._header.codebook_size)
-        self._packet(frame.num_samples, pack_bits(frame.codes.numpy(), bits))
+        self._packet(frame.num_samples, pack_frames(frame.codes.numpy()[None], self._header.sizes))
 
     def end(self) -> None:
         """Tell the reader that nothing is missing."""
@@ -110,14 +127,13 @@ class StreamReader:
 
     def __iter__(self) -> Iterator[Frame]:
         header, last = self.header, False
-        count, bits = header.num_codebooks, bits_per_code(header.codebook_size)
         while num_samples := self._samples():
             if last or num_samples > header.hop_length:
                 raise self._damaged()
             last = num_samples < header.hop_length
             body = self._take(header.packet_bytes)
             self._check(_SHORT.pack(num_samples) + body)
-            codes = torch.from_numpy(unpack_bits(body, count, bits))
+            codes = torch.from_numpy(unpack_frames(body, 1, header.sizes)[0])
             self._frames += 1
             yield Frame(codes, num_samples)
         self._check(_SHORT.pack(0))
@@ -130,7 +146,7 @@ class StreamReader:
         if len(start) < _PREFIX.size:
             raise CodecError("the token stream was cut short in its header; send the whole of it")
         _, version, length = _PREFIX.unpack(start)
-        if version != VERSION:
+        if not 1 <= version <= VERSION:
             raise CodecError(f"token stream version {version} is unknown; update codec to read it")
         if length > _MAX_HEADER:
             raise CodecError(f"a header of {length} bytes; the token stream is damaged")

@@ -1,22 +1,26 @@
 """Tokens in memory: the codes and what is needed to make sound of them again."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from codec.errors import CodecError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tokens:
     """Codes of a batch of clips.
+
+    Two are equal when all of this is: codes, lengths and model.
 
     Attributes:
         codes: ``(B, K, T)`` int64; K codebook layers, T frames, zeros after a clip's end.
         lengths: ``(B,)`` int64, frames of each clip.
         num_samples: ``(B,)`` int64, samples of each clip at ``sample_rate``; decoding returns as many.
         sample_rate: Hz of the model.
-        fingerprint: of the encoder, codebooks and config that made the codes.
+        fingerprint: of the encoder and quantizer that made the codes.
     """
 
     codes: Tensor
@@ -38,16 +42,36 @@ class Tokens:
     def __len__(self) -> int:
         return self.codes.shape[0]
 
-    def __getitem__(self, index: int) -> "Tokens":
-        """One clip as a batch of one, cut to its own length."""
-        length = int(self.lengths[index])
-        one = slice(index, index + 1) if index != -1 else slice(index, None)
+    def __getitem__(self, index: int | slice) -> "Tokens":
+        """One clip as a batch of one, or some, cut to the longest of them."""
+        if isinstance(index, slice):
+            rows = index
+        else:
+            # Out of range raises an IndexError, by which loops over tokens end.
+            row = range(len(self))[index]
+            rows = slice(row, row + 1)
+        lengths = self.lengths[rows]
+        longest = int(lengths.max()) if len(lengths) else 0
         return replace(
             self,
-            codes=self.codes[one, :, :length],
-            lengths=self.lengths[one],
-            num_samples=self.num_samples[one],
+            codes=self.codes[rows, :, :longest],
+            lengths=lengths,
+            num_samples=self.num_samples[rows],
         )
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Tokens):
+            return NotImplemented
+        return (self.sample_rate, self.fingerprint) == (other.sample_rate, other.fingerprint) and all(
+            torch.equal(ours, theirs)
+            for ours, theirs in (
+                (self.codes, other.codes),
+                (self.lengths, other.lengths),
+                (self.num_samples, other.num_samples),
+            )
+        )
+
+    __hash__ = None
 
     @property
     def num_codebooks(self) -> int:
@@ -60,3 +84,12 @@ class Tokens:
                 f"{num_codebooks} codebooks asked for; these tokens have 1 to {self.num_codebooks}"
             )
         return replace(self, codes=self.codes[:, :num_codebooks])
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> "Tokens":
+        """The tokens with ``function`` applied to each of their tensors."""
+        return replace(
+            self,
+            codes=function(self.codes),
+            lengths=function(self.lengths),
+            num_samples=function(self.num_samples),
+        )

@@ -9,7 +9,7 @@ from codec.errors import CodecError
 from codec.model.config import CodecConfig
 from codec.train.balancer import BalancerConfig
 from codec.train.optimizer import OptimizerConfig
-from codec.train.quantizer import QuantizerTrainingConfig
+from codec.train.quantizers import QuantizerTrainingConfig
 from codec.train.schedule import ScheduleConfig
 
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from codec.model.codec import Codec
-from codec.train.quantizer import EMAResidualVQ, QuantizerTrainingConfig
+from codec.train.quantizers import QuantizerTrainingConfig, train_quantizer
 from codec.train.types import QuantizerOutput
 
 
@@ -40,7 +40,7 @@ class Generator(nn.Module):
         """
         super().__init__()
         self.codec = codec
-        self.quantizer = EMAResidualVQ(codec.quantizer, config)
+        self.quantizer = train_quantizer(codec.quantizer, config)
         self.dtype = dtype
 
     def forward(self, wav: Tensor, mask: Tensor, step: int, active: Tensor | None = None) -> Generated:

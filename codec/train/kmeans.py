@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from codec.model.quantizer import nearest
+from codec.quantizers.rvq import nearest
 
 
 def kmeans(vectors: Tensor, count: int, iterations: int, generator: torch.Generator) -> Tensor:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from codec.train.quantizer import EMAResidualVQ
+from codec.train.quantizers import QuantizerTrainer
 from codec.train.step import TrainStep, unwrap
 from codec.train.types import Batch, TeacherFrames
 
@@ -35,7 +35,7 @@ class RecordedStep:
     def __init__(self, step: TrainStep):
         self.step = step
         self.guard = step.guard
-        self._quantizer: EMAResidualVQ = unwrap(step.generator).quantizer
+        self._quantizer: QuantizerTrainer = unwrap(step.generator).quantizer
         self._stream = torch.cuda.Stream()
         self._recordings: dict[tuple[bool, bool], _Recording] = {}
         self._seen: dict[tuple[bool, bool], int] = {}

@@ -113,7 +113,7 @@ class Trainer:
 
     def _log_samples(self) -> None:
         parts = self.parts
-        if parts.accelerator.is_main_process and parts.state.generator.codec.quantizer.codebooks.any():
+        if parts.accelerator.is_main_process and parts.state.generator.quantizer.ready:
             log_samples(parts.accelerator, parts.state.released(), parts.store, self.step)
 
     def _save_midway(self, log: RunLog) -> None:

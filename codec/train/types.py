@@ -48,9 +48,10 @@ class QuantizerOutput:
     Attributes:
         latent: ``(B, D, T)`` what went in, with gradient.
         quantized: ``(B, D, T)`` sum of the active layers, straight-through to ``latent``.
-        sums: ``(K, B, D, T)`` detached; entry k is the sum of layers 1 to k + 1.
+        sums: ``(K, B, D, T)``; entry k is the sum of layers 1 to k + 1. Detached unless ``projected``.
         codes: ``(B, K, T)`` int64.
         commitment: scalar, mean over active layers of the masked MSE(residual_k, sg(q_k)).
+        projected: whether the gradient reaches the latent through the sums, and projections on the way.
     """
 
     latent: Tensor
@@ -58,12 +59,15 @@ class QuantizerOutput:
     sums: Tensor
     codes: Tensor
     commitment: Tensor
+    projected: bool = False
 
     def prefix(self, num_codebooks: int) -> Tensor:
         """``(B, D, T)``: layers 1 to ``num_codebooks``, straight-through to the latent.
 
         One straight-through step over the whole sum, so a loss on any prefix reaches the encoder.
         """
+        if self.projected:
+            return self.sums[num_codebooks - 1]
         return self.latent + (self.sums[num_codebooks - 1] - self.latent).detach()
 
 

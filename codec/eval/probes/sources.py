@@ -70,7 +70,9 @@ class ModelTokens:
         self.frame_rate = model.sample_rate / model.hop_length
         self.num_codebooks = model.num_codebooks
         self.codebook_size = model.config.quantizer.codebook_size
-        self.codebooks = model.quantizer.codebooks.detach().float().cpu()
+        vectors = model.quantizer.vectors()
+        padded = vectors and torch.nn.utils.rnn.pad_sequence(vectors, batch_first=True)
+        self.codebooks = padded.detach().float().cpu() if vectors else None
         self.fingerprint = model.fingerprint
         self._codes: dict[str, Tensor] = {}
 

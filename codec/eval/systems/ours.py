@@ -51,16 +51,15 @@ class Ours(System):
         middle = time.perf_counter()
         output = model.decode(tokens)[0]
         end = time.perf_counter()
-        size = model.config.quantizer.codebook_size
         codes = tokens.codes[0].numpy()
         return Coded(
             output.cpu().numpy(),
             self.sample_rate,
-            bits=float(codes.size * (size - 1).bit_length()),
+            bits=float(codes.shape[1] * model.quantizer.bits(len(codes))),
             encode_seconds=middle - start,
             decode_seconds=end - middle,
             codes=codes,
-            codebook_size=size,
+            codebook_size=max(model.quantizer.sizes),
         )
 
 

@@ -2,15 +2,11 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
-
-from torch import nn
+from typing import ClassVar, Literal
 
 from codec.errors import CodecError
-from codec.model.registry import architecture
 
 
-@architecture("seanet")
 @dataclass(frozen=True)
 class SeanetConfig:
     """Sizes of the SEANet encoder and decoder; the defaults are SpeechTokenizer's and DM-Codec's.
@@ -18,6 +14,8 @@ class SeanetConfig:
     With ``causal`` every frame depends on the past only and the latency is one hop; an LSTM must
     then be unidirectional, or be left out with ``lstm_layers: 0``.
     """
+
+    decoder_settings: ClassVar = ()
 
     n_filters: int = 64
     """Width at the waveform; every stride doubles it."""
@@ -70,13 +68,3 @@ class SeanetConfig:
     def hop_length(self) -> int:
         """Samples between frames: the product of the strides."""
         return math.prod(self.strides)
-
-    def build_encoder(self) -> nn.Module:
-        from codec.model.seanet.encoder import SeanetEncoder
-
-        return SeanetEncoder(self)
-
-    def build_decoder(self) -> nn.Module:
-        from codec.model.seanet.decoder import SeanetDecoder
-
-        return SeanetDecoder(self)

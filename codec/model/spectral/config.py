@@ -1,14 +1,11 @@
 """Settings of the ``spectral`` architecture."""
 
 from dataclasses import dataclass
-
-from torch import nn
+from typing import ClassVar
 
 from codec.errors import CodecError
-from codec.model.registry import architecture
 
 
-@architecture("spectral")
 @dataclass(frozen=True)
 class SpectralConfig:
     """Sizes of the causal spectral encoder and decoder.
@@ -16,6 +13,8 @@ class SpectralConfig:
     Latency: a frame needs its hop of samples, and overlap-add finishes a hop when the next
     frame is known, so it is ``window_length`` samples in all (40 ms by default).
     """
+
+    decoder_settings: ClassVar = ("gain_bands", "decoder_dim", "decoder_layers")
 
     hop_length: int = 320
     """Samples between frames."""
@@ -49,13 +48,3 @@ class SpectralConfig:
     def num_bins(self) -> int:
         """Frequencies of the one-sided STFT."""
         return self.window_length // 2 + 1
-
-    def build_encoder(self) -> nn.Module:
-        from codec.model.spectral.encoder import SpectralEncoder
-
-        return SpectralEncoder(self)
-
-    def build_decoder(self) -> nn.Module:
-        from codec.model.spectral.decoder import SpectralDecoder
-
-        return SpectralDecoder(self)

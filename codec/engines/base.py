@@ -1,0 +1,39 @@
+"""What an engine offers: the two step functions of a network, sound to codes and codes to sound."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from codec.model.steps import StepFunction, Steps
+
+
+@dataclass(frozen=True)
+class Computation:
+    """How an engine computes.
+
+    Attributes:
+        function: the step function.
+        min_rows: least rows of its steps (:class:`codec.model.registry.Encoder`).
+        steps: what carries states through it.
+    """
+
+    function: StepFunction
+    min_rows: int
+    steps: type[Steps] = Steps
+
+
+class Engine(Protocol):
+    """What computes the step functions of one network: PyTorch or, say, ONNX Runtime.
+
+    A function computes with the weights of the moment in which it was made, to its end.
+    """
+
+    name: str
+
+    def encoding(self, num_codebooks: int) -> Computation:
+        """``(wav (B, n * hop), state)`` to ``(codes (B, K, n) int64, state)``."""
+
+    def decoding(self) -> Computation:
+        """``(codes (B, K, n) int64, state)`` to ``(wav (B, n * hop), state)``, late by the decoder's delay.
+
+        The codes are of the first K layers; :data:`codec.quantizers.ABSENT` leaves a code out.
+        """

@@ -1,0 +1,76 @@
+"""A first codebook beside the others, each side with projections of its own (Mimi, JHCodec)."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from codec.errors import CodecError
+from codec.quantizers.base import Quantizer, Step, quantizer
+from codec.quantizers.rvq import ResidualConfig, ResidualVQ
+
+
+@dataclass(frozen=True)
+class SplitConfig(ResidualConfig):
+    """Sizes of the split quantizer; ``dim`` is the width of both sides, 0 the latent's."""
+
+    type: Literal["split_rvq"] = "split_rvq"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.num_codebooks < 2:
+            raise CodecError("config quantizer: split_rvq needs 2 codebooks or more; use rvq for one")
+
+
+class Side(nn.Module):
+    """A residual quantizer between a projection into its space and one out of it, both without bias."""
+
+    def __init__(self, config: ResidualConfig, latent_dim: int, dim: int):
+        super().__init__()
+        self.input = nn.Linear(latent_dim, dim, bias=False)
+        self.output = nn.Linear(dim, latent_dim, bias=False)
+        self.rvq = ResidualVQ(config, dim)
+
+    def tables(self) -> Tensor:
+        """``(K, C, D)``."""
+        return self.output(self.rvq.tables())
+
+    def prepare_encode(self, num_codebooks: int) -> Step:
+        """Latent ``(B, D, T)`` to codes ``(B, K, T)``."""
+        encode = self.rvq.prepare_encode(num_codebooks)
+        return lambda latent: encode(self.input(latent.transpose(1, 2)).transpose(1, 2))
+
+
+@quantizer("split_rvq")
+class SplitVQ(Quantizer):
+    """One codebook for what a recording says, and a residual quantizer for the rest, in parallel.
+
+    Both see the whole latent, so the first codebook may follow a teacher without what it leaves out
+    being a residual that the others have to carry (Moshi, Défossez et al. 2024, section 3.3.2). The
+    latent is the sum of both sides.
+    """
+
+    Config = SplitConfig
+    config: SplitConfig
+
+    def __init__(self, config: SplitConfig, latent_dim: int):
+        super().__init__(config)
+        dim, sizes = config.dim or latent_dim, config.layer_sizes
+        shared = ResidualConfig(normalise=config.normalise)
+        self.first = Side(replace(shared, sizes=sizes[:1]), latent_dim, dim)
+        self.rest = Side(replace(shared, sizes=sizes[1:]), latent_dim, dim)
+
+    def tables(self) -> Tensor:
+        """``(K, C, D)``."""
+        size = max(self.sizes)
+        sides = [side.tables() for side in (self.first, self.rest)]
+        return torch.cat([nn.functional.pad(side, (0, 0, 0, size - side.shape[1])) for side in sides])
+
+    def prepare_encode(self, num_codebooks: int) -> Step:
+        """:meth:`Quantizer.prepare_encode`."""
+        first = self.first.prepare_encode(1)
+        if num_codebooks == 1:
+            return first
+        rest = self.rest.prepare_encode(num_codebooks - 1)
+        return lambda latent: torch.cat([first(latent), rest(latent)], dim=1)

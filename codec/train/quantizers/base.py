@@ -1,0 +1,142 @@
+"""What training asks of every quantizer: an output with gradients, and draws that repeat."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from codec.train.distributed import all_reduce_sum, rank, world_size
+from codec.train.types import QuantizerOutput
+
+
+@dataclass(frozen=True)
+class QuantizerTrainingConfig:
+    """How codebooks learn."""
+
+    decay: float = 0.99
+    """Of the moving averages, per step."""
+    init_steps: int = 50
+    """Steps that run without quantization before k-means; latents are still noise then."""
+    init_vectors: int = 8192
+    """Latest latents that k-means sees: several batches, or codes would start empty."""
+    kmeans_iterations: int = 10
+    revive_below: float = 0.1
+    """A code is dead when its average count is below this share of the mean count per code."""
+    revive_every: int = 20
+    """Steps between looks for dead codes."""
+    dropout: float = 0.25
+    """Probability that a clip is decoded from a random number of its first layers, not all."""
+    seed: int = 0
+
+
+@dataclass
+class Walk:
+    """A batch's way through the layers.
+
+    Attributes:
+        codes: ``(B, K, T)`` int64.
+        sums: ``(K, B, D, T)``; entry k is the sum of layers 1 to k + 1.
+        errors: ``(K, B, T)`` squared distance between what a layer was given and what it chose.
+    """
+
+    codes: Tensor
+    sums: Tensor
+    errors: Tensor
+
+
+class QuantizerTrainer(nn.Module):
+    """Trains a quantizer in place; a subclass says how a batch is quantized and what is learnt from it.
+
+    The quantizer is no submodule, so its tensors appear once in a checkpoint.
+    """
+
+    def __init__(self, num_codebooks: int, config: QuantizerTrainingConfig):
+        super().__init__()
+        self.config = config
+        self._num_codebooks = num_codebooks
+
+    def forward(
+        self, latent: Tensor, mask: Tensor, step: int, active: Tensor | None = None
+    ) -> QuantizerOutput:
+        """Quantize a batch and, in training mode, update the codebooks.
+
+        Args:
+            latent: ``(B, D, T)``.
+            mask: ``(B, T)`` bool; masked frames are quantized but teach nothing.
+            step: of the training, for the random draws.
+            active: ``(B,)`` int64, layers that each clip is decoded from; :meth:`draw_layers` by default.
+        """
+        raise NotImplementedError
+
+    @property
+    def ready(self) -> bool:
+        """Whether the model can encode."""
+        raise NotImplementedError
+
+    def settled(self, step: int) -> bool:
+        """Whether this step waits for nothing on the device and looks the same as every other one."""
+        raise NotImplementedError
+
+    def adopt_codebooks(self) -> None:
+        """Continue from the codebooks as they are, e.g. of a released model without averages."""
+        raise NotImplementedError
+
+    def usage(self) -> Tensor:
+        """``(K,)`` share of codes that are not dead."""
+        raise NotImplementedError
+
+    def perplexity(self) -> Tensor:
+        """``(K,)`` exponential of the entropy of average code counts; at most the codebook size."""
+        raise NotImplementedError
+
+    def draw_layers(self, batch: int, step: int) -> Tensor:
+        """``(B,)`` int64 on the CPU, layers that each clip is decoded from: quantizer dropout."""
+        count = self._num_codebooks
+        if not self.training or self.config.dropout == 0 or count == 1:
+            return torch.full((batch,), count)
+        generator = self._generator(step, purpose=0)
+        # Drawn for the global batch, so that the split over processes changes nothing.
+        total = batch * world_size()
+        dropped = torch.rand(total, generator=generator) < self.config.dropout
+        fewer = torch.randint(1, count, (total,), generator=generator)
+        active = torch.where(dropped, fewer, torch.full((total,), count))
+        return active[rank() * batch : (rank() + 1) * batch]
+
+    def _output(
+        self, latent: Tensor, mask: Tensor, walk: Walk, step: int, active: Tensor | None, projected: bool
+    ) -> QuantizerOutput:
+        """
+        Args:
+            projected: whether ``walk.sums`` have the gradient, of projections too, in them.
+        """
+        if active is None:
+            active = self.draw_layers(len(latent), step).to(latent.device)
+        sums = walk.sums
+        chosen = sums[active - 1, torch.arange(len(latent), device=latent.device)]
+        layers = torch.arange(1, len(sums) + 1, device=latent.device)
+        counted = (layers[:, None, None] <= active[None, :, None]) & mask
+        count = self._mean_over_processes(counted.sum()).clamp(min=1)
+        return QuantizerOutput(
+            latent=latent,
+            quantized=chosen if projected else latent + (chosen - latent).detach(),
+            sums=sums,
+            codes=walk.codes,
+            commitment=(walk.errors * counted).sum() / count,
+            projected=projected,
+        )
+
+    def _mean_over_processes(self, count: Tensor) -> Tensor:
+        """Denominator that makes the processes' averaged gradients those of the global mean."""
+        count = count.float()
+        return all_reduce_sum(count) / world_size() if self.training else count
+
+    def _generator(self, step: int, purpose: int) -> torch.Generator:
+        """A CPU generator of (seed, step, purpose)."""
+        mixed = (self.config.seed * 1_000_003 + step) * 1_009 + purpose
+        return torch.Generator().manual_seed(mixed % 2**63)
+
+
+def perplexity_of(counts: Tensor) -> Tensor:
+    """``(K,)`` of counts ``(K, C)``."""
+    shares = counts / counts.sum(dim=1, keepdim=True).clamp(min=1e-12)
+    return torch.special.entr(shares).sum(dim=1).exp()

@@ -1,0 +1,396 @@
+"""What people give to ``encode``, ``decode`` and streams, and what they do with the results."""
+
+import copy
+import io
+import multiprocessing
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from conftest import make_speech, make_tiny_model
+
+import codec
+from codec.errors import CodecError
+
+SPEECH = make_speech(0.4)
+
+
+@pytest.fixture(scope="module")
+def model() -> codec.Codec:
+    return make_tiny_model()
+
+
+@pytest.fixture(scope="module")
+def tokens(model) -> codec.Tokens:
+    return model.encode(SPEECH)
+
+
+# What is handed out is plain
+
+
+def test_codes_train_an_embedding(model, tokens):
+    table = torch.nn.Embedding(1024, 4)
+    table(tokens.codes[:, 0]).sum().backward()
+    assert table.weight.grad.abs().sum() > 0
+    tokens[0].codes.add_(0)
+
+
+def test_a_loss_on_decoded_sound_trains(model, tokens):
+    gain = torch.ones((), requires_grad=True)
+    wav = model.decode(tokens)
+    (wav * gain).square().sum().backward()
+    assert gain.grad > 0
+    wav.mul_(0.5)
+
+
+def test_streams_hand_out_plain_tensors(model):
+    encoder, decoder = model.streaming_encoder(), model.streaming_decoder()
+    codes = [encoder.push(SPEECH[:1000]), encoder.push(SPEECH[1000:]), encoder.flush()]
+    wavs = [decoder.push(part) for part in codes] + [decoder.flush()]
+    kept = [*encoder.state_dict().values(), *decoder.state_dict().values()]
+    for tensor in (*codes, *wavs, *kept, encoder.lengths, decoder.lengths, encoder.num_samples):
+        assert not tensor.is_inference()
+    weight = torch.ones((), requires_grad=True)
+    (torch.cat(wavs, dim=1) * weight).sum().backward()
+
+
+def test_inference_mode_around_changes_nothing(model, tokens):
+    with torch.inference_mode():
+        inside = model.encode(SPEECH)
+        encoder = model.streaming_encoder()
+        first = encoder.push(SPEECH[:1600])
+    assert inside == tokens and not inside.codes.is_inference()
+    codes = torch.cat([first, encoder.push(SPEECH[1600:]), encoder.flush()], dim=2)
+    encoder.reset()
+    assert torch.equal(codes, tokens.codes) and not codes.is_inference()
+
+
+# What PyTorch is set to around
+
+
+def surroundings():
+    yield "autocast", lambda: torch.autocast("cpu", torch.bfloat16)
+    yield "default device", lambda: torch.device("meta")
+
+
+@pytest.mark.parametrize("name, enter", surroundings())
+def test_surroundings_change_neither_codes_nor_sound(model, tokens, tiny_model_dir, name, enter):
+    wav, loaded = model.decode(tokens), codec.load(tiny_model_dir, device="cpu")
+    with enter():
+        assert model.encode(SPEECH) == tokens
+        assert torch.equal(model.decode(tokens), wav)
+        encoder = model.streaming_encoder()
+        codes = torch.cat([encoder.push(SPEECH), encoder.flush()], dim=2)
+        within = codec.load(tiny_model_dir, device="cpu")
+    assert torch.equal(codes, tokens.codes)
+    assert within.fingerprint == loaded.fingerprint and within.device.type == "cpu"
+
+
+def test_the_default_dtype_rounds_nothing(tokens, tiny_model_dir):
+    torch.set_default_dtype(torch.float16)
+    try:
+        loaded = codec.load(tiny_model_dir, device="cpu")
+        found = loaded.encode(SPEECH.astype(np.float64))
+        wav = loaded.decode(found)
+        assert torch.get_default_dtype() == torch.float16
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert found == tokens and wav.dtype == torch.float32
+
+
+def test_half_a_model_is_refused_in_one_line(tokens):
+    model = make_tiny_model().half()
+    for call in (lambda: model.encode(SPEECH), lambda: model.decode(tokens, force=True)):
+        with pytest.raises(CodecError, match=r"weights are float16; .* model\.float\(\)"):
+            call()
+    # Rounded weights are other weights.
+    assert model.float().encode(SPEECH).fingerprint != tokens.fingerprint
+
+
+# Samples
+
+
+def test_integers_are_scaled_by_their_range(model):
+    exact = np.round(SPEECH * 127) / 128
+    expected = model.encode(exact)
+    for dtype, scale, zero in (
+        (np.int8, 128, 0),
+        (np.uint8, 128, 128),
+        (np.int16, 2**15, 0),
+        (np.int32, 2**31, 0),
+    ):
+        samples = (exact * scale + zero).astype(dtype)
+        assert model.encode(samples) == expected
+        stream = model.streaming_encoder()
+        assert torch.equal(torch.cat([stream.push(samples), stream.flush()], dim=2), expected.codes)
+
+
+@pytest.mark.parametrize(
+    "samples, words",
+    [
+        (np.zeros(9, np.int64), "int64 have no known full scale"),
+        ([0, 1, 2], "int64 have no known full scale"),
+        (np.zeros(9, bool), "bool have no known full scale"),
+        (np.zeros(9, complex), "complex128 have no known full scale"),
+        (SPEECH * 32768, r"reach .*; floats must lie in \[-1, 1\]: divide by full scale"),
+        (np.array(["a"]), "cannot be read as samples"),
+        (None, "cannot be read as samples"),
+    ],
+)
+def test_samples_of_unknown_scale_are_refused(model, samples, words):
+    with pytest.raises(CodecError, match=words):
+        model.encode(samples)
+    with pytest.raises(CodecError, match=words):
+        model.streaming_encoder().push(samples)
+
+
+def test_samples_beyond_one_bring_a_note(model):
+    loud = SPEECH / np.abs(SPEECH).max() * 1.5
+    with pytest.warns(UserWarning, match=r"reach 1\.5, beyond 1"):
+        model.encode(loud)
+    stream = model.streaming_encoder()
+    with pytest.warns(UserWarning, match="beyond 1"):
+        stream.push(loud)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        # Told once in a stream.
+        stream.push(loud)
+        model.encode(SPEECH / np.abs(SPEECH).max())
+
+
+def test_the_order_in_memory_does_not_matter(model):
+    backwards = model.encode(SPEECH[::-1].copy())
+    for same in (SPEECH[::-1], SPEECH.astype(">f4")[::-1], torch.from_numpy(SPEECH).flip(0)):
+        assert model.encode(same) == backwards
+    pair = np.stack([SPEECH, SPEECH[::-1]])
+    assert model.encode(np.asfortranarray(pair)) == model.encode(pair)
+    assert model.encode(SPEECH.tolist()) == model.encode(SPEECH)
+    assert model.encode(torch.from_numpy(SPEECH.copy()).requires_grad_()) == model.encode(SPEECH)
+
+
+def test_channels_are_not_taken_for_clips(model):
+    for shape in ((16_000, 2), (3_000, 1), (600, 6)):
+        with pytest.raises(
+            CodecError, match=rf"{shape[0]} clips of {shape[1]} samples; if axis 1 holds channels"
+        ):
+            model.encode(np.zeros(shape, np.float32))
+    assert len(model.encode(np.zeros((40, 9), np.float32))) == 40
+
+
+# Clips
+
+
+def test_clips_of_different_lengths(model):
+    clips = [SPEECH, torch.from_numpy(SPEECH[:1000]), SPEECH[:3000].tolist()]
+    tokens = model.encode(clips)
+    assert tokens.num_samples.tolist() == [len(SPEECH), 1000, 3000]
+    for clip, one in zip(clips, tokens, strict=True):
+        assert one == model.encode(clip)
+    with pytest.raises(CodecError, match="leave lengths out"):
+        model.encode(clips, lengths=[1, 2, 3])
+    with pytest.raises(CodecError, match=r"each clip of a list must be \(T,\), got shape \(2, 9\)"):
+        model.encode([np.zeros((2, 9))])
+    with pytest.raises(CodecError, match="no samples"):
+        model.encode([])
+
+
+def test_files_their_bytes_and_recordings(model, tmp_path, speech_file):
+    audio = codec.load_audio(speech_file)
+    expected = model.encode(audio.wav, audio.sample_rate)
+    for source in (audio, str(speech_file), speech_file, speech_file.read_bytes()):
+        assert model.encode(source) == expected
+        assert model.encode([source, source])[1] == expected
+    file = io.BytesIO()
+    soundfile.write(file, SPEECH, 24_000, format="WAV", subtype="FLOAT")
+    assert model.encode(file.getvalue()).num_samples.item() == round(len(SPEECH) * 16 / 24)
+
+
+@pytest.mark.parametrize("rate", [44_100.0, np.int64(44_100), np.float32(44_100), torch.tensor(44_100)])
+def test_whole_rates_of_any_type(model, rate):
+    assert model.encode(SPEECH, rate) == model.encode(SPEECH, 44_100)
+
+
+@pytest.mark.parametrize("rate", [0, -16_000, 16_000.5, "16k", True, float("nan"), float("inf")])
+def test_rates_that_are_none(model, rate):
+    with pytest.raises(CodecError, match="give whole Hz"):
+        model.encode(SPEECH, rate)
+
+
+def test_masks_are_lengths(model):
+    wav, lengths = np.stack([SPEECH, SPEECH]), [len(SPEECH), 2000]
+    mask = torch.arange(len(SPEECH)) < torch.tensor(lengths).unsqueeze(1)
+    expected = model.encode(wav, lengths=lengths)
+    for given in (
+        mask,
+        mask.numpy(),
+        mask.long(),
+        mask.float(),
+        np.array(lengths, np.float64),
+        tuple(lengths),
+    ):
+        assert model.encode(wav, lengths=given) == expected
+    for wrong in (~mask, mask.roll(1, 1), mask * 3, [0.5, 2.0], [True, True]):
+        with pytest.raises(CodecError, match="lengths"):
+            model.encode(wav, lengths=wrong)
+
+
+def test_a_large_batch_is_computed_in_parts(model, monkeypatch):
+    wav = torch.from_numpy(make_speech(0.2)).expand(7, -1) * torch.linspace(0.1, 1, 7).unsqueeze(1)
+    tokens = model.encode(wav)
+    sound = model.decode(tokens)
+    rows = []
+    monkeypatch.setattr("codec.model.chunked.MAX_FRAMES", 30)
+    encode = model.engine.encoding
+
+    def counted(count):
+        made = encode(count)
+        function = made.function
+        object.__setattr__(
+            made, "function", lambda x, state=None: (rows.append(len(x)), function(x, state))[1]
+        )
+        return made
+
+    monkeypatch.setattr(model.engine, "encoding", counted)
+    assert model.encode(wav) == tokens
+    assert torch.equal(model.decode(tokens), sound)
+    assert rows == [3, 3, 1]
+
+
+# Codes
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64])
+def test_codes_of_any_integer_type(model, dtype):
+    codes = (model.encode(SPEECH[:3200]).codes % 200).numpy().astype(dtype)
+    expected = model.decode(torch.from_numpy(codes.astype(np.int64)))
+    assert expected.shape == (1, 3200)
+    for given in (codes, codes[0], torch.from_numpy(codes), codes.tolist(), codes[::1, ::-1][:, ::-1]):
+        assert torch.equal(model.decode(given), expected)
+    decoder = model.streaming_decoder()
+    assert torch.equal(torch.cat([decoder.push(codes), decoder.flush()], dim=1), expected)
+
+
+def test_codes_are_as_good_as_tokens(model, tokens):
+    wav = model.decode(tokens)
+    frames = model.decode(tokens.codes)
+    assert frames.shape[1] == tokens.codes.shape[2] * model.hop_length
+    torch.testing.assert_close(frames[:, : wav.shape[1] - 320], wav[:, :-320])
+    assert torch.equal(model.decode(tokens.codes[:, :3]), model.decode(tokens.codes[0, :3]))
+    pair = [tokens.codes[0], tokens.codes[0, :, :5]]
+    both = model.decode(pair)
+    assert torch.equal(both[1, : 5 * 320], model.decode(pair[1])[0]) and not both[1, 5 * 320 :].any()
+
+
+@pytest.mark.parametrize(
+    "codes, words",
+    [
+        (torch.zeros(8, 5), "whole numbers, got float32"),
+        (torch.zeros(5, dtype=torch.int64), r"expected codes \(K, T\) or \(B, K, T\), got shape \(5,\)"),
+        (torch.zeros(1, 8, 0, dtype=torch.int64), "expected codes"),
+        (torch.full((8, 5), 1024), r"must lie in 0\.\.1023"),
+        (torch.full((8, 5), -1), r"must lie in 0\.\.1023"),
+        (torch.zeros(9, 5, dtype=torch.int64), "9 codebooks asked for"),
+        ([torch.zeros(8, 5, dtype=torch.int64), torch.zeros(7, 5, dtype=torch.int64)], "the same layers"),
+        (None, "cannot be read as codes"),
+    ],
+)
+def test_wrong_codes_are_refused_in_words(model, codes, words):
+    with pytest.raises(CodecError, match=words):
+        model.decode(codes)
+
+
+def test_tokens_compare_and_slice(model):
+    tokens = model.encode([SPEECH, SPEECH[:1000], SPEECH[:3000]])
+    part = tokens[1:3]
+    assert part.lengths.tolist() == [4, 10] and part.codes.shape == (2, 8, 10)
+    assert (part[0], part[1]) == (tokens[1], tokens[2]) and tokens[-1] == tokens[2]
+    assert torch.equal(model.decode(part)[0, :1000], model.decode(tokens[1])[0])
+    assert tokens == model.encode([SPEECH, SPEECH[:1000], SPEECH[:3000]])
+    assert tokens != tokens[:2] and tokens != tokens.first(2) and tokens != 3
+    assert len(list(tokens)) == 3 and len(tokens[5:]) == 0
+    with pytest.raises(IndexError):
+        tokens[3]
+
+
+# Copies
+
+
+def copies(model: codec.Codec):
+    yield copy.deepcopy(model)
+    yield pickle.loads(pickle.dumps(model))
+
+
+def test_a_used_model_can_be_copied(tokens):
+    model = make_tiny_model()
+    assert model.encode(SPEECH) == tokens
+    wav = model.decode(tokens)
+    for other in copies(model):
+        assert other.encode(SPEECH) == tokens
+        with torch.no_grad():
+            other.encoder.backbone.out.bias.add_(1.0)
+        assert other.encode(SPEECH) != tokens
+        assert other.engine.network is other
+    assert model.encode(SPEECH) == tokens and torch.equal(model.decode(tokens), wav)
+
+
+def _encode_elsewhere(model: codec.Codec) -> np.ndarray:
+    return model.encode(SPEECH).codes.numpy()
+
+
+@pytest.fixture(scope="module")
+def exported_dir(model, tmp_path_factory):
+    pytest.importorskip("onnxscript", reason="needs the extra onnx")
+    from codec.export.folder import export_graphs
+
+    folder = tmp_path_factory.mktemp("exported")
+    codec.save(model, folder)
+    export_graphs(model, folder)
+    return folder
+
+
+def test_a_used_onnx_model_can_be_copied_and_sent(exported_dir, tokens):
+    model = codec.load(exported_dir, device="cpu", engine="onnx")
+    assert torch.equal(model.encode(SPEECH).codes, tokens.codes)
+    for other in copies(model):
+        assert other.engine.name == "onnx"
+        assert torch.equal(other.encode(SPEECH).codes, tokens.codes)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert np.array_equal(pool.apply(_encode_elsewhere, (model,)), tokens.codes.numpy())
+
+
+def test_onnx_follows_changed_weights(exported_dir, tokens):
+    model = codec.load(exported_dir, device="cpu", engine="onnx")
+    model.encode(SPEECH)
+    other = make_tiny_model(1)
+    model.load_state_dict(other.state_dict())
+    assert torch.equal(model.encode(SPEECH).codes, other.encode(SPEECH).codes)
+
+
+# Loading
+
+
+@pytest.mark.parametrize("device", ["cpu", "cpu:0", torch.device("cpu")])
+def test_devices_as_pytorch_has_them(tiny_model_dir, device):
+    assert codec.load(tiny_model_dir, device=device).device.type == "cpu"
+
+
+@pytest.mark.parametrize(
+    "device, words",
+    [
+        ("cuda:99", "not available here"),
+        ("tpu", "unknown device"),
+        (7.5, "unknown device"),
+        ("meta", "unknown device"),
+    ],
+)
+def test_other_devices_are_one_line(tiny_model_dir, device, words):
+    with pytest.raises(CodecError, match=words):
+        codec.load(tiny_model_dir, device=device)
+
+
+def test_the_home_folder(tiny_model_dir, monkeypatch):
+    monkeypatch.setenv("HOME", str(tiny_model_dir.parent))
+    assert codec.load(f"~/{tiny_model_dir.name}", device="cpu").causal
