@@ -1,6 +1,8 @@
 """Things by name: what the package registers itself, and what other packages offer by entry points."""
 
 import difflib
+import importlib
+import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
@@ -18,12 +20,15 @@ class Registry(Mapping[str, T], Generic[T]):
     known without an import; the package is imported when somebody asks for one of its things.
     """
 
-    def __init__(self, kind: str):
+    def __init__(self, kind: str, package: str | None = None):
         """
         Args:
             kind: what the things are, for messages and entry points, such as ``loss``.
+            package: all its modules are imported before the first look, since things register themselves
+                in them; for packages that are heavy to import.
         """
         self.kind = kind
+        self._package = package
         self._items: dict[str, T] = {}
         self._points: dict[str, EntryPoint] | None = None
 
@@ -62,8 +67,9 @@ class Registry(Mapping[str, T], Generic[T]):
         raise CodecError(f"{prefix}unknown {self.kind} {name!r}; {hint}known: {', '.join(names) or 'none'}")
 
     def __getitem__(self, name: str) -> T:
+        offered = self._offered()
         if name not in self._items:
-            point = self._offered()[name]
+            point = offered[name]
             try:
                 item = point.load()
             except Exception as error:
@@ -74,15 +80,23 @@ class Registry(Mapping[str, T], Generic[T]):
         return self._items[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._items or name in self._offered()
+        return name in self._known()
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys((*self._items, *self._offered())))
+        return iter(self._known())
 
     def __len__(self) -> int:
-        return len(set(self._items) | set(self._offered()))
+        return len(self._known())
+
+    def _known(self) -> dict[str, None]:
+        offered = self._offered()
+        return dict.fromkeys((*self._items, *offered))
 
     def _offered(self) -> dict[str, EntryPoint]:
+        if self._package is not None:
+            package, self._package = importlib.import_module(self._package), None
+            for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+                importlib.import_module(module.name)
         if self._points is None:
             found = entry_points(group=f"codec.{self.kind.replace(' ', '_')}")
             self._points = {point.name: point for point in found}

@@ -6,7 +6,7 @@ from codec.bench.types import BenchConfig, Table
 from codec.registry import Registry
 
 Benchmark = Callable[[BenchConfig], Table]
-BENCHMARKS: Registry[Benchmark] = Registry("benchmark")
+BENCHMARKS: Registry[Benchmark] = Registry("benchmark", "codec.bench")
 
 benchmark = BENCHMARKS.register
 """Function decorator: register what ``codec bench NAME`` runs."""
@@ -17,7 +17,4 @@ def find_benchmark(name: str) -> Benchmark:
     Raises:
         CodecError: for a name that nobody registered.
     """
-    # They register themselves, and need torch, which ``codec bench --help`` does without.
-    from codec.bench import agreement, clients, floor, offline, profile, slots, stream, throughput  # noqa: F401
-
     return BENCHMARKS.find(name)

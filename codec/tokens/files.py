@@ -10,6 +10,7 @@ from codec.tokens.clip import TokenClip
 from codec.tokens.pt import read_pt, write_pt
 from codec.tokens.rvq import MAGIC, from_rvq, to_rvq
 from codec.tokens.tokens import Tokens
+from codec.version import __version__
 
 TOKEN_SUFFIXES = (".pt", ".rvq")
 
@@ -49,8 +50,6 @@ def clip_of(tokens: Tokens, model: Network) -> TokenClip:
     Raises:
         CodecError: for a batch of more than one clip.
     """
-    from codec import __version__
-
     if len(tokens) != 1:
         raise CodecError(f"a token file holds one clip, got {len(tokens)}; save tokens[i] one by one")
     one, sizes = tokens[0], model.quantizer.sizes[: tokens.num_codebooks]

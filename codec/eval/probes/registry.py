@@ -1,9 +1,6 @@
 """Probes by name. A further probe is one file in this folder with one decorated class."""
 
-import importlib
-import pkgutil
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Protocol
 
 from codec.config import from_dict
@@ -26,7 +23,7 @@ class Probe(Protocol):
         """Measure; clips that fail are listed in the result, not raised."""
 
 
-PROBES: Registry[type] = Registry("probe")
+PROBES: Registry[type] = Registry("probe", "codec.eval.probes")
 
 
 def probe(name: str) -> Callable[[type], type]:
@@ -42,14 +39,11 @@ def probe(name: str) -> Callable[[type], type]:
 
 def probe_names() -> list[str]:
     """All registered names."""
-    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
-        importlib.import_module(f"{__package__}.{module.name}")
     return sorted(PROBES)
 
 
 def resemblances(names: list[str]) -> dict[str, tuple[str, ...]]:
     """Losses that each of these registered probes resembles."""
-    probe_names()
     return {name: PROBES[name].resembles for name in names}
 
 
@@ -59,6 +53,5 @@ def build_probe(name: str, options: dict[str, Any] | None = None) -> Probe:
     Raises:
         CodecError: for a name that nobody registered, or an unknown option.
     """
-    probe_names()
     probe_class = PROBES.find(name)
     return probe_class(from_dict(probe_class.Config, options or {}, f"probes.{name}"))
