@@ -1,6 +1,6 @@
-# make demo   set up, then encode and decode a bundled clip into demo/
-# make test   set up, then run every test
-# make setup  .venv with the package, its extras and its tests
+# make demo   set up what the demo needs, then encode and decode a bundled clip into demo/
+# make test   set up everything, then run every test
+# make setup  .venv with the package, all extras and the tests
 #
 # PYTHON=...    another interpreter (3.11 or newer)
 # PIP_ARGS=...  for pip, as --index-url
@@ -12,11 +12,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(PIP_ARGS)
 
+# The usual PyTorch for Linux brings gigabytes of CUDA along. Where there is no NVIDIA driver, its index of CPU
+# builds is offered to pip too, which prefers 2.13.0+cpu to 2.13.0; without that index, as offline, pip does not
+# wait for it.
+CPU_INDEX := https://download.pytorch.org/whl/cpu
+CPU_ARGS = $(shell [ "$$(uname)" = Linux ] && ! command -v nvidia-smi >/dev/null 2>&1 \
+	&& $(BIN)/python -c 'import urllib.request; urllib.request.urlopen("$(CPU_INDEX)/torch/", timeout=5)' 2>/dev/null \
+	&& echo --extra-index-url $(CPU_INDEX))
+
 .PHONY: setup demo test lint clean
 
-setup: $(VENV)/installed
+setup: $(VENV)/tested
 
-demo: setup
+demo: $(VENV)/installed
 	$(BIN)/codec demo $(ARGS)
 
 test: setup
@@ -33,12 +41,18 @@ $(VENV)/created:
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(VENV)/installed: $(VENV)/created pyproject.toml requirements.txt requirements-eval.txt
-	$(PIP) -r requirements.txt
+$(VENV)/installed: $(VENV)/created pyproject.toml requirements.txt
+	$(PIP) $(CPU_ARGS) -r requirements.txt
 	$(PIP) --no-build-isolation --no-deps --editable .
+	@touch $@
+
+$(VENV)/tested: $(VENV)/installed requirements-test.txt requirements-judges.txt requirements-eval.txt
+	$(PIP) -r requirements-test.txt
+	@$(PIP) --no-deps -r requirements-judges.txt \
+		|| echo "note: the metrics in requirements-judges.txt could not be installed; tests do without"
 	@if command -v cc >/dev/null && command -v c++ >/dev/null; then \
 		$(PIP) -r requirements-eval.txt \
-			|| echo "note: the judges in requirements-eval.txt could not be built; tests do without"; \
+			|| echo "note: the metrics in requirements-eval.txt could not be built; tests do without"; \
 	else \
 		echo "note: no C compiler, so PESQ, ViSQOL and Resemblyzer are left out; tests do without"; \
 	fi

@@ -3,7 +3,6 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from codec.compat import warn_about_broken_torchaudio
 from codec.errors import CodecError
 
 if TYPE_CHECKING:
@@ -60,5 +59,3 @@ def __getattr__(name: str) -> Any:
 def __dir__() -> list[str]:
     return sorted({*globals(), *_LAZY})
 
-
-warn_about_broken_torchaudio()

@@ -1,27 +1,31 @@
 """Advice about a package that this one does not use but that breaks its neighbours."""
 
-import importlib
-import importlib.util
 import logging
-import sys
+from importlib import metadata
 
 _log = logging.getLogger("codec")
 
 
-def warn_about_broken_torchaudio() -> None:
-    """Log one line when a torchaudio is installed that cannot load.
+def warn_about_mismatched_torchaudio() -> None:
+    """Log one line when the installed torchaudio was built for another torch than the installed one.
 
-    A wheel built for another torch fails on import, and transformers' audio code with it. The
-    import is tried only where a torchaudio is installed; without one this costs a path lookup.
+    Such a torchaudio may fail on import, and transformers' audio code with it. Each release of it is
+    built for the torch of the same number, so the installed versions tell; nothing is imported.
     """
-    if "torchaudio" in sys.modules or importlib.util.find_spec("torchaudio") is None:
-        return
     try:
-        importlib.import_module("torchaudio")
-    except Exception as error:  # noqa: BLE001 (a broken binary package may raise anything)
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+        torch, torchaudio = metadata.version("torch"), metadata.version("torchaudio")
+    except metadata.PackageNotFoundError:
+        return
+    if _build(torch) != _build(torchaudio):
         _log.warning(
-            "codec: the installed torchaudio cannot load (%s); codec does not use it, but it breaks "
-            "transformers' audio code: run `pip uninstall torchaudio`",
-            reason,
+            "codec: the installed torchaudio %s was built for another torch than the installed %s; codec "
+            "does not use it, but it may break transformers' audio code: run `pip uninstall torchaudio`",
+            torchaudio,
+            torch,
         )
+
+
+def _build(version: str) -> tuple[list[str], str]:
+    """Major and minor number, and what follows a plus: ``cpu`` or a CUDA version."""
+    release, _, local = version.partition("+")
+    return release.split(".")[:2], local

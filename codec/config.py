@@ -4,8 +4,12 @@ Every config of the project (model, training, evaluation) is a dataclass that is
 :func:`from_dict`, so that a misspelled key is an error before any work starts.
 """
 
+import ast
 import dataclasses
 import difflib
+import inspect
+import itertools
+import textwrap
 import types
 import typing
 from typing import Any, TypeVar
@@ -62,6 +66,50 @@ def override(values: dict[str, Any], dotted: str, value: Any) -> None:
         if not isinstance(values, dict):
             raise CodecError(f"cannot set {dotted}: {key} is {values!r}, not a group of settings")
     values[last] = value
+
+
+def merge(base: dict[str, Any], changes: dict[str, Any], where: str = "") -> dict[str, Any]:
+    """``base`` with ``changes`` laid over it, both left as they are.
+
+    Mappings are merged key by key, a value of ``None`` removes its key, and all else replaces what was
+    there, lists included.
+
+    Args:
+        base: plain settings.
+        changes: plain settings, or a part of them.
+        where: dotted path of ``base`` inside the whole config, for error messages.
+
+    Raises:
+        CodecError: when a key is to be removed that is not there, since it may be misspelled.
+    """
+    merged = dict(base)
+    for key, value in changes.items():
+        path = f"{where}.{key}" if where else str(key)
+        if value is None:
+            if key not in merged:
+                raise CodecError(f"{path}: null removes a setting, and there is none of that name")
+            del merged[key]
+        elif isinstance(value, dict):
+            below = merged.get(key)
+            merged[key] = merge(below if isinstance(below, dict) else {}, value, path)
+        else:
+            merged[key] = value
+    return merged
+
+
+def field_docs(cls: type) -> dict[str, str]:
+    """The strings under a dataclass's fields, by field, its bases' too; none where there is no source."""
+    docs: dict[str, str] = {}
+    for base in reversed([base for base in cls.__mro__ if dataclasses.is_dataclass(base)]):
+        try:
+            body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0].body
+        except (OSError, TypeError):
+            continue
+        for field, after in itertools.pairwise(body):
+            is_doc = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+            if isinstance(field, ast.AnnAssign) and is_doc:
+                docs[field.target.id] = " ".join(str(after.value.value).split())
+    return docs
 
 
 def _unknown_key(key: str, known: typing.Iterable[str], where: str) -> str:

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from vector_quantize_pytorch import ResidualVQ as LibraryRVQ
 
+from codec.cli.recipe import run_recipe
 from codec.quantizers.rvq import ResidualConfig, ResidualVQ
 from codec.train.quantizers import EMAResidualVQ, QuantizerTrainingConfig
-from codec.train.recipe import run_recipe
 
 
 @dataclass(frozen=True)

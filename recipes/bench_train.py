@@ -16,10 +16,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from codec.cli.recipe import run_recipe
 from codec.model.codec import Codec
+from codec.settings import read_config
 from codec.train.build import build_step, make_accelerator
 from codec.train.config import TrainConfig
-from codec.train.recipe import read_config, run_recipe
 from codec.train.types import Batch
 
 CONFIGS = Path(__file__).parent / "configs"

@@ -8,9 +8,10 @@ Stopped by Ctrl-C or a crash, the same command goes on. The output folder gets `
 
 import sys
 
-from codec.train.compare import CompareConfig, compare
-from codec.train.compare.config import ClipsConfig, ProbeConfig, SoundConfig
-from codec.train.recipe import run_recipe
+from codec.cli.recipe import run_recipe
+from codec.compare import CompareConfig, compare
+from codec.compare.config import ProbeConfig, SoundConfig
+from codec.eval.clips import ClipsConfig
 
 if __name__ == "__main__":
     groups = {

@@ -2,7 +2,7 @@
 
 A decoder whose frames all have the same shape in time modulates what should be even. Windows of 16 ms and more, those of
 most measures, do not see it. For the recordings and each model: the modulation at the frame rate and its multiples, in
-decibels over that at neighbouring frequencies.
+decibels over that at neighbouring frequencies. ``codec eval --measures hum`` has the same figures, clip by clip.
 
 ``python recipes/envelope_hum.py models=[default] manifest=cache/manifests/held_out.jsonl root=../shared/data``
 """
@@ -10,19 +10,14 @@ decibels over that at neighbouring frequencies.
 import sys
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
-from scipy.signal import butter, sosfilt
 from torch import Tensor
 
 from codec.audio.io import load_audio
+from codec.cli.recipe import run_recipe
 from codec.data.manifest import read_manifest
+from codec.eval.measures.hum import modulation_spectrum, prominences
 from codec.model.files import load_model
-from codec.train.recipe import run_recipe
-
-_STEP = 32
-"""Samples of one value of the envelope."""
-_FLOOR = 1e-4
 
 
 @dataclass(frozen=True)
@@ -39,26 +34,6 @@ class HumConfig:
     """Of the frame rate."""
     sample_rate: int = 16_000
     threads: int = 1
-
-
-def modulation(wav: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Power spectrum, in bins of 1 Hz, of the logarithm of the level above 1.5 kHz; ``wav (T,)`` of over a second."""
-    high = sosfilt(butter(6, 1500, "highpass", fs=sample_rate, output="sos"), wav)
-    level = np.sqrt(np.square(high[: len(high) // _STEP * _STEP].reshape(-1, _STEP)).mean(axis=1))
-    level = np.log(level + _FLOOR)
-    size = sample_rate // _STEP
-    windows = np.lib.stride_tricks.sliding_window_view(level, size)[:: size // 2]
-    windows = (windows - windows.mean(axis=1, keepdims=True)) * np.hanning(size)
-    return np.square(np.abs(np.fft.rfft(windows))).sum(axis=0)
-
-
-def peaks(spectrum: np.ndarray, frame_rate: float, multiples: int) -> list[float]:
-    """Decibels of each multiple of the frame rate over what is 5 to 12 Hz beside it."""
-    found = []
-    for place in (round(frame_rate * k) for k in range(1, multiples + 1)):
-        beside = np.r_[spectrum[place - 12 : place - 4], spectrum[place + 5 : place + 13]]
-        found.append(float(10 * np.log10(spectrum[place - 1 : place + 2].mean() / beside.mean())))
-    return found
 
 
 @torch.inference_mode()
@@ -81,9 +56,10 @@ def main(config: HumConfig) -> None:
 
 def describe(wavs: list[Tensor], config: HumConfig, frame_rate: float) -> str:
     """The peaks of some sounds in words."""
-    total = sum(modulation(wav.numpy(), config.sample_rate) for wav in wavs)
-    values = enumerate(peaks(total, frame_rate, config.multiples), start=1)
-    return ", ".join(f"{value:+.1f} dB at {frame_rate * k:.0f} Hz" for k, value in values)
+    total = sum(modulation_spectrum(wav.numpy(), config.sample_rate) for wav in wavs)
+    frequencies = [frame_rate * k for k in range(1, config.multiples + 1)]
+    values = zip(frequencies, prominences(total, frequencies), strict=True)
+    return ", ".join(f"{value:+.1f} dB at {frequency:.0f} Hz" for frequency, value in values)
 
 
 if __name__ == "__main__":

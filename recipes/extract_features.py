@@ -14,17 +14,17 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from codec.align.registry import WordsConfig, build_timer
+from codec.align.words import ClipWords, WordStore
+from codec.cli.recipe import run_recipe
 from codec.data import Clip, read_manifest
 from codec.errors import CodecError
-from codec.train.features.batches import Report, interleave
-from codec.train.features.cache import FeatureCache
-from codec.train.features.extract import extract_features, extract_words
-from codec.train.recipe import run_recipe
-from codec.train.teachers import build_teacher, teacher_configs
-from codec.train.teachers.language import is_speech
-from codec.train.teachers.registry import Teacher
-from codec.train.teachers.timers import WordsConfig, build_timer
-from codec.train.teachers.words import ClipWords, WordStore
+from codec.jobs.batches import Report, interleave
+from codec.teachers import build_teacher, teacher_configs
+from codec.teachers.features.cache import FeatureCache
+from codec.teachers.features.extract import extract_features, extract_words
+from codec.teachers.language import is_speech
+from codec.teachers.registry import Teacher
 
 SHOWN_FAILURES = 20
 

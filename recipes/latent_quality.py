@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from codec.audio.io import load_audio
+from codec.cli.recipe import run_recipe
 from codec.data.manifest import Clip, read_manifest
 from codec.errors import CodecError
 from codec.eval.measures import build_measures
@@ -22,7 +23,6 @@ from codec.eval.measures.base import JudgeSettings
 from codec.eval.types import SCORING_RATE, Pair
 from codec.model.codec import Codec
 from codec.model.files import load_model
-from codec.train.recipe import run_recipe
 
 
 @dataclass(frozen=True)

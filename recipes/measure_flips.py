@@ -17,11 +17,11 @@ from torch import Tensor
 
 from codec.audio.io import load_audio
 from codec.bench.agreement import batch_codes, slots_codes, stream_codes
+from codec.cli.recipe import run_recipe
 from codec.data.manifest import read_manifest
 from codec.engines.torch import TorchEngine
 from codec.model.codec import Codec
 from codec.model.files import load_model
-from codec.train.recipe import run_recipe
 
 GROUP = 8
 """Clips of one padded batch, and slots of one stream."""

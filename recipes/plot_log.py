@@ -14,8 +14,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
+from codec.cli.recipe import run_recipe
 from codec.errors import CodecError
-from codec.train.recipe import run_recipe
 
 # Of a record, but no losses.
 _OTHER = {"step", "time", "total", "grad_norm", "hours_per_hour"}

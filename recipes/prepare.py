@@ -12,9 +12,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from codec.cli.recipe import run_recipe
 from codec.data import write_manifest
-from codec.train.corpus import CorpusConfig, collect
-from codec.train.recipe import run_recipe
+from codec.data.corpus import CorpusConfig, collect
 
 SHOWN = 10
 

@@ -7,7 +7,7 @@ The config may be that of train_lm_sm.py: its speech teacher and distill_sm are 
 
 import sys
 
-from codec.train.launch import main
+from codec.cli.train import main
 
 if __name__ == "__main__":
     sys.exit(main(__doc__, without=("sm",)))

@@ -5,7 +5,7 @@
 
 import sys
 
-from codec.train.launch import main
+from codec.cli.train import main
 
 if __name__ == "__main__":
     sys.exit(main(__doc__))

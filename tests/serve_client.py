@@ -42,12 +42,17 @@ def with_server(model, test: Callable[[Server], Awaitable[None]], **settings) ->
         async with Server(model, ServeConfig(**values)) as server:
             await asyncio.wait_for(test(server), 60)
             for _ in range(200):
-                if "\ncodec_serve_clients 0\n" in server.metrics.text():
+                if metric(server, "clients") == 0:
                     break
                 await asyncio.sleep(0.02)
-            assert "\ncodec_serve_clients 0\n" in server.metrics.text()
+            assert metric(server, "clients") == 0
 
     asyncio.run(run())
+
+
+def metric(server: Server, name: str, **labels: str) -> float | None:
+    """The value of a metric, ``None`` where nothing was counted for these labels."""
+    return server.metrics.registry.get_sample_value(f"codec_serve_{name}", labels)
 
 
 @asynccontextmanager
@@ -60,17 +65,18 @@ async def connected(server: Server, **start):
         yield socket
 
 
-async def receive(socket) -> Received:
-    """Everything until the connection is closed."""
+async def receive(socket, first: int = 0) -> Received:
+    """Everything until the connection is closed; ``first`` samples of sound were read already."""
     result, codes, wav = Received(), [], []
     try:
         async for message in socket:
             if isinstance(message, str):
                 result.texts.append(json.loads(message))
                 continue
-            kind, first, values = parse_output(message)
+            kind, position, values = parse_output(message)
             parts = codes if kind == CODES else wav
-            assert first == sum(part.shape[-1] for part in parts)
+            read = 0 if kind == CODES else first
+            assert position == read + sum(part.shape[-1] for part in parts)
             parts.append(values)
     except websockets.ConnectionClosed:
         pass

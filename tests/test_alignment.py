@@ -10,17 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_teachers import LETTERS, save_ctc
 
+from codec.align.ctc import Vocabulary
+from codec.align.forced import Span, force_align, greedy_spans
+from codec.align.known_text import fill_gaps, share, transfer_times
+from codec.align.loudness import tighten
+from codec.align.registry import WordsConfig, build_timer
+from codec.align.utterance import Utterance
+from codec.align.words import ClipWords, Word, WordStore
 from codec.data import Clip
 from codec.errors import CodecError
-from codec.train.teachers.ctc import Vocabulary
-from codec.train.teachers.forced import Span, force_align, greedy_spans
-from codec.train.teachers.known_text import fill_gaps, share, transfer_times
-from codec.train.teachers.language import choose_donors
-from codec.train.teachers.loudness import tighten
-from codec.train.teachers.registry import Utterance
-from codec.train.teachers.spread import spread_words
-from codec.train.teachers.timers import WordsConfig, build_timer
-from codec.train.teachers.words import ClipWords, Word, WordStore
+from codec.teachers.language import choose_donors
+from codec.teachers.spread import spread_words
 
 BLANK = 0
 

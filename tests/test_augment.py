@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from codec.errors import CodecError
-from codec.train.data.augment import (
+from codec.data.augment import (
     Augmentation,
     AugmentationConfig,
     augment,
     change_speed,
     draw_augmentation,
 )
+from codec.errors import CodecError
 
 RATE = 16_000
 RNG = np.random.default_rng

@@ -21,16 +21,16 @@ pytest.importorskip("matplotlib")
 
 from pathlib import Path
 
+from codec.compare import CompareConfig, compare, merge
+from codec.compare.plan import plan_runs
+from codec.compare.pool import _Worker
+from codec.compare.report import choose
+from codec.compare.score import read_scores
+from codec.compare.summary import summarize_runs, t_interval
 from codec.config import from_dict
 from codec.errors import CodecError
-from codec.train.compare import CompareConfig, compare, merge
-from codec.train.compare.plan import plan_runs
-from codec.train.compare.pool import _Worker
-from codec.train.compare.report import choose
-from codec.train.compare.score import read_scores
-from codec.train.compare.summary import summarize_runs, t_interval
+from codec.settings import read_config
 from codec.train.config import TrainConfig
-from codec.train.recipe import read_config
 from codec.train.trainer import Trainer
 
 CONFIGS = Path(__file__).parents[1] / "recipes" / "configs"
@@ -157,8 +157,8 @@ def test_finished_runs_are_neither_trained_nor_scored_again(finished, monkeypatc
     def refuse(*_):
         raise AssertionError("a finished run was touched")
 
-    monkeypatch.setattr("codec.train.compare.worker.work", refuse)
-    monkeypatch.setattr("codec.train.compare.pool.work", refuse)
+    monkeypatch.setattr("codec.compare.worker.work", refuse)
+    monkeypatch.setattr("codec.compare.pool.work", refuse)
     assert compare(finished) == 0
     assert "4 runs, 4 of them finished" in capsys.readouterr().out
     assert before == {name: (output / name).read_bytes() for name in before}
@@ -273,7 +273,7 @@ def test_processes_score_as_this_one_does_and_a_failure_is_one_line(finished, da
                 run = dataclasses.replace(run, config=dataclasses.replace(run.config, precision="fp32", tracker="wandb"))
             super().__init__(config, run)
 
-    monkeypatch.setattr("codec.train.compare.pool._Worker", Sabotaged)
+    monkeypatch.setattr("codec.compare.pool._Worker", Sabotaged)
     monkeypatch.setattr("codec.train.build.find_spec", lambda name: True)
     assert compare(config) == 1
     assert read_scores(good, config.scoring) == read_scores(plan_runs(finished)[2], finished.scoring)

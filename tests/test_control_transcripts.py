@@ -11,12 +11,12 @@ import torch
 from loss_inputs import loss_input
 from tiny_teachers import save_bert
 
+from codec.align.utterance import Utterance
+from codec.align.words import ClipWords, Word
 from codec.data import Clip
+from codec.teachers import build_teacher
 from codec.train.losses.context import LossContext
 from codec.train.losses.registry import build_loss
-from codec.train.teachers import build_teacher
-from codec.train.teachers.registry import Utterance
-from codec.train.teachers.words import ClipWords, Word
 from codec.train.types import TeacherFrames
 
 VOCABULARY = ("the", "cat", "sat", "dog", "ran", "far", "away")

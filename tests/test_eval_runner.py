@@ -12,8 +12,9 @@ from eval_helpers import RATE, Fragile, Loudness, add_noise, bundled_speech, tim
 from codec.data import Clip, read_manifest
 from codec.errors import CodecError
 from codec.eval import job as job_module
-from codec.eval.clips import Selection, read_clips, select
-from codec.eval.evaluation import Options, execute, prepare
+from codec.eval.clips import read_clips, select
+from codec.eval.evaluation import execute, prepare
+from codec.eval.options import Options, Selection
 from codec.eval.runner import Request, run
 from codec.eval.summary import summarize
 from codec.eval.systems import Original, parse_peer

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from codec.data import Clip
 from codec.errors import CodecError
-from codec.train.features import Crop, ExpectedFeatures, FeatureCache, FeatureInfo, crop_frames
-from codec.train.features.batches import interleave, make_batches, run_batches
-from codec.train.features.cache import ClipFeatures
+from codec.jobs.batches import interleave, make_batches, run_batches
+from codec.teachers.features import Crop, ExpectedFeatures, FeatureCache, FeatureInfo, crop_frames
+from codec.teachers.features.cache import ClipFeatures
 
 INFO = FeatureInfo(teacher="hubert", layer="avg", rate=50.0, offset=0.0125, mode="speech", dim=1)
 

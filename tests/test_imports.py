@@ -1,10 +1,11 @@
-"""What the core may import, and advice about a torchaudio that cannot load."""
+"""What the core may import, and advice about a torchaudio that was built for another torch."""
 
 import ast
 import json
 import os
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ EXTRAS = {"codec.train", "codec.eval", "codec.demo", "codec.export", "codec.serv
 # What the extras and the test tools bring; none of it may be loaded by encoding and decoding.
 FOREIGN = [
     "accelerate", "datasets", "einops", "faster_whisper", "hypothesis", "jiwer", "librosa", "matplotlib",
-    "onnx", "onnxruntime", "onnxscript", "pesq", "pystoi", "pytest", "resemblyzer", "scipy", "sklearn", "tensorboard",
+    "onnx", "onnxruntime", "onnxscript", "pesq", "prometheus_client", "pystoi", "pytest", "resemblyzer", "scipy", "sklearn", "tensorboard",
     "torchaudio", "transformers", "vector_quantize_pytorch", "websockets", "yaml",
 ]  # fmt: skip
 
@@ -79,24 +80,37 @@ def test_encoding_and_decoding_load_nothing_foreign(tmp_path, speech_file, tiny_
     assert not [name for name in loaded if any(name.startswith(extra) for extra in EXTRAS)]
 
 
-@pytest.mark.parametrize(
-    ("source", "advice"),
-    [
-        ("raise OSError('libcudart.so.13: cannot open shared object file')", True),
-        ("import no_such_module", True),
-        ("fine = True", False),
-    ],
-)
-def test_a_torchaudio_that_cannot_load_gets_one_line_of_advice(tmp_path, source, advice):
+def with_torchaudio(tmp_path: Path, version: str, code: str) -> subprocess.CompletedProcess:
+    """Run ``code`` where this version of torchaudio is installed, which raises when it is imported."""
     (tmp_path / "torchaudio").mkdir()
-    (tmp_path / "torchaudio" / "__init__.py").write_text(source)
-    result = subprocess.run(
-        [sys.executable, "-c", "import codec"],
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    lines = result.stderr.splitlines()
-    assert len(lines) == int(advice)
-    assert all("torchaudio cannot load" in line and "pip uninstall torchaudio" in line for line in lines)
+    (tmp_path / "torchaudio" / "__init__.py").write_text("raise OSError('libcudart.so.13')")
+    info = tmp_path / f"torchaudio-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: torchaudio\nVersion: {version}\n")
+    path = os.pathsep.join([str(tmp_path), str(PACKAGE.parent)])
+    environment = {**os.environ, "PYTHONPATH": path}
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+
+
+@pytest.mark.parametrize(
+    "action", ["pass", "assert codec.cli.main(['--help']) == 0", "assert codec.cli.main(['--version']) == 0"]
+)
+def test_the_command_loads_neither_torch_nor_torchaudio(tmp_path, action):
+    code = f"import sys, codec, codec.cli; {action}; assert not {{'torch', 'torchaudio'}} & set(sys.modules)"
+    result = with_torchaudio(tmp_path, "1.0.0", code)
+    assert result.stderr == "" and ("Usage" in result.stdout) == ("help" in action)
+
+
+@pytest.mark.parametrize("use", ["codec.Codec", "codec.cli.main(['info'])"])
+@pytest.mark.parametrize("version", ["same", "0.13.1", "9.9.0", "other build"])
+def test_a_torchaudio_for_another_torch_gets_one_line_of_advice(tmp_path, version, use):
+    torch = metadata.version("torch")
+    release, _, build = torch.partition("+")
+    known = {"same": torch, "other build": f"{release}+{'cu130' if build != 'cu130' else 'cpu'}"}
+    code = f"import sys, codec, codec.cli; {use}; assert 'torchaudio' not in sys.modules"
+    lines = with_torchaudio(tmp_path, known.get(version, version), code).stderr.splitlines()
+    assert len(lines) == (version != "same")
+    for line in lines:
+        assert f"torchaudio {known.get(version, version)} was built for another torch" in line
+        assert "pip uninstall torchaudio" in line

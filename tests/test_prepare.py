@@ -10,11 +10,12 @@ import soundfile
 from conftest import make_speech
 
 from codec.audio.io import load_audio
+from codec.cli.recipe import run_recipe
 from codec.config import from_dict
 from codec.data import Clip, read_manifest, write_manifest
+from codec.data.corpus import CorpusConfig, collect
 from codec.errors import CodecError
-from codec.train.corpus import CorpusConfig, collect
-from codec.train.recipe import read_config, run_recipe
+from codec.settings import read_config
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 

@@ -14,11 +14,11 @@ pytest.importorskip("pocketsphinx")
 from conftest import make_speech
 
 import codec
+from codec.align import phones as alignment
+from codec.align.phones import align_clips, phones_at_frames
+from codec.align.pocketsphinx import PhoneAligner, Segment, _segments
 from codec.data import Clip
 from codec.errors import CodecError
-from codec.eval.probes import alignment
-from codec.eval.probes.aligner import PhoneAligner, Segment, _segments
-from codec.eval.probes.alignment import align_clips, phones_at_frames
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("sklearn")
 
+from codec.align.transcript import normalise
 from codec.errors import CodecError
 from codec.eval.probes.statistics import (
     bootstrap,
@@ -17,7 +18,6 @@ from codec.eval.probes.statistics import (
     pnmi,
     ratio,
 )
-from codec.eval.probes.transcript import normalise
 
 
 def test_entropy_of_known_distributions():

@@ -10,11 +10,11 @@ import torch
 pytest.importorskip("sklearn")
 pytest.importorskip("jiwer")
 
+from codec.align.pocketsphinx import Segment
 from codec.data import Clip
 from codec.errors import CodecError
 from codec.eval.probes import TokenTable, probe_names, probe_tokens, run_probes, to_markdown
 from codec.eval.probes import phone_labels as phone_labels_module
-from codec.eval.probes.aligner import Segment
 from codec.eval.probes.fewshot import draw_clips
 from codec.eval.probes.types import CodedClip
 

@@ -4,8 +4,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from codec.cli.recipe import run_recipe
+from codec.config import field_docs
 from codec.errors import CodecError
-from codec.train.recipe import field_docs, read_config, run_recipe
+from codec.settings import read_config
 
 
 @dataclass(frozen=True)

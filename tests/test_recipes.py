@@ -11,11 +11,11 @@ from tiny_teachers import save_bert, save_ctc, save_hubert
 from training_runs import write_corpus
 
 import codec
+from codec.cli.train import main
+from codec.settings import read_config
 from codec.train.config import TrainConfig
-from codec.train.launch import main
 from codec.train.losses.context import LossContext
 from codec.train.objective import Objective
-from codec.train.recipe import read_config
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 CONFIGS = RECIPES / "configs"

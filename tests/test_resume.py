@@ -10,6 +10,7 @@ from training_runs import RECONSTRUCTION, run_config, write_corpus
 from codec.config import to_dict
 from codec.data import read_manifest
 from codec.errors import CodecError
+from codec.teachers.features.cache import ClipFeatures, FeatureCache, FeatureInfo
 from codec.train.checkpoint import (
     Checkpoint,
     list_checkpoints,
@@ -17,7 +18,6 @@ from codec.train.checkpoint import (
     read_latest,
     write_checkpoint,
 )
-from codec.train.features.cache import ClipFeatures, FeatureCache, FeatureInfo
 from codec.train.trainer import Trainer
 
 HALF = 5

@@ -14,11 +14,12 @@ pytest.importorskip("websockets", reason="needs the package websockets")
 import websockets
 from command import run
 from conftest import make_speech
-from serve_client import connected, get, receive, send_and_receive, speech, stream, with_server
+from seanet_models import CAUSAL, make_seanet
+from serve_client import connected, get, metric, receive, send_and_receive, speech, stream, with_server
 
 from codec import CodecError
 from codec.serve.config import ServeConfig
-from codec.serve.protocol import codes_message
+from codec.serve.protocol import codes_message, parse_output
 from codec.tokens.tokens import Tokens
 
 
@@ -91,6 +92,44 @@ def test_codes_come_back_as_the_models_sound(tiny_model):
         assert result.ended["num_samples"] == len(result.wav) == len(pcm)
 
     with_server(tiny_model, test)
+
+
+@pytest.mark.parametrize("delay", ["of a frame", "none"])
+def test_a_decoder_ends_where_its_client_says_or_refuses(tiny_model, delay):
+    """Ends within the last frame, or at its end where the decoder holds nothing back; no others."""
+    model = tiny_model if delay == "of a frame" else make_seanet(CAUSAL)
+    hop, frames = model.hop_length, 5
+    shortest = frames * hop - min(hop - 1, model.decoder.delay)
+    codes = np.arange(frames * 2).reshape(2, frames) % model.config.quantizer.codebook_size
+    start = {"mode": "decode", "fingerprint": model.fingerprint}
+    pcm = speech(0.3)
+
+    async def end_at(server, num_samples: int):
+        """All sound that the decoder can hand out comes before the end is told."""
+        async with connected(server, **start) as link:
+            await link.send(codes_message(codes, 0))
+            early = np.zeros(0, np.int16)
+            assert json.loads(await link.recv())["type"] == "ready"
+            while len(early) < frames * hop - model.decoder.delay:
+                early = np.concatenate([early, parse_output(await link.recv())[2]])
+            await link.send(json.dumps({"type": "end", "num_samples": num_samples}))
+            return len(early), await receive(link, first=len(early))
+
+    async def test(server):
+        healthy = asyncio.create_task(stream(server, pcm, [320], pause=0.01, mode="both"))
+        await asyncio.sleep(0.02)
+        for num_samples in (-1, 0, frames * hop - model.decoder.delay - 1, shortest - 1, frames * hop + 1):
+            assert (await end_at(server, num_samples))[1].error == "bad_end"
+        for num_samples in {shortest, frames * hop}:
+            early, result = await end_at(server, num_samples)
+            assert result.ended == {"type": "ended", "frames": frames, "num_samples": num_samples}
+            assert early + len(result.wav) == num_samples
+        result = await healthy
+        assert result.error is None and result.ended["num_samples"] == len(pcm)
+        assert np.array_equal(result.codes, encoded(model, pcm))
+        assert metric(server, "closed_total", code="internal") is None
+
+    with_server(model, test)
 
 
 def test_the_number_of_codebooks_changes_on_the_way(tiny_model):
@@ -177,7 +216,7 @@ def test_a_fault_is_told_and_harms_nobody_else(tiny_model, name):
         assert result.error == code, result
         assert result.close_code in (1003, 1008)
         assert "\n" not in result.texts[-1]["message"]
-        assert server.metrics.count("closed_total", code) == 1
+        assert metric(server, "closed_total", code=code) == 1
         check(tiny_model, pcm, await healthy, 8)
 
     with_server(tiny_model, test)
@@ -234,10 +273,10 @@ def test_a_client_that_does_not_read_is_closed(tiny_model):
             sending = asyncio.create_task(_flood(deaf))
             check(tiny_model, pcm, await stream(server, pcm, [320], pause=0.01, mode="both"), 8)
             for _ in range(500):
-                if server.metrics.count("closed_total", "stalled"):
+                if metric(server, "closed_total", code="stalled"):
                     break
                 await asyncio.sleep(0.05)
-            assert server.metrics.count("closed_total", "stalled") == 1
+            assert metric(server, "closed_total", code="stalled") == 1
             sending.cancel()
             deaf.transport.abort()
 
@@ -329,8 +368,8 @@ def test_pages(tiny_model):
         assert (await get(server, "/", Host="evil.example"))[0] == 421
         await stream(server, speech(0.1), [320], mode="both")
         text = (await get(server, "/metrics"))[2]
-        assert "\ncodec_serve_frames_encoded_total 5\n" in text
-        assert "\ncodec_serve_frame_seconds_count 5\n" in text
+        assert "\ncodec_serve_frames_encoded_total 5.0\n" in text
+        assert "\ncodec_serve_frame_seconds_count 5.0\n" in text
 
     with_server(tiny_model, test)
 
@@ -339,7 +378,7 @@ def test_a_failing_step_closes_its_clients_and_the_server_goes_on(tiny_model, mo
     pcm = speech(0.2)
 
     async def test(server):
-        monkeypatch.setattr(type(server._worker._engine), "encode", lambda self, turns: 1 / 0)
+        monkeypatch.setattr(type(server._worker._streams), "encode", lambda self, turns: 1 / 0)
         broken = await send_and_receive(server, [pcm.tobytes()], mode="both")
         monkeypatch.undo()
         assert broken.error == "internal" and broken.close_code == 1011

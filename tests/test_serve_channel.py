@@ -28,6 +28,13 @@ def sound(frames: float) -> np.ndarray:
     return np.ones(round(frames * HOP), np.float32)
 
 
+@pytest.mark.parametrize(("settings", "most"), [({}, 4), ({"frames_per_tick": 7}, 7)])
+def test_a_step_takes_few_frames_of_one_client(clock, settings, most):
+    client = channel("encode", **settings)
+    client.add_sound(sound(30), 1000.0)
+    assert client.ready(1000.0) == most
+
+
 def test_a_live_frame_is_due_when_its_last_sample_has_come(clock):
     client = channel("encode")
     for index in range(500):

@@ -1,19 +1,25 @@
-"""What the server tells of itself: a hung step, and histograms that Prometheus can read."""
+"""What the server tells of itself: a hung step, and the metrics that Prometheus reads."""
 
 import asyncio
+import os
 import re
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 pytest.importorskip("websockets", reason="needs the package websockets")
+pytest.importorskip("prometheus_client", reason="needs the package prometheus_client")
 
-from serve_client import connected, get, receive, speech, stream, with_server
+from prometheus_client.parser import text_string_to_metric_families
+from serve_client import connected, get, metric, receive, speech, stream, with_server
 
 from codec.serve.channel import Channel
-from codec.serve.engine import Engine
 from codec.serve.metrics import Metrics
+from codec.serve.streams import Streams
+
+DOCS = Path(__file__).parents[1] / "docs"
 
 
 async def health(server, status: int) -> str:
@@ -27,14 +33,14 @@ async def health(server, status: int) -> str:
 
 
 def test_a_step_that_hangs_is_told_until_it_ends(tiny_model, monkeypatch):
-    release, encode = threading.Event(), Engine.encode
+    release, encode = threading.Event(), Streams.encode
 
     def slow(self, turns):
         assert release.wait(60)
         return encode(self, turns)
 
     async def test(server):
-        monkeypatch.setattr(Engine, "encode", slow)
+        monkeypatch.setattr(Streams, "encode", slow)
         client = asyncio.create_task(stream(server, speech(0.1), [320], mode="both"))
         try:
             assert re.search(r"a step of the model has been running for \d+ s", await health(server, 503))
@@ -44,6 +50,19 @@ def test_a_step_that_hangs_is_told_until_it_ends(tiny_model, monkeypatch):
         assert await health(server, 200) == '{"status": "ok"}\n'
 
     with_server(tiny_model, test, hung_seconds=1e-6)
+
+
+def test_ten_seconds_of_one_step_are_too_long_by_default(tiny_model):
+    async def test(server):
+        worker, now = server._worker, time.monotonic()
+        with worker._changed:
+            worker._step_start = now
+            # The condition's lock can be taken again by the same thread.
+            assert worker.problem(now + 9.9) is None
+            assert worker.problem(now + 10.1) == "a step of the model has been running for 10 s"
+            worker._step_start = None
+
+    with_server(tiny_model, test)
 
 
 def test_frames_that_no_step_takes_are_told(tiny_model, monkeypatch):
@@ -77,33 +96,35 @@ def test_the_end_of_the_models_thread_is_told(tiny_model):
     with_server(tiny_model, test)
 
 
-def histogram(text: str, name: str) -> tuple[dict[str, int], float, int]:
-    """Cumulative buckets by upper bound, sum and count."""
-    buckets = dict(re.findall(rf'^codec_serve_{name}_bucket{{le="(.+)"}} (\d+)$', text, re.MULTILINE))
-    total, count = (
-        re.search(rf"^codec_serve_{name}_{part} (.+)$", text, re.MULTILINE)[1] for part in ("sum", "count")
-    )
-    return {bound: int(value) for bound, value in buckets.items()}, float(total), int(count)
+def test_two_servers_of_one_process_count_apart():
+    one, two = Metrics(max_clients=1), Metrics(max_clients=2)
+    one.connections.inc()
+    assert "codec_serve_connections_total 1.0\n" in one.text()
+    assert "codec_serve_connections_total 0.0\n" in two.text()
 
 
-def test_a_histogram_counts_what_is_at_most_its_bound():
-    metrics = Metrics(max_clients=16)
-    for frames in (0, 1, 1, 2, 3, 16, 17, 500):
-        metrics.observe("tick_frames", frames)
-    text = metrics.text()
-    assert "# TYPE codec_serve_tick_frames histogram\n" in text
-    buckets, total, count = histogram(text, "tick_frames")
-    bounds = ["0", "1", "2", "4", "8", "16", "32", "64", "128", "+Inf"]
-    assert buckets == dict(zip(bounds, [1, 3, 4, 5, 5, 6, 7, 7, 7, 8], strict=True))
-    assert (total, count) == (540, 8)
+def test_every_metric_is_documented():
+    documented = (DOCS / "serving.md").read_text(encoding="utf-8").partition("## Metrics")[2]
+    families = text_string_to_metric_families(Metrics(max_clients=16).text())
+    names = {f.name + ("_total" if f.type == "counter" else "") for f in families}
+    names = {name.removeprefix("codec_serve_") for name in names if not name.endswith("_created")}
+    assert {"connections_total", "tick_frames", "max_clients"} <= names
+    assert not [name for name in names if f"`{name}`" not in documented and f"`{name}{{" not in documented]
+
+
+def test_memory_is_that_of_this_process():
+    statm = Path("/proc/self/statm")
+    if not statm.exists():
+        pytest.skip("only Linux tells its processes' memory in /proc")
+    found = Metrics(max_clients=1).registry.get_sample_value("process_resident_memory_bytes")
+    assert found == pytest.approx(int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"), rel=0.1)
 
 
 def test_every_frame_is_in_one_step(tiny_model):
     async def test(server):
         await asyncio.gather(*(stream(server, speech(0.5, seed), [320], mode="both") for seed in range(3)))
-        text = server.metrics.text()
-        buckets, total, count = histogram(text, "tick_frames")
-        assert total == 3 * 25 == histogram(text, "frame_seconds")[2]
-        assert buckets["+Inf"] == count == histogram(text, "tick_seconds")[2]
+        assert metric(server, "tick_frames_sum") == 3 * 25 == metric(server, "frame_seconds_count")
+        assert metric(server, "tick_frames_count") == metric(server, "tick_seconds_count") > 0
+        assert metric(server, "tick_frames_bucket", le="0.0") < metric(server, "tick_frames_count")
 
     with_server(tiny_model, test)

@@ -17,18 +17,20 @@ from conftest import make_speech
 from safetensors.torch import load_file
 from tiny_teachers import save_bert, save_ctc, save_hubert, save_whisper
 
+from codec.align.registry import WordsConfig, build_timer
+from codec.align.utterance import Utterance
+from codec.align.words import ClipWords, Word, WordStore
+from codec.cli.recipe import run_recipe
 from codec.config import from_dict
 from codec.data import Clip, write_manifest
+from codec.encoders.hub import locate, teacher_id
+from codec.encoders.layers import choose_layers
+from codec.encoders.windows import cut_at_silence
 from codec.errors import CodecError
-from codec.train.features.cache import ExpectedFeatures, FeatureCache
-from codec.train.features.live import LiveFeatures
-from codec.train.recipe import read_config, run_recipe
-from codec.train.teachers import Utterance, build_teacher, teacher_configs
-from codec.train.teachers.hub import locate, teacher_id
-from codec.train.teachers.layers import choose_layers
-from codec.train.teachers.timers import WordsConfig, build_timer
-from codec.train.teachers.windows import cut_at_silence
-from codec.train.teachers.words import ClipWords, Word, WordStore
+from codec.settings import read_config
+from codec.teachers import build_teacher, teacher_configs
+from codec.teachers.features.cache import ExpectedFeatures, FeatureCache
+from codec.teachers.features.live import LiveFeatures
 
 
 @pytest.fixture(scope="module")

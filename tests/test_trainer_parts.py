@@ -8,12 +8,12 @@ import torch
 from torch import nn
 from training_runs import RECONSTRUCTION, run_config, run_values, write_corpus
 
+from codec.cli.train import expand_flags
 from codec.config import from_dict
 from codec.errors import CodecError
 from codec.train.config import TrainConfig
 from codec.train.ema import WeightAverage
 from codec.train.guard import FiniteGuard
-from codec.train.launch import expand_flags
 from codec.train.logs import Meter, forget_after
 from codec.train.optimizer import Optimizer, OptimizerConfig, hidden_matrices
 from codec.train.resume import check_same_run

@@ -10,28 +10,33 @@ class BenchConfig:
     """Settings of a run; those of another benchmark are ignored."""
 
     model: str = "default"
+    """A shipped model's name, or a folder with config.json."""
     engine: str = "auto"
+    """auto, torch, compile, graph, onnx, or a folder of codec export --onnx."""
     device: str = "cpu"
-    threads: int = 1
+    """auto, cpu, cuda or mps."""
     peers: tuple[str, ...] = ("encodec", "mimi", "dac", "dm-codec")
+    """Comma-separated: encodec, mimi, dac, dm-codec; '' for none."""
+    threads: int = 1
+    """Threads of the computation, on the CPU."""
     seconds: float = 10.0
-    """Of the clip that goes through at once."""
+    """Seconds of the clip that goes through at once."""
     repeats: int = 3
-    """Of every system, in turn."""
+    """Rounds in which every system has its turn."""
     minutes: float = 10.0
-    """Of sound in the stream of one signal."""
+    """Minutes of audio in the stream of one signal."""
     clients: int = 16
     """Live signals at a time."""
     live_seconds: float = 30.0
-    """How long they are served, by the clock."""
+    """Seconds for which they are served, by the clock."""
     batch_seconds: tuple[float, ...] = (60.0, 600.0)
-    """Sound of a batch, in clips of ``seconds``."""
+    """Seconds of audio in a batch, in clips of --seconds; comma-separated."""
     slots: tuple[int, ...] = (1, 16, 256)
-    """Signals of a stream, each in lockstep."""
+    """Signals in lockstep, comma-separated."""
     frames: int = 300
-    """Steps of such a stream."""
+    """Steps of such signals."""
     clips: int = 72
-    """Variants of the bundled clip whose codes are compared, each with 1400 to 1800."""
+    """Variants of the bundled clip whose codes are compared, each with 1400 to 1800 of them."""
 
     def __post_init__(self) -> None:
         for name in (

@@ -1,105 +1,49 @@
 """``codec eval``: measure models and peers by the same judges."""
 
-import os
+import dataclasses
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from codec.cli.dataclass_options import flag, options_of
+from codec.eval.options import Options
 
 if TYPE_CHECKING:
     from codec.eval.evaluation import Plan
     from codec.eval.report import Report
 
 Source = Annotated[Path, typer.Argument(metavar="MANIFEST|FOLDER", help="JSONL manifest, or recordings.")]
-Models = Annotated[
-    list[str] | None, typer.Option("--model", "-m", help="A model's name or folder; may be repeated.")
-]
-Codebooks = Annotated[str | None, typer.Option(help="Numbers of codebooks, as 1,2,4,8; all by default.")]
-Peers = Annotated[
-    str,
-    typer.Option(
-        help="opus:KBPS, speex:KBPS, codec2:MODE, hf:ID@KBPS, dir:NAME@KBPS=FOLDER, engine:MODEL=ENGINE; "
-        "commas between them."
-    ),
-]
-Measures = Annotated[
-    str | None, typer.Option(help="Names with commas; all that are installed by default, WER with --asr.")
-]
-Asr = Annotated[
-    str | None, typer.Option(help="faster-whisper folder, or a transformers id or folder, for WER.")
-]
-SpeakerModel = Annotated[
-    str | None, typer.Option(help="transformers x-vector model, for the measure xvector.")
-]
-Probes = Annotated[str, typer.Option(help="What the tokens mean: phone,text,speaker,fewshot.")]
-TrainClips = Annotated[
-    Path | None, typer.Option("--probe-train", help="Manifest that probes are trained on.")
-]
-Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of the report; a run there is resumed.")]
-PerSpeaker = Annotated[int | None, typer.Option(min=1, help="The first so many clips of each speaker.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="The first so many clips.")]
-MinSeconds = Annotated[float, typer.Option(min=0.0, help="Leave shorter clips out.")]
-MaxSeconds = Annotated[float, typer.Option(min=0.0, help="Leave longer clips out.")]
-Workers = Annotated[int | None, typer.Option(min=0, help="Processes; as many as cores by default.")]
-Players = Annotated[int, typer.Option(min=0, help="Clips to listen to in the page.")]
-MaxDelay = Annotated[float, typer.Option(min=0.0, max=2.0, help="Seconds within which to look for delay.")]
-Align = Annotated[
-    Literal["waveform", "envelope"],
-    typer.Option(help="Where waveforms hardly match: keep their best delay, or match envelopes."),
-]
-Seed = Annotated[int, typer.Option(help="Of bootstrap and probes.")]
-Device = Annotated[str, typer.Option(help="Of our models: auto, cpu, cuda or mps.")]
+
+_FLAGS = {
+    "models": flag("--model", "-m", repeated=True),
+    "out": flag("--out", "-o"),
+    "selection.per_speaker": flag("--per-speaker", min=1),
+    "selection.limit": flag("--limit", min=1),
+    "selection.min_seconds": flag("--min-seconds", min=0.0),
+    "selection.max_seconds": flag("--max-seconds", min=0.0),
+    "workers": flag(min=0, show_default=False),
+    "players": flag(min=0),
+    "max_delay": flag(min=0.0, max=2.0),
+}
+_ORDER = (
+    *("models", "codebooks", "peers", "measures", "asr", "speaker_model", "probes", "probe_train", "out"),
+    *("selection.per_speaker", "selection.limit", "selection.min_seconds", "selection.max_seconds"),
+)
 
 
-def evaluate(
-    source: Source,
-    model: Models = None,
-    codebooks: Codebooks = None,
-    peers: Peers = "",
-    measures: Measures = None,
-    asr: Asr = None,
-    speaker_model: SpeakerModel = None,
-    probes: Probes = "",
-    probe_train: TrainClips = None,
-    out: Out = Path("report"),
-    per_speaker: PerSpeaker = None,
-    limit: Limit = None,
-    min_seconds: MinSeconds = 0.0,
-    max_seconds: MaxSeconds = float("inf"),
-    workers: Workers = None,
-    players: Players = 3,
-    max_delay: MaxDelay = 0.25,
-    align: Align = "waveform",
-    seed: Seed = 0,
-    device: Device = "cpu",
-) -> None:
+@options_of(Options, _FLAGS, _ORDER)
+def evaluate(options: Options, source: Source) -> None:
     """Measure codecs over a manifest or folder of clips, side by side with peers.
 
     Writes report.json, report.md, report.html and plots. Run again to resume.
     """
-    from codec.eval.clips import Selection
-    from codec.eval.evaluation import Options, prepare
+    from codec.eval.evaluation import prepare
 
-    options = Options(
-        models=model or [],
-        codebooks=_numbers(codebooks),
-        peers=_names(peers),
-        measures=_names(measures) if measures is not None else None,
-        asr=asr,
-        speaker_model=speaker_model,
-        probes=_names(probes),
-        probe_train=probe_train,
-        out=out,
-        selection=Selection(min_seconds, max_seconds, per_speaker, limit),
-        workers=workers if workers is not None else os.cpu_count() or 1,
-        players=players,
-        max_delay=max_delay,
-        align=align,
-        seed=seed,
-        device=device,
-    )
+    if options.codebooks is not None:
+        options = dataclasses.replace(options, codebooks=sorted(set(options.codebooks)))
     _run(prepare(source, options, shlex.join(["codec", "eval", *_arguments()])))
 
 
@@ -135,7 +79,7 @@ def _print_table(report: "Report") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from codec.eval.report.table import clip_counts, coding_cells, figure_cells, heading
+    from codec.eval.report.table import clip_counts, coding_cells, figure_cells, heading, mark_lines
 
     console = Console()
     headings = ["kbps", *(heading(column) for column in report.columns)]
@@ -152,6 +96,8 @@ def _print_table(report: "Report") -> None:
         for label, cells in lines.items():
             table.add_row(label, *cells[piece], end_section=label == report.systems[-1].label)
         console.print(table)
+    for line in mark_lines(report):
+        console.print(line, markup=False, highlight=False)
 
 
 def _pieces(widths: list[int], room: int) -> list[slice]:
@@ -163,19 +109,6 @@ def _pieces(widths: list[int], room: int) -> list[slice]:
             start, used = index, 0
         used += width
     return [*pieces, slice(start, len(widths))]
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _numbers(text: str | None) -> list[int] | None:
-    if text is None:
-        return None
-    try:
-        return sorted({int(name) for name in _names(text)})
-    except ValueError:
-        raise typer.BadParameter(f"--codebooks {text}: expected numbers with commas, as 1,2,4,8") from None
 
 
 def _arguments() -> list[str]:

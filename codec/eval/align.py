@@ -1,22 +1,19 @@
 """Delay between a reference and a codec's output: found, removed, reported."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from scipy.signal import correlate, correlation_lags
 
+from codec.eval.options import MAX_DELAY_SECONDS, Method
 from codec.eval.types import Skip
 
-MAX_DELAY_SECONDS = 0.25
 LENGTH_TOLERANCE_SECONDS = 0.1
 WEAK_CORRELATION = 0.3
 """Below this the waveforms share too little phase to say where they match."""
 # Codecs lag. One that seems to lead by more than rounding is believed only on strong evidence.
 _MAX_LEAD_SECONDS = 0.005
 _ENVELOPE_SECONDS = 0.010
-
-Method = Literal["waveform", "envelope"]
 
 
 @dataclass(frozen=True)

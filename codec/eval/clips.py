@@ -1,26 +1,15 @@
 """Which clips an evaluation listens to."""
 
+import dataclasses
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 
 import soundfile
 
 from codec.data.manifest import Clip, read_manifest
 from codec.errors import CodecError
+from codec.eval.options import ClipsConfig, Selection
 from codec.eval.systems.directory import SUFFIXES
-
-
-@dataclass(frozen=True)
-class Selection:
-    """A reproducible choice of clips: filters first, then counts, always in name order."""
-
-    min_seconds: float = 0.0
-    max_seconds: float = float("inf")
-    per_speaker: int | None = None
-    """The first so many of each speaker."""
-    limit: int | None = None
-    """The first so many of what is left."""
 
 
 def read_clips(source: str | Path) -> list[Clip]:
@@ -77,6 +66,27 @@ def select(clips: list[Clip], selection: Selection) -> list[Clip]:
     if not chosen:
         raise CodecError(f"none of {len(clips)} clips fits the selection; widen it")
     return chosen
+
+
+def open_clips(config: ClipsConfig) -> list[Clip]:
+    """Clips of all manifests in name order, thinned evenly to ``max_clips``.
+
+    Raises:
+        CodecError: for a manifest or recording that is not there, or a selection without clips.
+    """
+    clips = [clip for source in config.manifests for clip in read_clips(source)]
+    if config.root is not None:
+        clips = [dataclasses.replace(clip, root=config.root) for clip in clips]
+    clips = select(clips, config.selection)
+    if config.max_clips is not None and config.max_clips < len(clips):
+        count = max(1, config.max_clips)
+        clips = [clips[number * len(clips) // count] for number in range(count)]
+    missing = [clip for clip in clips if not clip.audio.is_file()]
+    if missing:
+        raise CodecError(
+            f"{missing[0].audio}: no such recording ({len(missing)} of {len(clips)} are missing)"
+        )
+    return clips
 
 
 def _seconds(path: Path) -> float:

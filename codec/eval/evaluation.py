@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -10,42 +10,32 @@ from typing import Any
 from codec.config import to_dict
 from codec.data.manifest import Clip, read_manifest
 from codec.errors import CodecError
-from codec.eval.align import MAX_DELAY_SECONDS, Method
-from codec.eval.clips import Selection, read_clips, select
+from codec.eval.clips import read_clips, select
 from codec.eval.measures import JudgeSettings, Measure, build_measures
-from codec.eval.measures.registry import installed_measures
+from codec.eval.measures.registry import installed_measures, ways_to_install
+from codec.eval.options import Options
 from codec.eval.report import About, Report, write_report
 from codec.eval.runner import Request, run
 from codec.eval.summary import all_columns, summarize
 from codec.eval.systems import Original, Ours, System, model_systems, parse_peer
 from codec.eval.systems.ours import load_cached
 
-DEFAULT_MEASURES = ("pesq", "stoi", "estoi", "visqol", "si_sdr", "mel", "stft", "dnsmos", "speaker")
-PROBES = ("phone", "text", "speaker", "fewshot")
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a user may say."""
-
-    out: Path
-    models: list[str] = field(default_factory=list)
-    """Names or folders; the original is always measured too."""
-    codebooks: list[int] | None = None
-    peers: list[str] = field(default_factory=list)
-    measures: list[str] | None = None
-    """By default all of :data:`DEFAULT_MEASURES` that are installed, and WER when there is an ASR."""
-    asr: str | None = None
-    speaker_model: str | None = None
-    probes: list[str] = field(default_factory=list)
-    probe_train: Path | None = None
-    selection: Selection = field(default_factory=Selection)
-    workers: int = 2
-    players: int = 3
-    max_delay: float = MAX_DELAY_SECONDS
-    align: Method = "waveform"
-    seed: int = 0
-    device: str = "cpu"
+DEFAULT_MEASURES = (
+    "distillmos",
+    "dnsmos",
+    "pesq",
+    "stoi",
+    "estoi",
+    "visqol",
+    "speaker",
+    "wer_moonshine",
+    "level",
+    "hum",
+    "si_sdr",
+    "mel",
+    "stft",
+)
+PROBES = ("phone", "text", "speaker", "fewshot", "abx")
 
 
 @dataclass(frozen=True)
@@ -81,6 +71,9 @@ def prepare(source: Path, options: Options, command: str = "") -> Plan:
     if options.probes and not options.models:
         raise CodecError("probes look into a model's tokens; name one with --model")
     train_clips = read_manifest(options.probe_train) if options.probe_train else None
+    for system in systems:
+        # A file that cannot be read is told now, not at the end.
+        system.training()
     request = Request(
         clips, systems, measures, options.out, options.workers, options.max_delay, options.align
     )
@@ -112,6 +105,7 @@ def execute(plan: Plan, progress: Callable[[int, int], None] = lambda done, tota
         systems=summarize(plan.request, outcome, plan.options.seed),
         rows=outcome.rows,
         probes=probes,
+        probe_marks=_probe_marks(plan),
     )
     write_report(report, plan.options.out, plan.options.players)
     return Evaluated(report, outcome.reused)
@@ -123,10 +117,13 @@ def _measures(options: Options) -> tuple[list[Measure], list[str]]:
         return build_measures(options.measures, settings), []
     wanted = [*DEFAULT_MEASURES]
     wanted += ["xvector"] if options.speaker_model else []
-    wanted += ["wer"] if options.asr else []
+    if options.asr:
+        # The recognisers stand side by side.
+        wanted.insert(wanted.index("wer_moonshine"), "wer")
     names = installed_measures(wanted)
     absent = [name for name in wanted if name not in names]
-    notes = [f"not installed and left out: {', '.join(absent)} (pip install 'codec[eval]')"] if absent else []
+    ways = "; ".join(ways_to_install(absent))
+    notes = [f"not installed and left out: {', '.join(absent)} ({ways})"] if absent else []
     return build_measures(names, settings), notes
 
 
@@ -148,6 +145,20 @@ def _probes(plan: Plan) -> dict[str, dict[str, Any]]:
             out=plan.options.out / "probes" / name,
         )
     return found
+
+
+def _probe_marks(plan: Plan) -> dict[str, dict[str, list[str]]]:
+    if not plan.options.probes:
+        return {}
+    from codec.eval.probes import resemblances
+
+    told = {s.family: s.training() for s in plan.request.systems if isinstance(s, Ours)}
+    known = resemblances(plan.options.probes)
+    return {
+        family: {probe: losses for probe, names in known.items() if (losses := training.like(names))}
+        for family, training in told.items()
+        if training is not None
+    }
 
 
 def _about(source: Path, options: Options, measures: list[Measure], command: str) -> About:

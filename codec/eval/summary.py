@@ -13,6 +13,8 @@ from codec.eval.measures.base import Column, Measure
 from codec.eval.runner import Outcome, Request
 from codec.eval.statistics import Figure, interval
 from codec.eval.systems.base import System
+from codec.eval.systems.ours import Ours
+from codec.eval.training import Training
 from codec.eval.types import SCORING_RATE, Row
 
 
@@ -39,6 +41,8 @@ class SystemSummary:
         omissions: what was left out.
         codebooks: of token codecs.
         absent: why the system could not run at all.
+        marks: by column name, losses that the model was trained with and that the figure resembles.
+        untold: whether this is a model of ours that does not tell its losses.
     """
 
     label: str
@@ -52,6 +56,8 @@ class SystemSummary:
     omissions: list[Omission] = field(default_factory=list)
     codebooks: list[CodebookUse] = field(default_factory=list)
     absent: str | None = None
+    marks: dict[str, list[str]] = field(default_factory=dict)
+    untold: bool = False
 
 
 class _Table:
@@ -105,6 +111,7 @@ def _summary(
         clips = shared[measure.name] if rows else []
         if clips:
             figures |= _figures(measure, rows, clips, request.clips, seed)
+    training = system.training()
     return SystemSummary(
         system.label,
         system.family,
@@ -116,6 +123,8 @@ def _summary(
         figures=figures,
         omissions=_omissions(table.rows[system.label]),
         codebooks=_codebooks(request, system, coded),
+        marks=_marks(training, request.measures) if training else {},
+        untold=training is None and isinstance(system, Ours),
     )
 
 
@@ -142,6 +151,11 @@ def _figures(
             own_clips=len(rows),
         )
     return figures
+
+
+def _marks(training: Training, measures: Sequence[Measure]) -> dict[str, list[str]]:
+    found = [(measure, training.like(measure.resembles)) for measure in measures]
+    return {column.name: losses for measure, losses in found if losses for column in measure.columns}
 
 
 def _values(rows: list[Row]) -> dict[str, np.ndarray]:

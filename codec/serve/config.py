@@ -1,4 +1,4 @@
-"""What ``codec serve`` may be told."""
+"""Settings of the server."""
 
 import ipaddress
 from dataclasses import dataclass
@@ -11,37 +11,42 @@ class ServeConfig:
     """Where the server listens, who may come, and how much each client may take."""
 
     host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 lets other machines in."""
     port: int = 8765
     """0 takes any free port."""
     token: str | None = None
-    """Clients have to show it; anyone may come without."""
+    """Clients have to show it; better in the environment."""
     origins: tuple[str, ...] = ()
-    """Pages of other origins that may connect, as ``https://example.org``."""
+    """Other origin whose pages may connect, as https://example.org; may be repeated."""
     max_clients: int = 16
-    """Also the slots of the streams, and so the memory of their states."""
+    """Clients at a time; also the slots of the streams, and so the memory of their states."""
     max_clients_per_address: int | None = None
+    """Clients at a time from one address."""
     max_message_bytes: int = 65_536
-    """A larger message is refused when its length is read, before its content."""
-    max_messages_per_second: int = 500
+    """Refuse a larger message of a client when its length is read, before its content."""
     max_speed: float = 4.0
-    """Times real time at which a client's sound is taken; the rest waits on the client's side."""
-    frames_per_tick: int = 4
-    """Of each client, where all have as many; a step takes fewer when one has fewer."""
-    input_seconds: float = 2.0
-    """Sound of one client that may wait; then its socket is not read any more."""
-    output_messages: int = 64
-    """Messages that may wait for one client; then its sound is not taken any more."""
-    start_seconds: float = 5.0
-    """Time for a client to say what it wants."""
+    """Times real time at which a client's audio is taken; the rest waits on the client's side."""
     idle_seconds: float = 60.0
-    """A client that sends nothing for so long is closed."""
+    """Disconnect a client that has sent nothing for this many seconds."""
     stall_seconds: float = 5.0
-    """A client that does not read for so long is closed."""
+    """Disconnect a client that has not read for this many seconds."""
+    start_seconds: float = 5.0
+    """Disconnect a client that has not said what it wants after this many seconds."""
+    max_messages_per_second: int = 500
+    """Disconnect a client that sends more messages a second."""
+    frames_per_tick: int = 4
+    """Frames of one client in a step of the model, at most; a step takes fewer when another client has
+    fewer."""
+    input_seconds: float = 2.0
+    """Seconds of one client's audio that may wait; then its socket is not read any more."""
+    output_messages: int = 64
+    """Messages that may wait for one client; then its audio is not taken any more."""
     late_milliseconds: float = 20.0
-    """Codes that leave later than this after their frame was complete are counted as late."""
+    """Count codes that leave later than this after their frame was due as late."""
     hung_seconds: float = 10.0
-    """A step that takes longer, or frames that wait longer for one, are told by ``/healthz``."""
+    """Report on /healthz a step that takes longer, or frames that wait longer for one."""
     deterministic: bool = False
+    """Fixed shapes: codes equal to the last bit, slower."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:

@@ -7,10 +7,12 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 from socket import SO_SNDBUF, SOL_SOCKET
 from typing import Self
 
+from prometheus_client import disable_created_metrics
 from websockets.asyncio.server import Server as SocketServer
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
@@ -28,7 +30,7 @@ from codec.serve.http import (
     shows_token,
     text_response,
 )
-from codec.serve.metrics import Metrics
+from codec.serve.metrics import CONTENT_TYPE, Metrics
 from codec.serve.offer import Offer
 from codec.serve.protocol import ClientError, control
 from codec.serve.session import Session
@@ -100,7 +102,7 @@ class Server:
         if path == SOCKET_PATH:
             if origin_is_allowed(request, self._config):
                 return None
-            self.metrics.add("closed_total", code="origin")
+            self.metrics.closed.labels("origin").inc()
             return text_response(HTTPStatus.FORBIDDEN, "this page may not connect; allow it with --origin")
         if path == "/healthz":
             problem = self._worker.problem(time.monotonic())
@@ -109,12 +111,11 @@ class Server:
         if path == "/metrics":
             if not shows_token(request, self._config):
                 return text_response(HTTPStatus.UNAUTHORIZED, "show the token: Authorization: Bearer TOKEN")
-            content = self.metrics.text().encode()
-            return response(HTTPStatus.OK, content, "text/plain; version=0.0.4; charset=utf-8")
+            return response(HTTPStatus.OK, self.metrics.text().encode(), CONTENT_TYPE)
         return self._pages.get(path)
 
     async def _serve_client(self, socket: ServerConnection) -> None:
-        self.metrics.add("connections_total")
+        self.metrics.connections.inc()
         # The system's own would take megabytes of what a client does not read.
         connection = socket.transport.get_extra_info("socket")
         connection.setsockopt(SOL_SOCKET, SO_SNDBUF, _WRITE_AHEAD)
@@ -134,7 +135,7 @@ class Server:
 
     async def _turn_away(self, socket: ServerConnection) -> None:
         error = ClientError("full", "too many connections, or too many from this address; try later", 1013)
-        self.metrics.add("closed_total", code=error.code)
+        self.metrics.closed.labels(error.code).inc()
         await socket.send(control("error", code=error.code, message=str(error)))
         await socket.close(error.close_code, error.code)
 
@@ -143,8 +144,12 @@ async def run_server(model: Codec, config: ServeConfig, tell: Callable[[str], No
     """Serve until the process is asked to stop; ``tell`` takes a line for whoever started it."""
     logging.getLogger("websockets").setLevel(logging.CRITICAL)
     stop = asyncio.Event()
-    for name in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    # Windows has no such handlers; there Ctrl-C cancels this task, which closes the server as well.
+    with suppress(NotImplementedError):
+        for name in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    # When each series began is a second series for every counter and histogram; nobody reads it here.
+    disable_created_metrics()
     async with Server(model, config) as server:
         host = f"[{config.host}]" if ":" in config.host else config.host
         # A collection of all would look through torch's objects, everything else stopped for 80 ms.

@@ -120,7 +120,7 @@ class Session:
             message = await self._next_message()
             now = time.monotonic()
             if isinstance(message, bytes):
-                self._metrics.add("received_bytes_total", len(message))
+                self._metrics.received_bytes.inc(len(message))
                 if start.mode == "decode":
                     codes = self._codes(message)
                     self._worker.change(lambda: channel.add_codes(codes, now))  # noqa: B023  (called at once)
@@ -172,8 +172,11 @@ class Session:
             self._worker.change(lambda: (channel.add_sound(rest, now), channel.end(now)))
             return
         longest = self._frames_in * self._offer.hop_length
-        shortest = max(longest - self._offer.hop_length + 1, longest - self._offer.decoder_delay, 0)
-        if end.num_samples is not None and not min(shortest, longest) <= end.num_samples <= longest:
+        # Shorter than the last frame allows would also be sound that the decoder has handed out already; the
+        # model's thread would refuse that for the whole step, and every client would lose its stream.
+        margin = min(self._offer.hop_length - 1, self._offer.decoder_delay)
+        shortest = max(longest - margin, 0)
+        if end.num_samples is not None and not shortest <= end.num_samples <= longest:
             raise ClientError(
                 "bad_end", f"{end.num_samples} samples; {self._frames_in} frames are {shortest} to {longest}"
             )
@@ -207,7 +210,7 @@ class Session:
             self._measure(output)
         for message in output.messages:
             await self._send(message)
-            self._metrics.add("sent_bytes_total", len(message))
+            self._metrics.sent_bytes.inc(len(message))
         self._worker.sent(channel, len(output.messages))
         if output.error is not None:
             await self._refuse(ClientError("internal", str(output.error), 1011))
@@ -219,9 +222,9 @@ class Session:
     def _measure(self, output: Output) -> None:
         now = time.monotonic()
         for due in output.due:
-            self._metrics.observe("frame_seconds", now - due)
+            self._metrics.frame_seconds.observe(now - due)
             if 1000 * (now - due) > self._config.late_milliseconds:
-                self._metrics.add("late_frames_total")
+                self._metrics.late_frames.inc()
 
     async def _send(self, message: str | bytes) -> None:
         """Send, or cut the connection of a client that does not read."""
@@ -231,7 +234,7 @@ class Session:
             async with asyncio.timeout(self._config.stall_seconds):
                 await self._socket.send(message)
         except TimeoutError:
-            self._metrics.add("closed_total", code="stalled")
+            self._metrics.closed.labels("stalled").inc()
             self._socket.transport.abort()
             raise ConnectionClosedError(None, None) from None
         finally:
@@ -239,7 +242,7 @@ class Session:
 
     async def _refuse(self, error: ClientError) -> None:
         """Tell the client what was wrong, and close."""
-        self._metrics.add("closed_total", code=error.code)
+        self._metrics.closed.labels(error.code).inc()
         try:
             await self._send(control("error", code=error.code, message=str(error)))
             await self._socket.close(error.close_code, error.code)

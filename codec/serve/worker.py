@@ -10,9 +10,9 @@ from codec.errors import CodecError
 from codec.model.codec import Codec
 from codec.serve.channel import Channel, Framing, Output, Turn
 from codec.serve.config import ServeConfig
-from codec.serve.engine import Engine, Made
 from codec.serve.metrics import Metrics
 from codec.serve.protocol import codes_message, sound_message
+from codec.serve.streams import Made, Streams
 
 _LOG = logging.getLogger(__name__)
 _RETRY_SECONDS = 0.005
@@ -29,8 +29,8 @@ class Worker:
         self._loop = loop
         hop = model.hop_length
         self._framing = Framing(hop, model.config.frame_rate, model.decoder.delay // hop)
-        self._engine = Engine(model, config.max_clients, config.deterministic)
-        self._engine.warm_up()
+        self._streams = Streams(model, config.max_clients, config.deterministic)
+        self._streams.warm_up()
         self._changed = threading.Condition()
         self._channels: dict[int, Channel] = {}
         self._to_reset: set[int] = set()
@@ -72,7 +72,7 @@ class Worker:
                 return None
             channel = Channel(slot, mode, codebooks, self._framing, self._config, deliver)
             self._channels[slot] = channel
-            self._metrics.set("clients", len(self._channels))
+            self._metrics.clients.set(len(self._channels))
             return channel
 
     def close(self, channel: Channel) -> None:
@@ -83,7 +83,7 @@ class Worker:
                 del self._channels[channel.slot]
                 # The thread may be in the midst of this slot's last step.
                 self._to_reset.add(channel.slot)
-            self._metrics.set("clients", len(self._channels))
+            self._metrics.clients.set(len(self._channels))
 
     def sent(self, channel: Channel, count: int) -> None:
         """So many messages have left; wake the thread where it waits for that."""
@@ -108,7 +108,7 @@ class Worker:
             if turns is None:
                 return
             try:
-                self._engine.reset(to_reset)
+                self._streams.reset(to_reset)
                 self._step(turns)
             except Exception:  # noqa: BLE001  (whatever it was, the server stays up)
                 _LOG.exception("a step failed; its clients are closed, the streams made anew")
@@ -139,19 +139,19 @@ class Worker:
     def _step(self, turns: list[Turn]) -> None:
         """Codes leave as soon as they are there, while the sound is still computed."""
         start = time.monotonic()
-        made = self._engine.encode(turns)
+        made = self._streams.encode(turns)
         self._hand_out([self._codes(turn, part) for turn, part in zip(turns, made, strict=True)])
-        self._engine.decode(turns, made)
+        self._streams.decode(turns, made)
         self._hand_out([self._sound(turn, part) for turn, part in zip(turns, made, strict=True)])
-        self._metrics.observe("tick_seconds", time.monotonic() - start)
-        self._metrics.observe("tick_frames", sum(turn.frames for turn in turns))
+        self._metrics.tick_seconds.observe(time.monotonic() - start)
+        self._metrics.tick_frames.observe(sum(turn.frames for turn in turns))
 
     def _codes(self, turn: Turn, made: Made) -> tuple[Channel, Output]:
         channel, frames, first = turn.channel, turn.frames, turn.channel.frames_out
         channel.frames_out += frames
         if channel.mode == "decode" or not frames:
             return channel, Output([], [])
-        self._metrics.add("frames_encoded_total", frames)
+        self._metrics.frames_encoded.inc(frames)
         return channel, Output([codes_message(made.codes, first)], turn.due)
 
     def _sound(self, turn: Turn, made: Made) -> tuple[Channel, Output]:
@@ -160,7 +160,7 @@ class Worker:
             messages.append(sound_message(made.wav, channel.samples_out))
         channel.samples_out += len(made.wav)
         if channel.mode != "encode":
-            self._metrics.add("frames_decoded_total", turn.frames)
+            self._metrics.frames_decoded.inc(turn.frames)
         num_samples = channel.samples_out if channel.mode == "decode" else turn.num_samples
         return channel, Output(messages, [], (channel.frames_out, num_samples) if turn.ending else None)
 
@@ -183,7 +183,7 @@ class Worker:
                 channel.closed = True
         error = CodecError("the server failed in a step and dropped this stream; connect again")
         self._hand_out([(channel, Output([], [], error=error)) for channel in channels])
-        self._engine = Engine(self._model, self._config.max_clients, self._config.deterministic)
+        self._streams = Streams(self._model, self._config.max_clients, self._config.deterministic)
 
 
 def _deliver(outputs: list[tuple[Channel, Output]]) -> None:

@@ -10,20 +10,20 @@ from rich.console import Console
 from rich.progress import track
 from torch import nn
 
+from codec.data.crops import CropPlanner
+from codec.data.store import AudioStore
 from codec.errors import CodecError
 from codec.model.codec import Codec
 from codec.model.seanet.weight_norm import apply_weight_norm
+from codec.teachers.features import FeatureInfo
+from codec.teachers.features.live import LiveFeatures
 from codec.train.adversary import Adversary
 from codec.train.balancer import Balancer
 from codec.train.config import TrainConfig
-from codec.train.data.crops import CropPlanner
 from codec.train.data.loader import CropBatches
 from codec.train.data.source import Features, open_audio, open_features, read_clips
-from codec.train.data.store import AudioStore
 from codec.train.discriminators.container import Discriminators
 from codec.train.ema import WeightAverage
-from codec.train.features import FeatureInfo
-from codec.train.features.live import LiveFeatures
 from codec.train.generator import Generator
 from codec.train.guard import FiniteGuard
 from codec.train.losses.context import LossContext

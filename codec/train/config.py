@@ -3,14 +3,14 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from codec.align.registry import WordsConfig
+from codec.data.augment import AugmentationConfig
 from codec.errors import CodecError
 from codec.model.config import CodecConfig
 from codec.train.balancer import BalancerConfig
-from codec.train.data.augment import AugmentationConfig
 from codec.train.optimizer import OptimizerConfig
 from codec.train.quantizers import QuantizerTrainingConfig
 from codec.train.schedule import ScheduleConfig
-from codec.train.teachers.timers import WordsConfig
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from codec.audio.mel import MelSpectrogram
+from codec.data.store import AudioStore
 from codec.model.codec import Codec
-from codec.train.data.store import AudioStore
 
 SAMPLES = 3
 SECONDS = 5.0

@@ -2,8 +2,11 @@
 
 from codec.eval.measures import (  # noqa: F401  (they register themselves)
     distances,
+    distillmos,
     dnsmos,
+    hum,
     intelligibility,
+    moonshine,
     pesq,
     recognition,
     speaker,

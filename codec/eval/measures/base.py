@@ -38,6 +38,10 @@ class Measure:
     columns: tuple[Column, ...]
     packages: tuple[str, ...] = ()
     """Distributions of the package index that it needs."""
+    install: str = "pip install 'codec[eval]'"
+    """What brings them."""
+    resembles: tuple[str, ...] = ()
+    """Losses, or teachers of losses, that a model must not be trained with to be judged without a mark."""
     intrusive: bool = True
     """Whether it compares with the reference, and so cannot judge against a silent one."""
 

@@ -1,4 +1,4 @@
-"""Distances between waveforms and between spectra; librosa's STFT and mel filterbank."""
+"""Distances between levels, waveforms and spectra; librosa's STFT and mel filterbank."""
 
 import numpy as np
 
@@ -7,8 +7,28 @@ from codec.eval.measures.registry import measure
 from codec.eval.types import SCORING_RATE, Pair
 
 SI_SDR_CEILING = 100.0
+LEVEL_LIMIT = 100.0
+"""dB beyond which a difference is cut off: what a silent output has."""
 _FLOOR = 1e-5
 _WINDOWS = (2048, 512, 128)
+_SPECTRAL = ("mel", "stft")
+"""Losses on magnitudes: each distance falls with any of them."""
+
+
+@measure("level")
+class LevelDifference(Measure):
+    """RMS of the output over that of the recording in dB, whole clips, pauses kept: 0 is right, below too quiet."""
+
+    # Nearer to zero is better, so neither side is.
+    columns = (Column("level", "level dB", None, digits=1),)
+    resembles = ("level",)
+
+    def __call__(self, pair: Pair) -> dict[str, float]:
+        reference, output = (
+            float(np.square(wav, dtype=np.float64).sum()) for wav in (pair.reference, pair.output)
+        )
+        difference = 10 * np.log10(max(output, 1e-30) / reference)
+        return {"level": float(np.clip(difference, -LEVEL_LIMIT, LEVEL_LIMIT))}
 
 
 @measure("si_sdr")
@@ -16,6 +36,7 @@ class SiSdr(Measure):
     """Scale-invariant signal-to-distortion ratio in dB (Le Roux et al. 2019), cut off at 100."""
 
     columns = (Column("si_sdr", "SI-SDR dB", True, digits=1),)
+    resembles = ("waveform",)
 
     def __call__(self, pair: Pair) -> dict[str, float]:
         reference = pair.reference.astype(np.float64) - pair.reference.mean(dtype=np.float64)
@@ -33,6 +54,7 @@ class MelDistance(Measure):
 
     columns = (Column("mel", "mel distance", False, digits=3),)
     packages = ("librosa",)
+    resembles = _SPECTRAL
 
     def __call__(self, pair: Pair) -> dict[str, float]:
         return {"mel": float(np.abs(_log_mel(pair.reference) - _log_mel(pair.output)).mean())}
@@ -44,6 +66,7 @@ class StftDistance(Measure):
 
     columns = (Column("stft", "STFT distance", False, digits=3),)
     packages = ("librosa",)
+    resembles = _SPECTRAL
 
     def __call__(self, pair: Pair) -> dict[str, float]:
         distances = [

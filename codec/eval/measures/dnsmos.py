@@ -16,6 +16,7 @@ class Dnsmos(Measure):
 
     columns = (Column("dnsmos", "DNSMOS", True),)
     packages = ("speechmos", "onnxruntime", "librosa")
+    resembles = ("dnsmos",)
     intrusive = False
 
     def __call__(self, pair: Pair) -> dict[str, float]:

@@ -11,6 +11,7 @@ class Pesq(Measure):
 
     columns = (Column("pesq", "PESQ-WB", True),)
     packages = ("pesq",)
+    resembles = ("loudness",)
 
     def __call__(self, pair: Pair) -> dict[str, float]:
         import pesq

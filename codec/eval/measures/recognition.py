@@ -1,6 +1,6 @@
-"""Word error rate and word information lost of a recogniser's transcript."""
+"""Word error rate and word information lost of a recogniser's transcript; recognisers that the user names."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,25 +22,31 @@ class WordCounts:
     hypothesis_words: int
 
 
-@measure("wer")
-@dataclass(frozen=True)
 class WordErrors(Measure):
-    """Errors over all words (jiwer) of greedy recognition, both texts through Whisper's normaliser."""
+    """Word errors of one recogniser; a subclass says which, and transcribes."""
 
-    asr: str
-
-    columns = (
-        Column("wer", "WER %", False, digits=1, scale=100),
-        Column("wil", "WIL %", False, digits=1, scale=100),
-    )
+    title: str
+    """The recogniser's name in the table's headings."""
+    suffix: str = ""
+    """Behind the names of columns and values, so that those of two recognisers stay apart."""
     packages = ("jiwer", "whisper_normalizer")
     intrusive = False
 
-    @classmethod
-    def from_settings(cls, settings: JudgeSettings) -> "WordErrors":
-        if not settings.asr:
-            raise CodecError("measure 'wer' needs a recogniser; pass --asr FOLDER|ID")
-        return cls(settings.asr)
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """WER and WIL."""
+        return (
+            Column(f"wer{self.suffix}", f"WER {self.title} %", False, digits=1, scale=100),
+            Column(f"wil{self.suffix}", f"WIL {self.title} %", False, digits=1, scale=100),
+        )
+
+    def transcribe(self, pair: Pair) -> str:
+        """Text of the output.
+
+        Raises:
+            Skip: when the recogniser cannot hear this clip.
+        """
+        raise NotImplementedError
 
     def __call__(self, pair: Pair) -> dict[str, float]:
         language = pair.clip.language or "en"
@@ -49,29 +55,51 @@ class WordErrors(Measure):
         reference = normalize(pair.clip.text, language)
         if not reference:
             raise Skip("its text is empty after normalisation")
-        counts = count_words(reference, normalize(self._transcribe(pair), language))
-        return {
+        counts = count_words(reference, normalize(self.transcribe(pair), language))
+        values = {
             "wer": counts.errors / counts.reference_words,
             "wil": _information_lost(counts.hits, counts.reference_words, counts.hypothesis_words),
-            "hits": counts.hits,
-            "errors": counts.errors,
-            "reference_words": counts.reference_words,
-            "hypothesis_words": counts.hypothesis_words,
+            **asdict(counts),
         }
+        return {f"{name}{self.suffix}": value for name, value in values.items()}
+
+    def notes(self, pair: Pair) -> dict[str, str]:
+        return {f"transcript{self.suffix}": self.transcribe(pair)}
+
+    def pool(self, column: str, values: dict[str, np.ndarray], weights: np.ndarray) -> np.ndarray:
+        """Rates over all words of the set, not means of the clips' rates."""
+        total = {name.removesuffix(self.suffix): weights @ array for name, array in values.items()}
+        if column == f"wer{self.suffix}":
+            return total["errors"] / total["reference_words"]
+        return _information_lost(total["hits"], total["reference_words"], total["hypothesis_words"])
+
+
+@measure("wer")
+@dataclass(frozen=True)
+class AsrErrors(WordErrors):
+    """Errors over all words (jiwer) of greedy recognition, both texts through Whisper's normaliser."""
+
+    asr: str
+
+    @classmethod
+    def from_settings(cls, settings: JudgeSettings) -> "AsrErrors":
+        if not settings.asr:
+            raise CodecError("measure 'wer' needs a recogniser; pass --asr FOLDER|ID")
+        return cls(settings.asr)
+
+    @property
+    def title(self) -> str:
+        """Whisper, or the last part of the recogniser's name."""
+        return "Whisper" if self._is_whisper() else Path(self.asr).name
+
+    @property
+    def resembles(self) -> tuple[str, ...]:
+        """Losses on features of Whisper, which share its weights."""
+        return ("whisper", "whisper_features") if self._is_whisper() else (Path(self.asr).name,)
 
     def describe(self) -> str:
         normaliser = "whisper_normalizer: English rules for en, basic rules else"
         return f"{super().describe()} Recogniser: {self.asr}. Normaliser: {normaliser}."
-
-    def notes(self, pair: Pair) -> dict[str, str]:
-        return {"transcript": self._transcribe(pair)}
-
-    def pool(self, column: str, values: dict[str, np.ndarray], weights: np.ndarray) -> np.ndarray:
-        """Rates over all words of the set, not means of the clips' rates."""
-        total = {name: weights @ array for name, array in values.items()}
-        if column == "wer":
-            return total["errors"] / total["reference_words"]
-        return _information_lost(total["hits"], total["reference_words"], total["hypothesis_words"])
 
     def versions(self) -> dict[str, str]:
         from importlib.metadata import version
@@ -82,8 +110,11 @@ class WordErrors(Measure):
     def signature(self) -> str:
         return f"{super().signature()} {self.asr}"
 
-    def _transcribe(self, pair: Pair) -> str:
+    def transcribe(self, pair: Pair) -> str:
         return _cached_transcript(self.asr, pair.clip.language or "en", pair.output.tobytes())
+
+    def _is_whisper(self) -> bool:
+        return is_faster_whisper(self.asr) or "whisper" in Path(self.asr).name.lower()
 
 
 def count_words(reference: str, hypothesis: str) -> WordCounts:

@@ -36,7 +36,7 @@ def build_measures(names: list[str], settings: JudgeSettings) -> list[Measure]:
         if missing:
             raise CodecError(
                 f"measure {name!r} needs the package {', '.join(missing)}, which is not installed; "
-                "pip install 'codec[eval]', or leave the measure out"
+                f"{_MEASURES[name].install}, or leave the measure out"
             )
         measures.append(_MEASURES[name].from_settings(settings))
     return measures
@@ -45,3 +45,8 @@ def build_measures(names: list[str], settings: JudgeSettings) -> list[Measure]:
 def installed_measures(names: list[str]) -> list[str]:
     """Those of ``names`` whose packages are there."""
     return [name for name in names if not _MEASURES[name].missing_packages()]
+
+
+def ways_to_install(names: list[str]) -> list[str]:
+    """Commands that bring the packages of ``names``, each once."""
+    return list(dict.fromkeys(_MEASURES[name].install for name in names))

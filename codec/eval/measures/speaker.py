@@ -9,8 +9,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from codec.encoders.hub import from_pretrained
 from codec.errors import CodecError
-from codec.eval.hub import from_pretrained
 from codec.eval.measures.base import Column, JudgeSettings, Measure
 from codec.eval.measures.registry import measure
 from codec.eval.types import SCORING_RATE, Pair

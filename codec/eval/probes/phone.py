@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from codec.align.phones import check_aligner
+from codec.align.pocketsphinx import SILENCE
 from codec.config import to_dict
 from codec.errors import CodecError
-from codec.eval.probes.aligner import SILENCE
-from codec.eval.probes.alignment import check_aligner
 from codec.eval.probes.features import fit_predict, frame_features, stack
 from codec.eval.probes.phone_labels import LabelledClip, can_be_aligned, label_clips, speaker_folds
 from codec.eval.probes.registry import probe
@@ -24,6 +24,8 @@ class PhoneProbe:
     is given a second time over speech frames only. The regression is trained on other speakers:
     on ``train_clips`` with English text where there are such, else by cross-validation.
     """
+
+    resembles = ("phones", "phone")
 
     @dataclass(frozen=True)
     class Config:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.model_selection import GroupKFold
 
+from codec.align.phones import align_clips, phones_at_frames
 from codec.data import Clip
-from codec.eval.probes.alignment import align_clips, phones_at_frames
 from codec.eval.probes.types import CodedClip, ProbeTask, Skip
 
 

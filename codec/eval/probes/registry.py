@@ -16,6 +16,8 @@ class Probe(Protocol):
 
     name: str
     config: Any
+    resembles: tuple[str, ...]
+    """Losses that a model must not be trained with to be judged without a mark; none by default."""
 
     def check(self, task: ProbeTask) -> None:
         """Raise a :class:`CodecError` when the clips cannot serve, before any work."""
@@ -32,6 +34,7 @@ def probe(name: str):
 
     def register(probe_class: type) -> type:
         probe_class.name = name
+        probe_class.resembles = getattr(probe_class, "resembles", ())
         _PROBES[name] = probe_class
         return probe_class
 
@@ -43,6 +46,12 @@ def probe_names() -> list[str]:
     for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
         importlib.import_module(f"{__package__}.{module.name}")
     return sorted(_PROBES)
+
+
+def resemblances(names: list[str]) -> dict[str, tuple[str, ...]]:
+    """Losses that each of these registered probes resembles."""
+    probe_names()
+    return {name: _PROBES[name].resembles for name in names}
 
 
 def build_probe(name: str, options: dict[str, Any] | None = None) -> Probe:

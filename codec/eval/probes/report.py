@@ -1,18 +1,25 @@
 """Results of probes as a markdown table."""
 
 from collections import Counter
+from collections.abc import Container
 
 from codec.eval.probes.types import Measure, ProbeResult
 
 
-def to_markdown(results: dict[str, ProbeResult]) -> str:
-    """One table over all probes, then skipped clips by reason, and notes."""
+def to_markdown(results: dict[str, ProbeResult], marked: Container[str] = ()) -> str:
+    """One table over all probes, then skipped clips by reason, and notes.
+
+    Args:
+        results: by name of the probe.
+        marked: probes whose figures get an asterisk, since they resemble a loss of the model.
+    """
     lines = [
         "| probe | measure | codebooks | features | value | 95 % CI | no information | better | clips |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, result in results.items():
-        lines += [_row(name, measure) for measure in result.measures]
+        mark = "*" if name in marked else ""
+        lines += [_row(name, measure, mark) for measure in result.measures]
     remarks = []
     for name, result in results.items():
         for reason, count in Counter(skip.reason for skip in result.skipped).most_common():
@@ -21,7 +28,7 @@ def to_markdown(results: dict[str, ProbeResult]) -> str:
     return "\n".join(lines + [""] * bool(remarks) + remarks) + "\n"
 
 
-def _row(probe: str, measure: Measure) -> str:
+def _row(probe: str, measure: Measure, mark: str) -> str:
     interval = "–"
     if measure.low is not None and measure.high is not None:
         interval = f"{measure.low:.3f} to {measure.high:.3f} ({measure.units} {measure.unit}s)"
@@ -30,7 +37,7 @@ def _row(probe: str, measure: Measure) -> str:
         measure.name.replace("_", " "),
         measure.codebooks,
         measure.features,
-        f"{measure.value:.3f}",
+        f"{measure.value:.3f}{mark}",
         interval,
         f"{measure.baseline:.3f}",
         measure.better,

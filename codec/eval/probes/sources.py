@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from codec.audio.io import load_audio
@@ -36,15 +37,21 @@ class TokenSource(Protocol):
 
 @dataclass(frozen=True)
 class View:
-    """Some layers of the tokens, shown as ``one-hot`` codes or as the sum of ``vectors``."""
+    """Some layers of the tokens, shown as ``one-hot`` codes or as the sum of ``vectors``; or :data:`LATENTS`."""
 
     num_codebooks: int
     features: str
 
     @property
     def codebooks(self) -> str:
-        """The layers in words: ``1`` or ``1-8``."""
+        """The layers in words: ``none``, ``1`` or ``1-8``."""
+        if self.num_codebooks == 0:
+            return "none"
         return "1" if self.num_codebooks == 1 else f"1-{self.num_codebooks}"
+
+
+LATENTS = View(0, "latents")
+"""What the encoder says before it is quantized; only sources that have a method ``latents`` can show it."""
 
 
 def views(tokens: TokenSource) -> Iterator[View]:
@@ -73,12 +80,24 @@ class ModelTokens:
         """``(K, T)`` int64 of the clip's recording."""
         path = str(clip.audio)
         if path not in self._codes:
-            try:
-                wav = load_audio(path, self.model.sample_rate).wav
-            except (OSError, RuntimeError) as error:
-                raise CodecError(f"cannot be read ({type(error).__name__})") from None
-            self._codes[path] = self.model.encode(wav).codes[0]
+            self._codes[path] = self.model.encode(self._read(clip)).codes[0]
         return self._codes[path]
+
+    @torch.inference_mode()
+    def latents(self, clip: Clip) -> Tensor:
+        """``(T, D)`` float32: the encoder's output for the clip's recording."""
+        wav = self._read(clip)
+        if self.model.causal:
+            # An encoder that looks ahead pads the end itself.
+            wav = F.pad(wav, (0, -len(wav) % self.model.hop_length))
+        wav = wav.to(self.model.quantizer.codebooks.device)
+        return self.model.encoder(wav[None])[0][0].T.cpu()
+
+    def _read(self, clip: Clip) -> Tensor:
+        try:
+            return load_audio(clip.audio, self.model.sample_rate).wav
+        except (OSError, RuntimeError) as error:
+            raise CodecError(f"cannot be read ({type(error).__name__})") from None
 
 
 class TokenTable:

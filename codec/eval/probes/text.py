@@ -11,6 +11,7 @@ import jiwer
 import numpy as np
 import torch
 
+from codec.align.transcript import normalise
 from codec.config import to_dict
 from codec.data import Clip
 from codec.errors import CodecError
@@ -18,7 +19,6 @@ from codec.eval.probes.ctc import CtcConfig, TokenRecognizer, Utterance, train_r
 from codec.eval.probes.registry import probe
 from codec.eval.probes.sources import View
 from codec.eval.probes.statistics import bootstrap, few_speakers_note, ratio
-from codec.eval.probes.transcript import normalise
 from codec.eval.probes.types import CodedClip, Measure, ProbeResult, ProbeTask, Skip
 
 
@@ -29,6 +29,8 @@ class TextProbe:
     The baseline reads the same test clips with their frames shuffled. (Empty output has WER and
     CER 1.)
     """
+
+    resembles = ("text", "ctc")
 
     @dataclass(frozen=True)
     class Config:

@@ -32,6 +32,7 @@ class Report:
         columns: of the measures, in table order.
         rows: every measurement of every file.
         probes: by system and probe, results of :mod:`codec.eval.probes`.
+        probe_marks: by system and probe, losses of the model that the probe resembles.
     """
 
     about: About
@@ -40,6 +41,7 @@ class Report:
     systems: list[SystemSummary]
     rows: list[Row]
     probes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    probe_marks: dict[str, dict[str, list[str]]] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float:

@@ -13,12 +13,14 @@ from codec.eval.report.plots import spectrogram_image
 from codec.eval.report.table import (
     ABSENT,
     CODING_HEADINGS,
+    MARK,
     clip_counts,
     coding_cells,
     doubt_lines,
     fewer_lines,
     figure_cells,
     heading,
+    mark_lines,
     omission_lines,
 )
 
@@ -40,9 +42,13 @@ def to_html(report: Report, listening: list[Listening], curves: bytes | None) ->
         counts=list(clip_counts(report).values()),
         curves=_data_url(curves, "image/png") if curves else None,
         listening=[_card(item) for item in listening],
+        marks=mark_lines(report),
         omissions=omission_lines(report),
         fewer=fewer_lines(report) + doubt_lines(report),
-        probes={system: _probe_table(probes) for system, probes in report.probes.items()},
+        probes={
+            system: _probe_table(probes, report.probe_marks.get(system, {}))
+            for system, probes in report.probes.items()
+        },
     )
 
 
@@ -54,13 +60,13 @@ class _ProbeTable:
     notes: list[str]
 
 
-def _probe_table(probes: dict) -> _ProbeTable:
+def _probe_table(probes: dict, marks: dict[str, list[str]]) -> _ProbeTable:
     rows, notes = [], []
     for name, result in probes.items():
         for m in result.measures:
             interval = ABSENT if m.low is None else f"{m.low:.3f}–{m.high:.3f}"
             title = f"{m.name.replace('_', ' ')} ({m.better} is better)"
-            figures = [f"{m.value:.3f}", interval, f"{m.baseline:.3f}", str(m.clips)]
+            figures = [f"{m.value:.3f}" + MARK * (name in marks), interval, f"{m.baseline:.3f}", str(m.clips)]
             rows.append([name, title, m.codebooks, m.features, *figures])
         reasons = Counter(skip.reason for skip in result.skipped)
         notes += [f"{name}: {count} clips left out: {reason}" for reason, count in reasons.items()]

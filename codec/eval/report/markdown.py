@@ -3,12 +3,14 @@
 from codec.eval.report.content import Report
 from codec.eval.report.table import (
     CODING_HEADINGS,
+    MARK,
     clip_counts,
     coding_cells,
     doubt_lines,
     fewer_lines,
     figure_cells,
     heading,
+    mark_lines,
     omission_lines,
 )
 
@@ -49,6 +51,8 @@ def _figures(report: Report) -> str:
     headings = [heading(column) for column in report.columns]
     counts = ["clips", "", *(str(count) for count in clip_counts(report).values())]
     table = markdown_table(["system", "kbps", *headings], [*plain, counts])
+    # A backslash before the asterisk, which would begin a list.
+    table = "\n\n".join([table, *(line.replace(MARK, f"\\{MARK}", 1) for line in mark_lines(report))])
     if all(cell == "–" for row in ranges for cell in row[1:]):
         return table
     return f"{table}\n\n95 % intervals:\n\n{markdown_table(['system', *headings], ranges)}"
@@ -84,7 +88,10 @@ def _probes(report: Report) -> str:
         return ""
     from codec.eval.probes import to_markdown as probes_to_markdown
 
-    sections = [f"### {name}\n\n{probes_to_markdown(found).strip()}" for name, found in report.probes.items()]
+    sections = [
+        f"### {name}\n\n{probes_to_markdown(found, report.probe_marks.get(name, ())).strip()}"
+        for name, found in report.probes.items()
+    ]
     return "\n\n".join(["## What the tokens mean", *sections])
 
 

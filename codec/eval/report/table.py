@@ -9,6 +9,8 @@ from codec.eval.statistics import Figure
 from codec.eval.summary import SystemSummary
 
 ABSENT = "–"
+MARK = "*"
+"""Behind a figure that resembles a loss of the model it judges."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,8 @@ def figure_cells(report: Report) -> dict[str, list[Cell]]:
     best = {column.name: _best(report, column) for column in report.columns}
     return {
         system.label: [
-            _cell(system.figures.get(column.name), column, best[column.name]) for column in report.columns
+            _cell(system.figures.get(column.name), column, best[column.name], column.name in system.marks)
+            for column in report.columns
         ]
         for system in report.systems
     }
@@ -93,6 +96,33 @@ def doubt_lines(report: Report) -> list[str]:
     ]
 
 
+def mark_lines(report: Report) -> list[str]:
+    """What the asterisk means, in one sentence, and which models do not tell their losses."""
+    titles = {column.name: column.title for column in report.columns}
+    models: dict[str, list[str]] = {}
+    for system in report.systems:
+        shown = [
+            f"{titles[n].removesuffix(' %')} ({', '.join(losses)})" for n, losses in system.marks.items()
+        ]
+        if shown and any(name in system.figures for name in system.marks):
+            models[system.family] = shown
+    for family, probes in report.probe_marks.items():
+        for probe, losses in probes.items():
+            models.setdefault(family, []).append(f"probe {probe} ({', '.join(losses)})")
+    lines = []
+    if models:
+        named = "; ".join(f"{family}: {', '.join(shown)}" for family, shown in models.items())
+        lines.append(
+            f"{MARK} the figure resembles a loss that the model was trained with, and so flatters it: {named}"
+        )
+    untold = dict.fromkeys(system.family for system in report.systems if system.untold)
+    lines += [
+        f"{family}: no training.json tells the losses it was trained with, so none of its figures is marked"
+        for family in untold
+    ]
+    return lines
+
+
 def _best(report: Report, column: Column) -> float | None:
     values = [
         system.figures[column.name].value
@@ -104,7 +134,7 @@ def _best(report: Report, column: Column) -> float | None:
     return max(values) if column.higher_is_better else min(values)
 
 
-def _cell(figure: Figure | None, column: Column, best: float | None) -> Cell:
+def _cell(figure: Figure | None, column: Column, best: float | None, marked: bool) -> Cell:
     if figure is None:
         return Cell(ABSENT)
 
@@ -112,4 +142,4 @@ def _cell(figure: Figure | None, column: Column, best: float | None) -> Cell:
         return f"{value * column.scale + 0.0:.{column.digits}f}"
 
     interval = "" if figure.low is None else f"{show(figure.low)}–{show(figure.high)}"
-    return Cell(show(figure.value), interval, figure.value == best)
+    return Cell(show(figure.value) + MARK * marked, interval, figure.value == best)

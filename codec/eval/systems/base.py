@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from codec.data.manifest import Clip
+from codec.eval.training import Training
 from codec.eval.types import Coded
 
 
@@ -31,6 +32,14 @@ class System:
     def clip_signature(self, clip: Clip) -> str:
         """What its output for ``clip`` depends on beside the recording."""
         return ""
+
+    def training(self) -> Training | None:
+        """Losses that it was trained with, where it tells them.
+
+        Raises:
+            CodecError: when what it tells cannot be read.
+        """
+        return None
 
     def code(self, clip: Clip, wav: np.ndarray) -> Coded:
         """Code and decode ``wav (T,)``, float32 at :attr:`sample_rate`.

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from codec.data.manifest import Clip
+from codec.encoders.hub import from_pretrained
 from codec.errors import CodecError
-from codec.eval.hub import from_pretrained
 from codec.eval.systems.base import System
 from codec.eval.systems.registry import parse_number, peer
 from codec.eval.types import Coded

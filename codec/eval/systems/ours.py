@@ -12,6 +12,7 @@ import torch
 from codec.data.manifest import Clip
 from codec.errors import CodecError
 from codec.eval.systems.base import System
+from codec.eval.training import Training, read_training
 from codec.eval.types import Coded
 from codec.model.codec import Codec
 from codec.model.config import load_config
@@ -35,6 +36,9 @@ class Ours(System):
     def signature(self) -> str:
         # The fingerprint leaves the decoder out, so the files themselves are hashed.
         return f"codec {_files_digest(self.folder)} {self.codebooks} {self.device}"
+
+    def training(self) -> Training | None:
+        return read_training(self.folder)
 
     def model(self) -> Codec:
         """Loaded, once in each process."""

@@ -7,10 +7,10 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from codec.data.augment import augment, change_speed
+from codec.data.crops import CropPlan, CropPlanner
 from codec.data.manifest import Clip
-from codec.train.data.augment import augment, change_speed
-from codec.train.data.crops import CropPlan, CropPlanner
-from codec.train.features import CachedFeatures, Crop, CropFrames, crop_frames
+from codec.teachers.features import CachedFeatures, Crop, CropFrames, crop_frames
 from codec.train.types import Batch, TeacherFrames
 
 

@@ -4,18 +4,18 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
+from codec.align.registry import WordsConfig, build_timer
+from codec.align.words import WordStore
+from codec.data.corpus import CorpusConfig, collect
 from codec.data.manifest import Clip, read_manifest
+from codec.data.store import AudioStore, Progress, open_store
 from codec.errors import CodecError
+from codec.teachers import build_teacher
+from codec.teachers.features import ExpectedFeatures, FeatureCache, FeatureInfo
+from codec.teachers.features.extract import extract_words
+from codec.teachers.features.live import LiveFeatures
+from codec.teachers.language import is_speech
 from codec.train.config import DataConfig, TeacherSource, TrainConfig
-from codec.train.corpus import CorpusConfig, collect
-from codec.train.data.store import AudioStore, Progress, open_store
-from codec.train.features import ExpectedFeatures, FeatureCache, FeatureInfo
-from codec.train.features.extract import extract_words
-from codec.train.features.live import LiveFeatures
-from codec.train.teachers import build_teacher
-from codec.train.teachers.language import is_speech
-from codec.train.teachers.timers import WordsConfig, build_timer
-from codec.train.teachers.words import WordStore
 
 Features = FeatureCache | LiveFeatures
 

@@ -1,0 +1,1 @@
+"""Alignment: when words and phones were spoken."""

@@ -1,0 +1,54 @@
+"""Command line of the training recipes."""
+
+import dataclasses
+import signal
+import sys
+from collections.abc import Callable
+
+from codec.cli.recipe import run_recipe
+from codec.train.config import TrainConfig
+from codec.train.trainer import Trainer
+
+_FLAGS = """
+--resume is short for resume=true, --init-from PATH for init_from=PATH. Ctrl-C and SIGTERM save a
+checkpoint and leave, with exit status 0 and 143; --resume goes on from there."""
+
+
+def main(description: str, without: tuple[str, ...] = (), arguments: list[str] | None = None) -> int:
+    """Train as the command line says.
+
+    Args:
+        description: of the recipe.
+        without: teachers of the config that this recipe leaves out, with their distillation losses.
+        arguments: the command line without the program; the process's own by default.
+
+    Returns:
+        Exit status: 0 at the end and after Ctrl-C, 143 after SIGTERM, 1 for an error.
+    """
+    given = sys.argv[1:] if arguments is None else arguments
+    return run_recipe(TrainConfig, _train(without), description + _FLAGS, arguments=expand_flags(given))
+
+
+def expand_flags(arguments: list[str]) -> list[str]:
+    """``--resume`` and ``--init-from PATH`` as the overrides they stand for."""
+    expanded: list[str] = []
+    for argument in arguments:
+        if expanded and expanded[-1] == "--init-from":
+            expanded[-1] = f"init_from={argument}"
+        elif argument == "--resume":
+            expanded.append("resume=true")
+        elif argument.startswith("--init-from="):
+            expanded.append(f"init_from={argument.partition('=')[2]}")
+        else:
+            expanded.append(argument)
+    return expanded
+
+
+def _train(without: tuple[str, ...]) -> Callable[[TrainConfig], int]:
+    def work(config: TrainConfig) -> int:
+        losses = {k: v for k, v in config.losses.items() if k.removeprefix("distill_") not in without}
+        teachers = {k: v for k, v in config.teachers.items() if k not in without}
+        result = Trainer(dataclasses.replace(config, losses=losses, teachers=teachers)).run()
+        return 128 + signal.SIGTERM if result.signal == signal.SIGTERM else 0
+
+    return work

@@ -1,0 +1,74 @@
+"""A whole comparison: check, train, score, and keep the table up to date."""
+
+from pathlib import Path
+
+from codec.compare.config import CompareConfig
+from codec.compare.figure import write_figure
+from codec.compare.plan import Run, check_runs, plan_runs
+from codec.compare.pool import Ended, run_all
+from codec.compare.report import choose, write_results, write_table
+from codec.compare.score import check_scoring, read_scores
+from codec.compare.summary import Summary, summarize_runs
+from codec.errors import CodecError
+
+
+def compare(config: CompareConfig) -> int:
+    """Do what is left of a comparison.
+
+    Finished runs are skipped, interrupted ones go on from their checkpoint, and table, results and
+    figure are written anew after every run.
+
+    Returns:
+        exit status: 1 when a run failed, else 0.
+
+    Raises:
+        CodecError: for whatever can be found wrong before the first run.
+    """
+    runs = plan_runs(config)
+    _check_patterns(config, check_scoring(config.scoring, [run.config.model for run in runs]))
+    left = [run for run in runs if not (run.trained and read_scores(run, config.scoring) is not None)]
+    check_runs(runs)
+    Path(config.output).mkdir(parents=True, exist_ok=True)
+    _say(f"{len(runs)} runs, {len(runs) - len(left)} of them finished")
+    failed = []
+
+    def started(run: Run) -> None:
+        state = "scoring" if run.trained else f"training from step {run.step or 0}"
+        _say(f"{run.name}: {state}")
+
+    def ended(how: Ended) -> None:
+        _say(f"{how.run.name}: {'done' if how.problem is None else how.problem}")
+        if how.problem is None:
+            write_all(config, runs)
+        else:
+            failed.append(how.run)
+
+    run_all(config, left, started, ended)
+    write_all(config, runs)
+    if failed:
+        _say(f"{len(failed)} of {len(left)} runs failed; the same command tries them again")
+    return int(bool(failed))
+
+
+def write_all(config: CompareConfig, runs: list[Run]) -> Summary:
+    """Table, results and figure of all runs that are trained and scored."""
+    found = [(run, read_scores(run, config.scoring)) for run in runs if run.trained]
+    summary = summarize_runs(config, [(run, scores) for run, scores in found if scores is not None])
+    write_results(config, runs, summary)
+    write_table(config, runs, summary)
+    write_figure(config, summary)
+    return summary
+
+
+def _check_patterns(config: CompareConfig, keys: list[str]) -> None:
+    """Every pattern must fit a score; of a probe's scores only the probe is known beforehand."""
+    for name, patterns in (("table", config.table), ("figure", config.figure)):
+        for pattern in patterns:
+            probe = pattern.partition("/")[0]
+            if probe not in config.scoring.probes and not choose(keys, [pattern]) and pattern != "*":
+                known = ", ".join([*keys, *(f"{probe}/*" for probe in config.scoring.probes)])
+                raise CodecError(f"config {name}: no score fits {pattern!r}; known: {known}")
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

@@ -1,0 +1,84 @@
+"""Clips of a Hugging Face dataset, whose recordings are written beside the manifest as they come.
+
+Recordings are never decoded by the datasets library (that needs torchcodec): their bytes are copied.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from codec.data import Clip
+from codec.errors import CodecError
+
+
+def hub_clips(config: Any, skipped: list[tuple[str, str]]) -> Iterator[Clip]:
+    """Clips in the dataset's order; files that are there already are not written again.
+
+    Args:
+        config: a :class:`codec.data.corpus.CorpusConfig`.
+        skipped: receives rows that hold no audio.
+
+    Raises:
+        CodecError: when the datasets library is missing, or the dataset, split or column.
+    """
+    rows = _load(config)
+    folder = Path(config.output).resolve().parent / "audio" / re.sub(r"[^\w.-]+", "--", config.source)
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, row in enumerate(rows):
+        audio = row[config.audio_column] or {}
+        path = _store(audio, folder, number)
+        if path is None:
+            skipped.append((f"row {number}", "holds neither bytes nor a local file"))
+            continue
+        yield Clip(
+            path=str(path),
+            seconds=0.0,
+            speaker=_string(row, config.speaker_column),
+            language=_string(row, config.language_column) or config.language,
+            text=_string(row, config.text_column),
+            domain=config.domain or "speech",
+        )
+
+
+def _load(config: Any) -> Any:
+    try:
+        from datasets import Audio, load_dataset
+    except ImportError:
+        raise CodecError(
+            f"{config.source} is a dataset id, which needs datasets; pip install datasets"
+        ) from None
+    try:
+        rows = load_dataset(config.source, config.subset, split=config.split)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CodecError(f"{config.source}: the dataset cannot be loaded ({reason})") from None
+    if config.audio_column not in rows.column_names:
+        raise CodecError(
+            f"{config.source}: no column {config.audio_column!r}; set audio_column to one of "
+            f"{', '.join(rows.column_names)}"
+        )
+    return rows.cast_column(config.audio_column, Audio(decode=False))
+
+
+def _store(audio: dict[str, Any], folder: Path, number: int) -> Path | None:
+    """Where the row's recording lies: a local file as it is, bytes in a file of their own."""
+    name, data = audio.get("path"), audio.get("bytes")
+    if data is None:
+        return Path(name).resolve() if name and Path(name).is_file() else None
+    stem = Path(name).stem if name else "clip"
+    path = folder / f"{number:06d}-{stem}{Path(name or '').suffix or _suffix(data)}"
+    if not path.is_file() or path.stat().st_size != len(data):
+        path.write_bytes(data)
+    return path
+
+
+def _suffix(data: bytes) -> str:
+    """File type by its first bytes."""
+    signatures = {b"RIFF": ".wav", b"fLaC": ".flac", b"OggS": ".ogg"}
+    return signatures.get(data[:4], ".mp3")
+
+
+def _string(row: dict[str, Any], column: str | None) -> str | None:
+    value = row.get(column) if column else None
+    return None if value is None else str(value)

@@ -1,0 +1,163 @@
+"""Clips from a folder or a manifest; see :mod:`codec.data.corpus.hub` for datasets of the hub."""
+
+import dataclasses
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Literal
+
+from codec.data import Clip, read_manifest
+from codec.data.corpus.probe import probe
+from codec.data.corpus.texts import sidecar_text
+from codec.errors import CodecError
+
+
+@dataclass(frozen=True)
+class CorpusConfig:
+    """What to put into a manifest, and what to say about it."""
+
+    source: str
+    """An audio folder, a JSONL manifest, or a Hugging Face dataset id."""
+    output: str
+    """The manifest to write; its paths are relative to its folder where that is possible."""
+    kind: Literal["auto", "folder", "manifest", "hub"] = "auto"
+    """auto: a folder if it is one, a manifest if it ends in .jsonl, else a dataset id."""
+    speaker: Literal["none", "parent", "top"] = "parent"
+    """Of a folder's clips: the name of the file's folder, or of the first folder below the source."""
+    speaker_regex: str | None = None
+    """Searched in the path below the source; its first group is the speaker, before the above."""
+    language: str | None = None
+    """Of clips that say none."""
+    domain: str | None = None
+    """By default a manifest's own, and speech for everything else."""
+    include: str | None = None
+    """Only clips whose path below the source (or in the manifest) fits this pattern, e.g. ``read/*``."""
+    extensions: tuple[str, ...] = ("wav", "flac", "ogg", "opus", "mp3")
+    """Of a folder's files."""
+    min_seconds: float = 0.1
+    max_seconds: float | None = None
+    verify: bool = True
+    """Decode every file to find damage and NaN; false only reads headers."""
+    limit: int | None = None
+    """Only the first so many."""
+    subset: str | None = None
+    """Of a dataset: its configuration's name."""
+    split: str = "train"
+    """Of a dataset."""
+    audio_column: str = "audio"
+    text_column: str | None = "text"
+    speaker_column: str | None = "speaker_id"
+    language_column: str | None = None
+
+
+@dataclass
+class Corpus:
+    """What was found.
+
+    Attributes:
+        clips: good ones, in a stable order.
+        skipped: (path, reason) of the others.
+    """
+
+    clips: list[Clip] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+
+
+def collect(config: CorpusConfig) -> Corpus:
+    """Look at every recording of the source; bad ones are skipped with a reason.
+
+    Raises:
+        CodecError: when the source does not exist or gives nothing at all.
+    """
+    corpus = Corpus()
+    kind = config.kind if config.kind != "auto" else _guess(config.source)
+    if kind == "hub":
+        from codec.data.corpus.hub import hub_clips
+
+        candidates = hub_clips(config, corpus.skipped)
+    else:
+        candidates = _folder_clips(config) if kind == "folder" else _manifest_clips(config)
+    root = Path(config.output).resolve().parent
+    if config.include is not None:
+        candidates = (clip for clip in candidates if fnmatch(clip.path, config.include))
+    for number, clip in enumerate(candidates):
+        if config.limit is not None and number >= config.limit:
+            break
+        try:
+            seconds = probe(clip.audio, config.verify)
+            _check_length(seconds, config)
+        except CodecError as error:
+            corpus.skipped.append((clip.path, str(error)))
+            continue
+        path = _relative(clip.audio.resolve(), root)
+        corpus.clips.append(dataclasses.replace(clip, path=path, seconds=round(seconds, 4), root=str(root)))
+    if not corpus.clips:
+        first = f"; the first: {': '.join(corpus.skipped[0])}" if corpus.skipped else ""
+        raise CodecError(f"{config.source}: no usable recording ({len(corpus.skipped)} skipped{first})")
+    return corpus
+
+
+def _guess(source: str) -> str:
+    if Path(source).is_dir():
+        return "folder"
+    if source.endswith(".jsonl"):
+        return "manifest"
+    if re.fullmatch(r"[\w.-]+(/[\w.-]+)?", source) and not source.startswith("."):
+        return "hub"
+    raise CodecError(f"{source}: no such folder; name an audio folder, a .jsonl manifest or a dataset id")
+
+
+def _folder_clips(config: CorpusConfig) -> Iterator[Clip]:
+    source = Path(config.source)
+    if not source.is_dir():
+        raise CodecError(f"{source}: no such folder")
+    suffixes = {"." + extension.lower().lstrip(".") for extension in config.extensions}
+    for path in sorted(source.rglob("*")):
+        if path.suffix.lower() not in suffixes or not path.is_file():
+            continue
+        inside = path.relative_to(source)
+        yield Clip(
+            path=inside.as_posix(),
+            seconds=0.0,
+            speaker=_speaker(inside, config),
+            language=config.language,
+            text=sidecar_text(path),
+            domain=config.domain or "speech",
+            root=str(source),
+        )
+
+
+def _manifest_clips(config: CorpusConfig) -> Iterator[Clip]:
+    for clip in read_manifest(config.source):
+        yield dataclasses.replace(
+            clip,
+            language=clip.language or config.language,
+            domain=config.domain or clip.domain,
+            text=clip.text if clip.text is not None else sidecar_text(clip.audio),
+        )
+
+
+def _speaker(inside: Path, config: CorpusConfig) -> str | None:
+    if config.speaker_regex is not None:
+        match = re.search(config.speaker_regex, inside.as_posix())
+        if match:
+            return match.group(1)
+    folders = inside.parts[:-1]
+    if config.speaker == "none" or not folders:
+        return None
+    return folders[0] if config.speaker == "top" else folders[-1]
+
+
+def _check_length(seconds: float, config: CorpusConfig) -> None:
+    if seconds < config.min_seconds:
+        raise CodecError(f"shorter than min_seconds ({seconds:.2f} < {config.min_seconds:g})")
+    if config.max_seconds is not None and seconds > config.max_seconds:
+        raise CodecError(f"longer than max_seconds ({seconds:.2f} > {config.max_seconds:g})")
+
+
+def _relative(path: Path, root: Path) -> str:
+    """Relative where the file lies below the manifest, so that both can move together."""
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else os.fspath(path)

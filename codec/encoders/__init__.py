@@ -1,0 +1,1 @@
+"""Frozen models of other projects that turn sound or text into features."""

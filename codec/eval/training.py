@@ -1,0 +1,48 @@
+"""Which losses a model was trained with, and which figures resemble one of them.
+
+A figure that was trained on says less than it seems to. A model tells its losses in ``training.json``
+beside ``config.json``; measures and probes tell what they resemble; the tables mark where both meet.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from codec.config import from_dict
+from codec.errors import CodecError
+
+FILE = "training.json"
+
+
+@dataclass(frozen=True)
+class Training:
+    """What ``training.json`` says.
+
+    Attributes:
+        losses: of all stages whose effect is left in the weights, by registered name, as ``loudness``; one
+            that asks a teacher names it behind a colon, as ``distill_sm:whisper``.
+    """
+
+    losses: list[str]
+
+    def like(self, resembles: Iterable[str]) -> list[str]:
+        """Those of the losses whose name, or whose teacher, is among ``resembles``."""
+        wanted = set(resembles)
+        return [loss for loss in self.losses if wanted & {loss, *loss.split(":")}]
+
+
+def read_training(folder: Path) -> Training | None:
+    """The losses of the model in a folder, or nothing where it does not tell them.
+
+    Raises:
+        CodecError: when the file is no JSON or has other keys.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        return None
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CodecError(f"{path}: cannot be read as JSON ({error})") from None
+    return from_dict(Training, values, FILE)

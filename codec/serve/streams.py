@@ -1,0 +1,98 @@
+"""One step of the model over what all clients have: frames to codes, codes to sound, ends."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from codec.model.codec import Codec
+from codec.quantizers import ABSENT
+from codec.serve.channel import Turn
+
+
+@dataclass
+class Made:
+    """What a step made of one client's turn: codes ``(K, n)``, sound ``(T,)``."""
+
+    codes: np.ndarray
+    wav: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+
+
+class Streams:
+    """The streams of all slots; called by one thread only.
+
+    All codebooks are encoded, and each client gets as many as it wants: the first layers do not depend
+    on how many follow.
+    """
+
+    def __init__(self, model: Codec, slots: int, deterministic: bool):
+        self.model = model
+        self.slots = slots
+        self._encoder = model.streaming_encoder(slots, deterministic=deterministic)
+        # Clients choose how many codebooks they have; absent codes fill the others up.
+        self._decoder = model.streaming_decoder(slots, deterministic, allow_absent=True)
+
+    def warm_up(self) -> None:
+        """Pay for what only the first steps cost, before anyone waits for it."""
+        for count in {1, self.slots}:
+            lengths = [self.model.hop_length] * count + [0] * (self.slots - count)
+            codes = self._encoder.push(torch.zeros(self.slots, self.model.hop_length), lengths)
+            self._decoder.push(codes, self._encoder.lengths)
+        self.reset(list(range(self.slots)))
+
+    def reset(self, slots: list[int]) -> None:
+        """These slots take new signals."""
+        if slots:
+            self._encoder.reset(self._mask(slots))
+            self._decoder.reset(self._mask(slots))
+
+    def encode(self, turns: list[Turn]) -> list[Made]:
+        """Codes of every turn, in their order; of those that bring codes, these."""
+        new = self._encode([turn for turn in turns if turn.pcm is not None])
+        made = []
+        for turn in turns:
+            codes = new.get(turn.channel.slot) if turn.codes is None else turn.codes
+            made.append(Made(np.zeros((turn.codebooks, 0), np.int64) if codes is None else codes))
+        return made
+
+    def decode(self, turns: list[Turn], made: list[Made]) -> None:
+        """Add the sound for those who want it, and make the slots of ended signals ready."""
+        wanted = [pair for pair in zip(turns, made, strict=True) if pair[0].channel.mode != "encode"]
+        if wanted:
+            self._decode(wanted)
+        self.reset([turn.channel.slot for turn in turns if turn.ending])
+
+    def _encode(self, turns: list[Turn]) -> dict[int, np.ndarray]:
+        """Codes ``(K, n)`` by slot of turns with sound."""
+        if not turns:
+            return {}
+        lengths = [0] * self.slots
+        pcm = np.zeros((self.slots, max(len(turn.pcm) for turn in turns)), np.float32)
+        for turn in turns:
+            lengths[turn.channel.slot] = len(turn.pcm)
+            pcm[turn.channel.slot, : len(turn.pcm)] = turn.pcm
+        codes = self._encoder.push(torch.from_numpy(pcm), lengths).numpy()
+        return {
+            turn.channel.slot: codes[turn.channel.slot, : turn.codebooks, : turn.frames] for turn in turns
+        }
+
+    def _decode(self, wanted: list[tuple[Turn, Made]]) -> None:
+        """Add the sound of the turns' codes and tails."""
+        ends, lengths = [-1] * self.slots, [0] * self.slots
+        longest = max(turn.frames + turn.tail for turn, _ in wanted)
+        codes = np.full((self.slots, self.model.num_codebooks, longest), ABSENT)
+        for turn, part in wanted:
+            lengths[turn.channel.slot] = turn.frames + turn.tail
+            codes[turn.channel.slot, : len(part.codes), : turn.frames] = part.codes
+            if turn.ending:
+                ends[turn.channel.slot] = turn.num_samples
+        wav = self._decoder.push(torch.from_numpy(codes), lengths, ends).numpy()
+        samples = self._decoder.lengths.tolist()
+        for turn, part in wanted:
+            part.wav = wav[turn.channel.slot, : samples[turn.channel.slot]]
+
+    def _mask(self, slots: list[int]) -> Tensor:
+        mask = torch.zeros(self.slots, dtype=torch.bool)
+        mask[slots] = True
+        return mask

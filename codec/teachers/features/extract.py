@@ -1,0 +1,99 @@
+"""Teachers' features and word times for all clips of a manifest: resumable, in batches."""
+
+from codec.align.registry import WordTimer
+from codec.align.utterance import Utterance
+from codec.align.words import ClipWords, WordStore
+from codec.audio.io import load_audio
+from codec.data import Clip
+from codec.errors import CodecError
+from codec.jobs.batches import Report, run_batches
+from codec.teachers.features.cache import FeatureCache, read_info
+from codec.teachers.registry import Teacher
+
+
+def extract_words(clips: list[Clip], timer: WordTimer, store: WordStore, batch_seconds: float) -> Report:
+    """Time the words of the clips that ``store`` lacks."""
+    known = store.read()
+    todo = [clip for clip in clips if clip.name not in known]
+
+    def work(batch: list[Clip]) -> None:
+        for clip in batch:
+            timer.check_text(clip.text or "")
+        store.append(timer.words([load_utterance(clip, timer.sample_rate) for clip in batch]))
+
+    report = run_batches(todo, work, batch_seconds, "words")
+    report.skipped = len(clips) - len(todo)
+    return report
+
+
+def extract_features(
+    clips: list[Clip],
+    teacher: Teacher,
+    cache: FeatureCache,
+    words: dict[str, ClipWords],
+    batch_seconds: float,
+) -> Report:
+    """Compute the features that ``cache`` lacks. Clips without timed words fail if the teacher needs them.
+
+    Raises:
+        CodecError: before work starts, when the cache holds features of another teacher, or the
+            teacher cannot do these clips.
+    """
+    todo = cache.missing(clips)
+    missing = {clip.name for clip in todo}
+    check_cached(teacher, cache, [clip for clip in clips if clip.name not in missing])
+    teacher.prepare([clip for clip in clips if not lacks_words(clip, teacher, words)], words)
+
+    def work(batch: list[Clip]) -> None:
+        for clip, features in zip(batch, compute(batch, teacher, words), strict=True):
+            cache.write(clip, features, teacher.info)
+
+    report = run_batches(todo, work, batch_seconds, cache.teacher_name)
+    report.skipped = len(clips) - len(todo)
+    return report
+
+
+def compute(batch: list[Clip], teacher: Teacher, words: dict[str, ClipWords]):
+    """:class:`ClipFeatures` of each clip.
+
+    Raises:
+        CodecError: when a clip cannot be read, or lacks words that the teacher needs.
+    """
+    for clip in batch:
+        if lacks_words(clip, teacher, words):
+            raise CodecError(f"{clip.path}: no timed words; see why the words stage failed on it")
+    return teacher.features([load_utterance(clip, teacher.sample_rate, words) for clip in batch])
+
+
+def lacks_words(clip: Clip, teacher: Teacher, words: dict[str, ClipWords]) -> bool:
+    """Whether the teacher needs word times that nobody made; clips without speech need none."""
+    return teacher.needs_words and clip.domain == "speech" and clip.name not in words
+
+
+def check_cached(teacher: Teacher, cache: FeatureCache, clips: list[Clip]) -> None:
+    """Refuse to mix two teachers, layers, rates or modes in one cache.
+
+    Raises:
+        CodecError: naming the first file that differs.
+    """
+    for clip in clips:
+        found = read_info(cache.path(clip))
+        if found != teacher.info:
+            raise CodecError(
+                f"{cache.path(clip)}: holds {found}, but this run makes {teacher.info}; "
+                "use another cache folder or teacher name, or delete the old features"
+            )
+
+
+def load_utterance(
+    clip: Clip, sample_rate: int | None, words: dict[str, ClipWords] | None = None
+) -> Utterance:
+    """The clip with its audio at ``sample_rate`` (``None``: without), and its words.
+
+    Raises:
+        CodecError: for a file that :func:`codec.audio.io.load_audio` refuses.
+    """
+    timed = (words or {}).get(clip.name)
+    if sample_rate is None:
+        return Utterance(clip, None, timed)
+    return Utterance(clip, load_audio(clip.audio, sample_rate).wav, timed)

@@ -1,0 +1,57 @@
+"""Teachers by type. A new one is one file with ``@teacher("type")``, imported by the package."""
+
+from typing import Any, Protocol
+
+from codec.align.utterance import Utterance
+from codec.align.words import ClipWords
+from codec.config import from_dict
+from codec.data import Clip
+from codec.errors import CodecError
+from codec.teachers.features.cache import ClipFeatures, FeatureInfo
+
+_TEACHERS: dict[str, type] = {}
+
+
+class Teacher(Protocol):
+    """A registered teacher; built as ``cls(config)`` from its nested ``Config`` dataclass."""
+
+    Config: type
+    info: FeatureInfo
+    sample_rate: int | None
+    """Hz of the audio it needs; ``None``: it needs no audio."""
+    needs_words: bool
+
+    def prepare(self, clips: list[Clip], words: dict[str, ClipWords]) -> None:
+        """Look at all clips before work starts; raises CodecError for what it cannot do."""
+
+    def features(self, batch: list[Utterance]) -> list[ClipFeatures]:
+        """One entry per utterance, independent of what else is in the batch."""
+
+
+def teacher(name: str):
+    """Class decorator: register a teacher type; see :class:`Teacher`."""
+
+    def register(cls: type) -> type:
+        _TEACHERS[name] = cls
+        return cls
+
+    return register
+
+
+def teacher_configs() -> dict[str, type]:
+    """The ``Config`` dataclass of every type."""
+    return {name: cls.Config for name, cls in _TEACHERS.items()}
+
+
+def build_teacher(name: str, options: dict[str, Any]) -> Teacher:
+    """Build the teacher called ``name``; ``options["type"]`` picks the class.
+
+    Raises:
+        CodecError: for an unknown type or option, or a model that cannot be loaded.
+    """
+    values = dict(options)
+    kind = values.pop("type", None)
+    if kind not in _TEACHERS:
+        raise CodecError(f"teachers.{name}: type {kind!r} is unknown; known: {', '.join(sorted(_TEACHERS))}")
+    cls = _TEACHERS[kind]
+    return cls(from_dict(cls.Config, values, f"teachers.{name}"))

@@ -1,5 +1,0 @@
-"""Manifests from whatever a user has: audio folders, other manifests, Hugging Face datasets."""
-
-from codec.train.corpus.sources import Corpus, CorpusConfig, collect
-
-__all__ = ["Corpus", "CorpusConfig", "collect"]
