@@ -1,0 +1,162 @@
+"""Parts of files as libsndfile can read them: a window with changed bytes, or a pipe."""
+
+import os
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import soundfile
+
+_BLOCK = 1 << 16
+_SEARCH_BLOCK = 1 << 22
+
+
+@dataclass(frozen=True)
+class Part:
+    """One recording in a file.
+
+    Attributes:
+        start: its first byte.
+        end: the byte after its last.
+        patches: bytes that a reader should see instead of the file's, with their places in the file.
+        is_mpeg: whether it is bare MPEG audio, of which libsndfile guesses the length.
+        samples: what the header promises, of each channel; ``None`` when it promises nothing.
+        share: how much of the promised sound is there, where the header counts bytes.
+        says_length: whether the file says how long it is. Pipes say that they do not know, which
+            counts as well.
+        problem: what else is wrong with it.
+    """
+
+    start: int
+    end: int
+    patches: tuple[tuple[int, bytes], ...] = ()
+    is_mpeg: bool = False
+    samples: int | None = None
+    share: float = 1.0
+    says_length: bool = True
+    problem: str | None = None
+
+
+class SoundStream(soundfile.SoundFile):
+    """A sound file that is read from its beginning to its end and never sought in.
+
+    So it is no matter what length the header claims: where that is unknown, seeking fails.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
+class Window:
+    """A part of a binary file, read-only, with some bytes replaced.
+
+    libsndfile calls it from C, where exceptions, Ctrl-C included, would be lost: they are kept for
+    :meth:`check`, and the file seems to end.
+
+    Args:
+        file: an open file that can seek.
+        part: of it, with what to change.
+    """
+
+    def __init__(self, file: BinaryIO, part: Part):
+        self._file = file
+        self._start, self._size = part.start, part.end - part.start
+        self._patches = [(place - part.start, content) for place, content in part.patches]
+        self._place = 0
+        self._error: BaseException | None = None
+
+    def check(self) -> None:
+        """Raise what a call from C had to hold back."""
+        if self._error is not None:
+            raise self._error
+
+    def tell(self) -> int:
+        return self._place
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._size}[whence]
+        self._place = max(0, base + offset)
+        return self._place
+
+    def read(self, count: int) -> bytes:
+        try:
+            return self._read(count)
+        except BaseException as error:  # noqa: BLE001 (raised again by check)
+            self._error = error
+            return b""
+
+    def _read(self, count: int) -> bytes:
+        place = self._place
+        self._file.seek(self._start + place)
+        data = self._file.read(max(0, min(count, self._size - place)))
+        for start, content in self._patches:
+            if start < place + len(data) and place < start + len(content):
+                data = _overlay(data, start - place, content)
+        self._place += len(data)
+        return data
+
+
+def _overlay(data: bytes, offset: int, content: bytes) -> bytes:
+    changed = bytearray(data)
+    low, high = max(0, offset), min(len(data), offset + len(content))
+    changed[low:high] = content[low - offset : high - offset]
+    return bytes(changed)
+
+
+@contextmanager
+def open_window(window: Window) -> Iterator[SoundStream]:
+    """The window as a sound file."""
+    try:
+        with SoundStream(window) as file:
+            yield file
+    except soundfile.LibsndfileError:
+        window.check()  # a failure of reading is the cause
+        raise
+    window.check()
+
+
+@contextmanager
+def open_piped(window: Window) -> Iterator[SoundStream]:
+    """The same through a pipe: of MPEG audio libsndfile then does not guess the length."""
+    output, into = os.pipe()
+    feeder = threading.Thread(target=_feed, args=(window, into), daemon=True)
+    feeder.start()
+    try:
+        with SoundStream(output, closefd=False) as file:
+            yield file
+    finally:
+        os.close(output)  # ends a feeder that still writes
+        feeder.join()
+    window.check()
+
+
+def _feed(window: Window, into: int) -> None:
+    try:
+        with open(into, "wb") as pipe:
+            while data := window.read(_BLOCK):
+                pipe.write(data)
+    except BrokenPipeError:
+        pass
+
+
+def read_at(file: BinaryIO, place: int, count: int) -> bytes:
+    """Up to ``count`` bytes from ``place`` on."""
+    file.seek(place)
+    return file.read(count)
+
+
+def find_all(file: BinaryIO, pattern: re.Pattern[bytes], length: int, start: int, end: int) -> Iterator[int]:
+    """Places of all matches of ``length`` bytes that lie in ``start .. end``, block by block."""
+    while start + length <= end:
+        size = min(_SEARCH_BLOCK, end - start)
+        data = read_at(file, start, size)
+        last = len(data) - length
+        for match in pattern.finditer(data):
+            if match.start() <= last:
+                yield start + match.start()
+        if len(data) < size or start + size >= end:
+            return
+        start += last + 1
