@@ -125,7 +125,9 @@ def _sound_part(
         patches=() if promised == held else tuple(_patches(grammar, chunk, start, held)),
         share=1.0 if unknown or missing <= 0 else sound / (sound + missing),
         says_length=not (unknown and promised <= grammar.skipped),
-        problem=f"{room - held} bytes after the first 4 GiB were not read" if held < room and unknown else None,
+        problem=f"{room - held} bytes after the first 4 GiB were not read"
+        if held < room and unknown
+        else None,
     )
 
 

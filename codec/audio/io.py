@@ -40,7 +40,9 @@ _LOSSY_FORMATS = {
     ".opus": {"format": "OGG", "subtype": "OPUS"},
     ".mp3": {"format": "MP3"},
 }
-_FORMATS = {suffix: {**format, "subtype": "PCM_16"} for suffix, format in _PCM_FORMATS.items()} | _LOSSY_FORMATS
+_FORMATS = {
+    suffix: {**format, "subtype": "PCM_16"} for suffix, format in _PCM_FORMATS.items()
+} | _LOSSY_FORMATS
 WRITTEN_SUFFIXES = tuple(_FORMATS)
 """Suffixes of files that can be written."""
 SOUND_SUFFIXES = (*WRITTEN_SUFFIXES, ".wave", ".bwf", ".sph", ".mp2")
@@ -264,7 +266,9 @@ def _write(file: BinaryIO, blocks: Iterator[np.ndarray], sample_rate: int, suffi
     except (soundfile.LibsndfileError, AssertionError) as error:
         if sink.error is None:
             words = _words(error) if isinstance(error, soundfile.LibsndfileError) else "incomplete"
-            raise CodecError(f"{name}: cannot be written ({words} for {suffix} at {sample_rate} Hz)") from None
+            raise CodecError(
+                f"{name}: cannot be written ({words} for {suffix} at {sample_rate} Hz)"
+            ) from None
     if sink.error is not None:
         with named_errors(name):
             raise sink.error

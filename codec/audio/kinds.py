@@ -110,9 +110,25 @@ def sound_kind(start: bytes) -> str | None:
     return "aac" if _starts_adts(start) else None
 
 
-def may_be_mpeg(start: bytes) -> bool:
-    """Whether more than the first bytes is needed to tell."""
-    return mpeg_frame(start) is not None or _ADTS.match(start) is not None
+class StartWatch:
+    """Looks at the first bytes of what should be raw samples, as they come.
+
+    Attributes:
+        done: whether it has seen enough.
+    """
+
+    def __init__(self) -> None:
+        self._start = b""
+        self.done = False
+
+    def feed(self, data: bytes) -> str | None:
+        """The kind of file that the bytes so far begin, ``None`` when they can be samples."""
+        if self.done:
+            return None
+        self._start += data[: MPEG_BYTES - len(self._start)]
+        is_unsure = mpeg_frame(self._start) is not None or _ADTS.match(self._start) is not None
+        self.done = len(self._start) >= (MPEG_BYTES if is_unsure else START_BYTES)
+        return sound_kind(self._start)
 
 
 def _starts_adts(data: bytes) -> bool:

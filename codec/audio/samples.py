@@ -27,7 +27,9 @@ def mono_blocks(wav: Tensor | np.ndarray | list[float], block: int) -> Iterator[
     if samples.ndim == 2 and samples.shape[0] == 1:
         samples = samples[0]
     if samples.ndim != 1:
-        raise CodecError(f"samples must be mono, (T,) or (1, T); got shape {samples.shape}, mix them down first")
+        raise CodecError(
+            f"samples must be mono, (T,) or (1, T); got shape {samples.shape}, mix them down first"
+        )
     if samples.dtype.kind == "f":
         _check_floats(samples, block)
     return (_scaled(samples[start : start + block], scale) for start in range(0, len(samples), block))

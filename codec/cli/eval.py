@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 Source = Annotated[Path, typer.Argument(metavar="MANIFEST|FOLDER", help="JSONL manifest, or recordings.")]
 Models = Annotated[
-    list[str] | None, typer.Option("--model", "-m", help="A model's name or folder; may be repeated.")
+    list[str] | None,
+    typer.Option(
+        "--model", "-m", help="A model's name or folder; may be repeated. Without peers: default."
+    ),
 ]
 Codebooks = Annotated[str | None, typer.Option(help="Numbers of codebooks, as 1,2,4,8; all by default.")]
 Peers = Annotated[
@@ -83,7 +86,7 @@ def evaluate(
     from codec.eval.evaluation import Options, prepare
 
     options = Options(
-        models=model or [],
+        models=_models(model, peers, codebooks),
         codebooks=_numbers(codebooks),
         peers=_names(peers),
         measures=_names(measures) if measures is not None else None,
@@ -101,6 +104,15 @@ def evaluate(
         device=device,
     )
     _run(prepare(source, options, shlex.join(["codec", "eval", *_arguments()])))
+
+
+def _models(models: list[str] | None, peers: str, codebooks: str | None) -> list[str]:
+    """The default model, unless models or peers are named."""
+    from codec.errors import CodecError
+
+    if not models and peers and codebooks is not None:
+        raise CodecError("--codebooks is of our models; name one with --model")
+    return models or ([] if peers else ["default"])
 
 
 def _run(plan: "Plan") -> None:

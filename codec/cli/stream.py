@@ -65,10 +65,12 @@ def stream_encode(
     loaded = load_model(model, device, engine)
     encoder = loaded.streaming_encoder(num_codebooks=codebooks, deterministic=deterministic)
     rate = rate or loaded.sample_rate
+    reader = PcmReader(source, format)
+    if source.seekable():
+        reader.begin()  # of a live stream, the header is written before its first samples come
     with _quiet_when_closed():
         writer = StreamWriter(sink, _header(loaded, encoder.num_codebooks))
         _tell("tokens", encoder.latency, rate, loaded.sample_rate)
-        reader = PcmReader(source, format)
         for block in StreamResampler(rate, loaded.sample_rate).run(reader):
             _write_frames(writer, encoder.push(block)[0], loaded.hop_length)
         rest = int(encoder.num_samples) % loaded.hop_length

@@ -1,6 +1,5 @@
 """One job of an evaluation: code a clip with a system, then judge it. Runs in a worker process."""
 
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,9 +108,7 @@ def _save_output(job: Job, coded: Coded, output: torch.Tensor) -> None:
     if coded.codes is not None:
         codes = output_path(job.folder, job.system.label, job.clip.name, ".npy")
         np.save(codes, coded.codes.astype(np.int32), allow_pickle=False)
-    temporary = job.audio.with_name(f"{os.getpid()}.tmp.flac")
-    save_audio(temporary, output, SCORING_RATE)
-    os.replace(temporary, job.audio)
+    save_audio(job.audio, output, SCORING_RATE)
 
 
 def _pair(job: Job, delay: int) -> Pair:
