@@ -115,7 +115,6 @@ def _sound_part(
         held, part_end = min(room, _LARGEST) if grammar.header == 8 else room, end
     else:
         held, part_end = promised, _end_of(file, grammar, chunk.start + promised, end)
-    sound, missing = held - grammar.skipped, promised - held
     if is_mpeg:
         # As bare frames; the rest of the container would only confuse the search for them.
         return Part(chunk.start, chunk.start + held, is_mpeg=True, says_length=promised > 0)
@@ -123,7 +122,8 @@ def _sound_part(
         start,
         part_end,
         patches=() if promised == held else tuple(_patches(grammar, chunk, start, held)),
-        share=1.0 if unknown or missing <= 0 else sound / (sound + missing),
+        promised=0 if unknown else promised - grammar.skipped,
+        held=held - grammar.skipped,
         says_length=not (unknown and promised <= grammar.skipped),
         problem=f"{room - held} bytes after the first 4 GiB were not read"
         if held < room and unknown
@@ -153,7 +153,7 @@ def _read_au(file: BinaryIO, start: int, end: int) -> Part | None:
     after = start + offset + promised
     if promised <= room and read_at(file, after, 4) in _FURTHER:
         end = after
-    return Part(start, end, share=min(1.0, room / promised))
+    return Part(start, end, promised=promised, held=min(room, promised))
 
 
 def _is_placeholder(size: int, grammar: Grammar) -> bool:

@@ -53,7 +53,7 @@ def _parts_after_id3(file: BinaryIO, start: int, end: int) -> list[Part]:
 def describe(part: Part, frames: int) -> list[str]:
     """What to tell about a part of which ``frames`` samples could be read."""
     notes = []
-    promised = part.samples or round(frames / part.share if part.share > 0 else 0)
+    promised = part.samples or _promised_samples(part, frames)
     if frames < promised:
         notes.append(f"holds {frames} of the {promised} samples that its header promises; get the whole file")
     elif part.problem:
@@ -61,3 +61,11 @@ def describe(part: Part, frames: int) -> list[str]:
     elif not part.says_length:
         notes.append(f"does not say how long it is; {frames} samples were read up to its end")
     return notes
+
+
+def _promised_samples(part: Part, frames: int) -> int:
+    """What so many bytes would be, by those that are there; 0 where the promise is kept."""
+    if frames == 0 or part.promised <= part.held:
+        return 0
+    bytes_of_one = part.held // frames  # exact where all have as many; what is over is a cut sample
+    return part.promised // bytes_of_one if bytes_of_one else frames * part.promised // part.held

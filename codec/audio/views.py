@@ -24,7 +24,8 @@ class Part:
         patches: bytes that a reader should see instead of the file's, with their places in the file.
         is_mpeg: whether it is bare MPEG audio, of which libsndfile guesses the length.
         samples: what the header promises, of each channel; ``None`` when it promises nothing.
-        share: how much of the promised sound is there, where the header counts bytes.
+        promised: bytes of sound that the header promises, where it counts bytes.
+        held: bytes of sound that are there.
         says_length: whether the file says how long it is. Pipes say that they do not know, which
             counts as well.
         problem: what else is wrong with it.
@@ -35,7 +36,8 @@ class Part:
     patches: tuple[tuple[int, bytes], ...] = ()
     is_mpeg: bool = False
     samples: int | None = None
-    share: float = 1.0
+    promised: int = 0
+    held: int = 0
     says_length: bool = True
     problem: str | None = None
 
