@@ -59,5 +59,3 @@ def mp3_in_wav(frames: bytes, rate: int = 16_000) -> bytes:
 def id3(size: int = 1_000) -> bytes:
     """An ID3v2 tag with nothing in it."""
     return b"ID3\x04\0\0\0\0" + bytes([size >> 7, size & 127]) + bytes(size)
-
-

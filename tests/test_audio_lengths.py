@@ -97,9 +97,6 @@ def test_every_link_of_a_chained_ogg_is_read(subtype, other):
 def test_joined_files_of_one_kind_are_read_with_all_their_parts(format):
     data = encoded(WAV, format=format, subtype="PCM_16")
     audio = read(data + data)
-    if format in ("W64", "CAF"):  # whose ends are padded in their own ways
-        assert len(audio.wav) in (SAMPLES, 2 * SAMPLES)
-        return
     assert np.array_equal(audio.wav.numpy(), np.tile(read(data).wav.numpy(), 2))
     assert says(audio, "holds 2 recordings")
 
@@ -116,7 +113,9 @@ def test_a_file_that_holds_less_than_it_promises_says_so(format, share):
 
 
 @pytest.mark.parametrize("whole", [0, 36, 0xFFFF_FFFF, 0x7FFF_FFFF])
-@pytest.mark.parametrize("sound", [0, 0xFFFF_FFFF, 0xFFFF_FFFF - 36, 0x7FFF_FFFF, 0x7FFF_FFFF - 36, 0x7FFF_F000])
+@pytest.mark.parametrize(
+    "sound", [0, 0xFFFF_FFFF, 0xFFFF_FFFF - 36, 0x7FFF_FFFF, 0x7FFF_FFFF - 36, 0x7FFF_F000]
+)
 def test_a_wav_with_the_sizes_of_a_pipe_or_a_dead_recorder_is_whole(whole, sound):
     data = encoded(WAV, format="WAV", subtype="PCM_16")
     audio = read(with_sizes(data, whole, sound))

@@ -2,11 +2,11 @@
 
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import soundfile
@@ -16,6 +16,7 @@ from torch import Tensor
 from codec.atomic import atomic_file, named_errors
 from codec.audio.kinds import FOREIGN_KINDS, MPEG_BYTES, sound_kind
 from codec.audio.parts import describe, find_parts
+from codec.audio.pcm import to_int16
 from codec.audio.resample import StreamResampler
 from codec.audio.samples import FAR_BEYOND, mono_blocks
 from codec.audio.views import Part, SoundStream, Window, open_piped, open_window, read_at
@@ -243,18 +244,25 @@ class _Sink:
     def __init__(self, file: BinaryIO):
         self._file = file
         self.error: BaseException | None = None
-        self.seek, self.tell = file.seek, file.tell
+
+    def tell(self) -> int:
+        return self._try(self._file.tell, 0)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self._try(lambda: self._file.seek(offset, whence), 0)
 
     def read(self, count: int) -> bytes:
-        return self._file.read(count)
+        return self._try(lambda: self._file.read(count), b"")
 
     def write(self, data: bytes) -> int:
+        return self._try(lambda: self._file.write(data), len(data))
+
+    def _try(self, call: Callable[[], Any], otherwise: Any) -> Any:
         try:
-            if self.error is None:
-                self._file.write(data)
+            return call() if self.error is None else otherwise
         except BaseException as error:  # noqa: BLE001 (raised again when the file is done)
             self.error = error
-        return len(data)
+            return otherwise
 
 
 def _write(file: BinaryIO, blocks: Iterator[np.ndarray], sample_rate: int, suffix: str, name: str) -> None:
@@ -262,7 +270,8 @@ def _write(file: BinaryIO, blocks: Iterator[np.ndarray], sample_rate: int, suffi
     try:
         with soundfile.SoundFile(sink, "w", int(sample_rate), 1, **_FORMATS[suffix]) as sound:
             for block in blocks:
-                sound.write(block)
+                # Not by libsndfile, whose full scale is 32767: 16-bit samples would not come back.
+                sound.write(to_int16(block) if sound.subtype == "PCM_16" else block)
     except (soundfile.LibsndfileError, AssertionError) as error:
         if sink.error is None:
             words = _words(error) if isinstance(error, soundfile.LibsndfileError) else "incomplete"

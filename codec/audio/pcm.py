@@ -76,9 +76,13 @@ class PcmReader:
 
 def to_pcm(wav: np.ndarray, format: str) -> bytes:
     """The bytes of ``(n,)`` float samples; s16 is rounded and clipped."""
-    if format == "s16":
-        wav = np.clip(np.rint(wav * 32_768.0), -32_768, 32_767)
-    return wav.astype(_TYPES[format]).tobytes()
+    samples = to_int16(wav) if format == "s16" else wav
+    return samples.astype(_TYPES[format]).tobytes()
+
+
+def to_int16(wav: np.ndarray) -> np.ndarray:
+    """``(n,)`` float samples as int16, rounded and clipped; the inverse of dividing by 32768."""
+    return np.clip(np.rint(wav * 32_768.0), -32_768, 32_767).astype(np.int16)
 
 
 def _advice(kind: str) -> str:
