@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from codec.atomic import check_target
-from codec.cli.search import search_folder
+from codec.data.search import search_folder
 from codec.errors import CodecError
 from codec.reading import STANDARD_INPUT, check_name, is_regular
 

@@ -11,7 +11,7 @@ from codec.config import to_dict
 from codec.data.manifest import Clip, read_manifest
 from codec.errors import CodecError
 from codec.eval.align import MAX_DELAY_SECONDS, Method
-from codec.eval.clips import Selection, read_clips, select
+from codec.eval.clips import Selection, folder_notes, read_clips, select
 from codec.eval.measures import JudgeSettings, Measure, build_measures
 from codec.eval.measures.registry import installed_measures
 from codec.eval.report import About, Report, write_report
@@ -72,6 +72,7 @@ def prepare(source: Path, options: Options, command: str = "") -> Plan:
     """
     clips = select(read_clips(source), options.selection)
     measures, notes = _measures(options)
+    notes = [*notes, *folder_notes(source)]
     systems: list[System] = [Original()]
     systems += model_systems(options.models, options.codebooks, options.device)
     systems += [parse_peer(spec) for spec in options.peers]
