@@ -15,8 +15,8 @@ Paths = Annotated[
     list[str],
     typer.Argument(
         metavar="PATHS",
-        help="Inputs, then perhaps the output: IN... [OUT]. IN: token files, folders, globs, or - for stdin. OUT: a sound file, a folder, or - for wav on "
-        "stdout; by default NAME.decoded.wav beside IN.",
+        help="Inputs, then perhaps the output: IN... [OUT]. IN: token files, folders, globs, or - for stdin. "
+        "OUT: a sound file, a folder, or - for wav on stdout; by default NAME.decoded.wav beside IN.",
         show_default=False,
     ),
 ]

@@ -116,11 +116,16 @@ def make_plan(sources: Sequence[str], target: str | None, rules: Rules, existing
             search = search_folder(path, rules.suffixes)
             notes += [note for note in [search.summary()] if note]
             unreadable += search.unreadable
-            found |= {file: path for file in search.found if file not in found}
+            # Of several folders, each keeps its name.
+            root = path if len(sources) == 1 else path.parent
+            found |= {file: root for file in search.found if file not in found}
         elif _is_one(source):
             found.setdefault(path, path.parent)
         else:
-            found |= {file: _fixed_part(path) for file in _matches(source) if file not in found}
+            files, folders = _matches(source)
+            found |= {file: _fixed_part(path) for file in files if file not in found}
+            if folders and "**" not in path.parts:
+                notes.append(f"not looked at: {len(folders)} folder(s) that match {source}, as {folders[0]}")
     if not found:
         reasons = [*unreadable, *notes]
         raise CodecError(
@@ -135,13 +140,15 @@ def _is_one(source: str) -> bool:
     return os.path.lexists(source) and not os.path.isdir(source)
 
 
-def _matches(pattern: str) -> list[Path]:
+def _matches(pattern: str) -> tuple[list[Path], list[Path]]:
+    """Files and folders of a glob."""
     if not glob.has_magic(pattern):
         raise CodecError(f"{pattern}: no such file or folder")
-    found = sorted(Path(name) for name in glob.glob(pattern, recursive=True) if os.path.isfile(name))
-    if not found:
+    found = sorted(map(Path, glob.glob(pattern, recursive=True)))
+    files = [path for path in found if not os.path.isdir(path)]
+    if not files:
         raise CodecError(f"{pattern}: no file matches")
-    return found
+    return files, [path for path in found if os.path.isdir(path)]
 
 
 def _single(source: Path | None, target: str | None, rules: Rules, existing: Existing) -> Plan:
