@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sound_files import encoded, flac_of_a_pipe, id3, mp3, mp3_in_wav, vbr_mp3, with_sizes
 
-from codec.audio.io import load_audio
+from codec.audio.io import load_audio, sound_seconds
 from codec.audio.kinds import MPEG_BYTES, mpeg_frame
 from codec.errors import CodecError
 
@@ -172,6 +172,18 @@ def test_damaged_headers_never_do_more_than_refuse(noise, size, which):
         read(data)
     except CodecError:
         pass
+
+
+@pytest.mark.parametrize("verify", [True, False])
+def test_the_seconds_of_a_file_are_those_that_can_be_read(verify):
+    wav, flac = encoded(WAV, format="WAV", subtype="PCM_16"), encoded(WAV, format="FLAC")
+    for data in (
+        wav, wav[:-2_000], wav + wav, with_sizes(wav, 0, 0), flac, flac_of_a_pipe(flac), flac + flac, mp3(WAV),
+        mp3(WAV)[:-500], mp3(WAV, tag=False), vbr_mp3(WAV, WAV), 2 * encoded(WAV, format="OGG"),
+        encoded(WAV, format="OGG"),
+    ):  # fmt: skip
+        seconds = sound_seconds(io.BytesIO(data), verify)
+        assert seconds == len(read(data).wav) / 16_000
 
 
 def test_what_was_found_about_the_length_is_told(capfd, tmp_path, tiny_model_dir):

@@ -89,11 +89,35 @@ def load_audio(source: str | Path | BinaryIO, sample_rate: int | None = None) ->
         CodecError: when the file is missing, no sound file, empty, damaged, or not finite.
     """
     with open_seekable(source, "a sound file") as (file, name):
-        mixer = _Mixer(name, sample_rate)
+        return _read_all(file, name, find_parts(file), sample_rate)
+
+
+def sound_seconds(source: str | Path | BinaryIO, verify: bool = False) -> float:
+    """How long a sound file is: by its header where that can be relied on, else by reading it.
+
+    Args:
+        verify: read it in any case, so that damage is found.
+
+    Raises:
+        CodecError: as :func:`load_audio`.
+    """
+    with open_seekable(source, "a sound file") as (file, name):
         parts = find_parts(file)
-        for part in parts:
-            mixer.read(file, part)
-        return mixer.finish(len(parts))
+        part = parts[0]
+        if not verify and len(parts) == 1 and part.says_length and not part.is_mpeg:
+            with _open_part(file, part, name) as sound:
+                frames, rate = part.samples or sound.frames, sound.samplerate
+            if frames > 0:
+                return frames / rate
+        audio = _read_all(file, name, parts, None)
+        return len(audio.wav) / audio.sample_rate
+
+
+def _read_all(file: BinaryIO, name: str, parts: list[Part], sample_rate: int | None) -> Audio:
+    mixer = _Mixer(name, sample_rate)
+    for part in parts:
+        mixer.read(file, part)
+    return mixer.finish(len(parts))
 
 
 def save_audio(path: str | Path | BinaryIO, wav: Tensor | np.ndarray, sample_rate: int) -> None:

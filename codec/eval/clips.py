@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from codec.audio.io import SOUND_SUFFIXES, load_audio
+from codec.audio.io import SOUND_SUFFIXES, sound_seconds
 from codec.data.manifest import Clip, read_manifest
 from codec.data.search import search_folder
 from codec.errors import CodecError
@@ -87,9 +87,7 @@ def select(clips: list[Clip], selection: Selection) -> list[Clip]:
 
 
 def _seconds(path: Path) -> float:
-    # Read to the end: what headers claim and libraries guess of the length is often wrong.
     try:
-        audio = load_audio(path)
+        return sound_seconds(path)
     except CodecError:
         return 0.0
-    return len(audio.wav) / audio.sample_rate
