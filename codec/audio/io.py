@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from codec.atomic import atomic_file, named_errors
-from codec.audio.kinds import FOREIGN_KINDS, MPEG_BYTES, sound_kind
+from codec.audio.kinds import FOREIGN_KINDS, MPEG_BYTES, TOKEN_KINDS, sound_kind
 from codec.audio.parts import describe, find_parts
 from codec.audio.pcm import to_int16
 from codec.audio.resample import StreamResampler
@@ -246,10 +246,11 @@ def _open_part(file: BinaryIO, part: Part, name: str) -> Iterator[SoundStream]:
 def _not_sound(start: bytes, name: str, words: str) -> CodecError:
     """What to say of a file that libsndfile cannot open, and what to do."""
     kind = sound_kind(start)
-    if kind in FOREIGN_KINDS:
-        into = shlex.quote(str(Path(name).with_suffix(".wav")))
+    if kind is not None and kind not in TOKEN_KINDS:
+        into = shlex.quote(str(Path(name).with_suffix(".converted.wav" if kind == "wav" else ".wav")))
+        what = f"but {kind}" if kind in FOREIGN_KINDS else f"but {kind} of a kind that is not known ({words})"
         return CodecError(
-            f"{name}: not a sound file that can be read here, but {kind}; convert it first: "
+            f"{name}: not a sound file that can be read here, {what}; convert it first: "
             f"ffmpeg -i {shlex.quote(name)} {into}"
         )
     if Path(name).suffix.lower() == ".raw":
