@@ -1,7 +1,10 @@
 """How long a recording is: what the file holds, whatever its header claims or a library guesses."""
 
 import io
+import os
+import signal
 import struct
+import time
 
 import numpy as np
 import pytest
@@ -154,6 +157,31 @@ def test_flac_of_a_pipe_is_whole():
 def test_mp3_in_wav_is_whole():
     frames = vbr_mp3(WAV, WAV)
     assert len(read(mp3_in_wav(frames)).wav) == frames_of(frames) * FRAME
+
+
+class Forking(io.BytesIO):
+    """A file that forks a process, which goes on living, in the middle of being read."""
+
+    child = 0
+
+    def read(self, count=-1):
+        if self.tell() > 200_000 and not self.child:
+            self.child = os.fork()
+            if not self.child:
+                time.sleep(60)
+                os._exit(0)
+        return super().read(count)
+
+
+def test_a_process_forked_meanwhile_does_not_keep_the_reader_waiting():
+    data = 60 * mp3(WAV, tag=False)
+    file = Forking(data)
+    audio = load_audio(file)
+    assert file.child
+    assert os.waitpid(file.child, os.WNOHANG) == (0, 0), "the child should still live"
+    os.kill(file.child, signal.SIGKILL)
+    os.waitpid(file.child, 0)
+    assert len(audio.wav) == len(read(data).wav)
 
 
 def test_an_ogg_cut_in_a_page_says_so():

@@ -2,11 +2,11 @@
 
 import os
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
@@ -19,7 +19,7 @@ from codec.audio.parts import describe, find_parts
 from codec.audio.pcm import to_int16
 from codec.audio.resample import StreamResampler
 from codec.audio.samples import FAR_BEYOND, mono_blocks
-from codec.audio.views import Part, SoundStream, Window, open_piped, open_window, read_at
+from codec.audio.views import Part, Sink, SoundStream, Window, open_piped, open_window, read_at
 from codec.errors import CodecError
 from codec.reading import open_seekable
 
@@ -260,38 +260,8 @@ def _not_sound(start: bytes, name: str, words: str) -> CodecError:
     )
 
 
-class _Sink:
-    """What libsndfile writes into from C, where exceptions would be lost: they are kept.
-
-    It goes on as if all were well; the file is thrown away then.
-    """
-
-    def __init__(self, file: BinaryIO):
-        self._file = file
-        self.error: BaseException | None = None
-
-    def tell(self) -> int:
-        return self._try(self._file.tell, 0)
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        return self._try(lambda: self._file.seek(offset, whence), 0)
-
-    def read(self, count: int) -> bytes:
-        return self._try(lambda: self._file.read(count), b"")
-
-    def write(self, data: bytes) -> int:
-        return self._try(lambda: self._file.write(data), len(data))
-
-    def _try(self, call: Callable[[], Any], otherwise: Any) -> Any:
-        try:
-            return call() if self.error is None else otherwise
-        except BaseException as error:  # noqa: BLE001 (raised again when the file is done)
-            self.error = error
-            return otherwise
-
-
 def _write(file: BinaryIO, blocks: Iterator[np.ndarray], sample_rate: int, suffix: str, name: str) -> None:
-    sink = _Sink(file)
+    sink = Sink(file)
     try:
         with soundfile.SoundFile(sink, "w", int(sample_rate), 1, **_FORMATS[suffix]) as sound:
             for block in blocks:

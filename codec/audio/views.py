@@ -1,12 +1,12 @@
-"""Parts of files as libsndfile can read them: a window with changed bytes, or a pipe."""
+"""What libsndfile reads from and writes into: windows with changed bytes, pipes, and files that may be full."""
 
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import soundfile
 
@@ -101,6 +101,36 @@ class Window:
         return data
 
 
+class Sink:
+    """What libsndfile writes into from C, where exceptions would be lost: they are kept.
+
+    It goes on as if all were well; the file is thrown away then.
+    """
+
+    def __init__(self, file: BinaryIO):
+        self._file = file
+        self.error: BaseException | None = None
+
+    def tell(self) -> int:
+        return self._try(self._file.tell, 0)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self._try(lambda: self._file.seek(offset, whence), 0)
+
+    def read(self, count: int) -> bytes:
+        return self._try(lambda: self._file.read(count), b"")
+
+    def write(self, data: bytes) -> int:
+        return self._try(lambda: self._file.write(data), len(data))
+
+    def _try(self, call: Callable[[], Any], otherwise: Any) -> Any:
+        try:
+            return call() if self.error is None else otherwise
+        except BaseException as error:  # noqa: BLE001 (raised again when the file is done)
+            self.error = error
+            return otherwise
+
+
 def _overlay(data: bytes, offset: int, content: bytes) -> bytes:
     changed = bytearray(data)
     low, high = max(0, offset), min(len(data), offset + len(content))
@@ -124,12 +154,14 @@ def open_window(window: Window) -> Iterator[SoundStream]:
 def open_piped(window: Window) -> Iterator[SoundStream]:
     """The same through a pipe: of MPEG audio libsndfile then does not guess the length."""
     output, into = os.pipe()
+    _PIPES.update((output, into))
     feeder = threading.Thread(target=_feed, args=(window, into), daemon=True)
     feeder.start()
     try:
         with SoundStream(output, closefd=False) as file:
             yield file
     finally:
+        _PIPES.discard(output)
         os.close(output)  # ends a feeder that still writes
         feeder.join()
     window.check()
@@ -137,11 +169,28 @@ def open_piped(window: Window) -> Iterator[SoundStream]:
 
 def _feed(window: Window, into: int) -> None:
     try:
-        with open(into, "wb") as pipe:
+        with open(into, "wb", closefd=False) as pipe:
             while data := window.read(_BLOCK):
                 pipe.write(data)
     except BrokenPipeError:
         pass
+    finally:
+        _PIPES.discard(into)
+        os.close(into)
+
+
+_PIPES: set[int] = set()
+"""Ends of pipes in use. A forked child closes its copies: it would keep the other end waiting."""
+
+
+def _close_copies() -> None:
+    for end in _PIPES:
+        os.close(end)
+    _PIPES.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_copies)
 
 
 def read_at(file: BinaryIO, place: int, count: int) -> bytes:
