@@ -16,6 +16,7 @@ ALLOWED = {
     "audio": {"torch", "numpy", "soundfile", "soxr"},
     "model": {"torch", "numpy", "safetensors"},
     "tokens": {"torch", "numpy"},
+    "quantizers": {"torch"},
     "engines": {"torch", "numpy", "onnxruntime"},
     "data": set(),
     "cli": {"torch", "numpy", "typer", "rich"},

@@ -53,6 +53,13 @@ def _print_model(folder: Path, model: "Codec") -> None:
     _print_rates(model)
 
 
+def _bits(clip: "TokenClip") -> str:
+    from codec.quantizers.base import bits_per_code
+
+    bits = sorted({bits_per_code(size) for size in clip.layer_sizes})
+    return str(bits[0]) if len(bits) == 1 else f"{bits[0]} to {bits[-1]}"
+
+
 def _codebooks(model: "Codec") -> str:
     sizes = model.quantizer.sizes
     entries = str(sizes[0]) if len(set(sizes)) == 1 else ", ".join(map(str, sizes))
@@ -80,7 +87,7 @@ def _print_clip(path: Path, clip: "TokenClip") -> None:
             "size": f"{size} bytes, {8 * size / clip.seconds / 1000:.2f} kbps as a file",
             "sound": f"{clip.seconds:.3f} s, {clip.num_samples} samples at {clip.sample_rate} Hz",
             "codes": f"{clip.num_codebooks} codebooks x {clip.num_frames} frames, "
-            f"{clip.bits_per_frame} bits a frame",
+            f"{_bits(clip)} bits each",
             "bitrate": f"{clip.bitrate / 1000:g} kbps of raw codes",
             "tokens/s": f"{clip.num_codebooks * clip.sample_rate / clip.hop_length:g}",
             "fingerprint": clip.fingerprint,

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from codec.config import from_dict, to_dict
 from codec.errors import CodecError
+from codec.registry import Registry
 
 ABSENT = -1
 """In place of a code: this layer adds nothing. A frame without any code is the zero latent."""
@@ -134,17 +135,12 @@ class Quantizer(nn.Module):
                 raise CodecError(f"{where} must lie in 0..{size - 1}; the tokens are damaged")
 
 
-_QUANTIZERS: dict[str, type[Quantizer]] = {}
+_QUANTIZERS: Registry[type[Quantizer]] = Registry("quantizer")
 
 
 def quantizer(name: str) -> Callable[[type[Quantizer]], type[Quantizer]]:
     """Class decorator: register a :class:`Quantizer` under ``name``, which is its config's ``type``."""
-
-    def register(registered: type[Quantizer]) -> type[Quantizer]:
-        _QUANTIZERS[name] = registered
-        return registered
-
-    return register
+    return _QUANTIZERS.register(name)
 
 
 def quantizer_class(name: str) -> type[Quantizer]:
@@ -153,9 +149,7 @@ def quantizer_class(name: str) -> type[Quantizer]:
     Raises:
         CodecError: for a name that nobody registered.
     """
-    if name not in _QUANTIZERS:
-        raise CodecError(f"unknown quantizer {name!r}; known: {', '.join(sorted(_QUANTIZERS))}")
-    return _QUANTIZERS[name]
+    return _QUANTIZERS.find(name)
 
 
 def read_quantizer_config(values: dict[str, Any]) -> QuantizerConfig:
