@@ -18,18 +18,22 @@ from codec.cli.decode import decode
 from codec.cli.demo import demo
 from codec.cli.encode import encode
 from codec.cli.export import export
-from codec.cli.extras import run_extra
+from codec.cli.extras import HELP_OPTIONS, run_extra
 from codec.cli.info import info
 from codec.cli.stream import app as stream
 
 # typer brings its own copy of click in newer versions; this finds ClickException in either.
 _CommandLineError = typer.BadParameter.__mro__[2]
 _PASS_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+_INTERRUPTED = 128 + 2
+"""Exit status of a program that SIGINT ended."""
+_INTERRUPTION = "interrupted; nothing was left half written"
 
 app = typer.Typer(
     help="Neural speech tokenizer: speech to discrete tokens and back.",
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings=HELP_OPTIONS,
 )
 
 
@@ -77,6 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     previous = signal.signal(signal.SIGTERM, _terminate)
     try:
         status = app(arguments, prog_name="codec", standalone_mode=False)
+        if status == _INTERRUPTED:  # typer turns Ctrl-C into a status
+            print_error(_INTERRUPTION)
         return status if isinstance(status, int) else 0
     except CodecError as error:
         print_error(str(error))
@@ -88,8 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_error(f"{error.filename or 'input or output'}: {reason(error)}")
         return 1
     except (KeyboardInterrupt, typer.Abort):
-        print_error("interrupted; nothing was left half written")
-        return 130
+        print_error(_INTERRUPTION)
+        return _INTERRUPTED
     finally:
         signal.signal(signal.SIGTERM, previous)
 

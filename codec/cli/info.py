@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from codec.cli.console import printable
+from codec.reading import check_name
+
 if TYPE_CHECKING:
     from codec.model.codec import Codec
     from codec.tokens.clip import TokenClip
@@ -17,10 +20,11 @@ Subject = Annotated[
 def info(subject: Subject = "default") -> None:
     """Describe a model (the default one if none is named) or a token file."""
     from codec.model.files import find_model, load_model
-    from codec.tokens.files import TOKEN_SUFFIXES, read_clip
+    from codec.tokens.files import READ_SUFFIXES, read_clip
 
     path = Path(subject)
-    if path.is_file() or path.suffix.lower() in TOKEN_SUFFIXES:
+    check_name(subject, "a token file or a model")
+    if path.is_file() or path.suffix.lower() in READ_SUFFIXES:
         _print_clip(path, read_clip(path))
     else:
         _print_model(find_model(subject), load_model(subject, "cpu"))
@@ -95,7 +99,7 @@ def _print_clip(path: Path, clip: "TokenClip") -> None:
 def _print_facts(facts: dict[str, str]) -> None:
     width = max(map(len, facts))
     for name, value in facts.items():
-        typer.echo(f"{name:<{width}}  {value}")
+        typer.echo(f"{name:<{width}}  {printable(value)}")
 
 
 def licence(folder: Path) -> str:

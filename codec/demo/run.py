@@ -41,7 +41,10 @@ def run_demo(out: Path, clip: Path | None, model_name: str, device: str) -> None
         CodecError: when the clip, the model or the folder cannot be used.
     """
     model = load_model(model_name, device)
-    original = load_audio(clip or BUNDLED_CLIP, model.sample_rate).wav
+    audio = load_audio(clip or BUNDLED_CLIP, model.sample_rate)
+    for note in audio.notes:
+        print_note(f"note: {clip}: {note}")
+    original = audio.wav
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
