@@ -60,7 +60,7 @@ class DrawnNoise(nn.Module):
             index = levels.new_zeros(batch, 1)
         numbers = (index + torch.arange(frames, device=index.device, dtype=index.dtype)).remainder(PERIOD)
         phases = self.phases[numbers.long()]
-        level = (levels.reshape(batch, frames, PARTS, -1) @ self.bands).clamp(max=_MAX_LOG_LEVEL)
+        level = (levels.unflatten(2, (PARTS, -1)) @ self.bands).clamp(max=_MAX_LOG_LEVEL)
         amplitude = level.exp() * share
         spectrum = torch.complex(amplitude * phases[..., 0, :], amplitude * phases[..., 1, :])
         first, second = (torch.fft.irfft(spectrum, n=self.hop_length) * self.window).unbind(dim=2)
