@@ -65,7 +65,7 @@ def test_noise_reaches_the_sound_above_its_crossover_alone():
     with torch.no_grad():
         decoder.backbone.out.weight.zero_()
         decoder.backbone.out.bias.zero_()
-        decoder.backbone.out.bias[: sizes[0]] = 1.0
+        decoder.backbone.out.bias[: 2 * sizes[0]].normal_(generator=torch.Generator().manual_seed(0))
     both = decoder(torch.zeros(1, 8, 200))[0][0, HOP:]
     with torch.no_grad():
         decoder.backbone.out.bias[-sizes[3] :] = -30.0
