@@ -13,7 +13,6 @@ import typer
 
 from codec import CodecError, __version__
 from codec.atomic import reason
-from codec.cli.console import print_error
 from codec.cli.decode import decode
 from codec.cli.demo import demo
 from codec.cli.encode import encode
@@ -21,6 +20,7 @@ from codec.cli.export import export
 from codec.cli.extras import HELP_OPTIONS, run_extra
 from codec.cli.info import info
 from codec.cli.stream import app as stream
+from codec.console import print_error
 
 # typer brings its own copy of click in newer versions; this finds ClickException in either.
 _CommandLineError = typer.BadParameter.__mro__[2]

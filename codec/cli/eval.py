@@ -65,7 +65,7 @@ def _run(plan: "Plan") -> None:
         TimeRemainingColumn,
     )
 
-    from codec.cli.console import print_note, progress_console
+    from codec.console import print_note, progress_console
     from codec.eval.evaluation import execute
     from codec.eval.report.table import omission_lines
 

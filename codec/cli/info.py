@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from codec.cli.console import printable
+from codec.console import printable
 from codec.reading import check_name
 
 if TYPE_CHECKING:

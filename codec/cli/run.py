@@ -12,9 +12,9 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from codec.atomic import atomic_file, named_errors, reason
-from codec.cli.console import print_error, print_note, progress_console
 from codec.cli.jobs import Existing, Job, Plan
 from codec.cli.pipes import STANDARD_OUTPUT, silence_output, standard_input, standard_output
+from codec.console import print_error, print_note, progress_console
 from codec.errors import CodecError
 
 

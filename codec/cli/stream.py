@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from codec.cli import options
-from codec.cli.console import print_note
 from codec.cli.pipes import silence_output, standard_input, standard_output
+from codec.console import print_note
 from codec.errors import CodecError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from codec.atomic import reason
 from codec.audio.io import load_audio, save_audio
-from codec.cli.console import print_note
+from codec.console import print_note
 from codec.demo.figure import draw
 from codec.demo.spectrum import log_mel, mel_distance
 from codec.errors import CodecError
