@@ -4,6 +4,7 @@ Command modules keep their heavy imports inside the functions, so that ``codec -
 and a missing extra is told in words.
 """
 
+import importlib
 import signal
 import sys
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from codec.cli.decode import decode
 from codec.cli.demo import demo
 from codec.cli.encode import encode
 from codec.cli.export import export
-from codec.cli.extras import HELP_OPTIONS, run_extra
+from codec.cli.extras import HELP_OPTIONS, require_extra, run_extra
 from codec.cli.info import info
 from codec.cli.stream import app as stream
 from codec.console import print_error
@@ -74,6 +75,29 @@ def serve(context: typer.Context) -> int | None:
 def bench(context: typer.Context) -> int | None:
     """Measure speed against other codecs, side by side (extra for peers: bench)."""
     return run_extra("bench", "codec.cli.bench", "bench", context.args)
+
+
+_CONFIG_VERBS = {
+    "prepare": "Write a manifest of recordings from a folder, another manifest or a dataset (extra: train).",
+    "features": "Extract teachers' features of a manifest into a cache that training reads (extra: train).",
+    "train": "Train a codec as a config says (extra: train).",
+    "compare": "Train variants of a config at equal budget and score them alike (extras: train, eval).",
+}
+
+
+def _add_config_verb(name: str, text: str) -> None:
+    """A verb that reads a config; its module, and what that imports, is loaded when it runs."""
+
+    def verb(context: typer.Context) -> int | None:
+        with require_extra("train", name):
+            module = importlib.import_module(f"codec.cli.{name}")
+        return module.main(arguments=context.args, program=f"codec {name}")
+
+    app.command(name, help=text, context_settings=_PASS_ON)(verb)
+
+
+for _name, _text in _CONFIG_VERBS.items():
+    _add_config_verb(_name, _text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -162,7 +162,7 @@ def _batches(
     if data.processes and live:
         raise CodecError(
             f"config data.processes: teachers.{live[0]} computes on the fly, which only threads can share; "
-            "run recipes/extract_features.py first, or set data.processes=0"
+            "run codec features first, or set data.processes=0"
         )
     planner = CropPlanner(
         store, data.crop_frames * codec.hop_length, config.seed, data.domain_weights, data.augmentation

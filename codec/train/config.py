@@ -18,7 +18,7 @@ class DataConfig:
     """What is trained on."""
 
     manifests: tuple[str, ...] = ()
-    """JSONL files, see recipes/prepare.py, or folders of audio."""
+    """JSONL files, see codec prepare, or folders of audio."""
     root: str | None = None
     """Folder that the manifests' paths are relative to; each manifest's own by default."""
     max_clips: int | None = None
@@ -62,7 +62,7 @@ class TeacherSource:
     """Features that distillation losses compare with."""
 
     features: str = "cache/features"
-    """Cache folder of recipes/extract_features.py."""
+    """Cache folder of codec features."""
     name: str | None = None
     """The teacher's name in that cache; its name here by default."""
     extract: dict[str, Any] | None = None
@@ -139,7 +139,7 @@ class TrainConfig:
         if not self.losses:
             raise CodecError("config losses: none given; name at least one, e.g. mel: {weight: 1}")
         if not self.data.manifests:
-            raise CodecError("config data.manifests: none given; make one with recipes/prepare.py")
+            raise CodecError("config data.manifests: none given; make one with codec prepare")
         if self.cuda_graphs and (self.balancer is not None or self.optimizer.name != "adamw"):
             raise CodecError("config cuda_graphs: works with adamw and without a balancer")
         adversarial = {"adversarial", "feature_matching"} & self.losses.keys()

@@ -24,7 +24,7 @@ from codec.atomic import atomic_path
 from codec.data import Clip
 from codec.errors import CodecError
 
-REMEDY = "run recipes/extract_features.py, or name another cache folder"
+REMEDY = "run codec features, or name another cache folder"
 
 
 @dataclass(frozen=True)
