@@ -181,13 +181,14 @@ def _build_state(
         teacher_dims=teacher_dims,
     )
     generator = Generator(codec, config.quantizer, _DTYPES[config.precision]).to(device)
+    generator.freeze(config.freeze)
     objective = Objective(config.losses, context).to(device)
     if config.compile:
         generator.compile_networks()
     optimizer = Optimizer(
         [*_trainable(generator), *_trainable(objective)],
         config.optimizer,
-        hidden=hidden_matrices(codec.encoder) + hidden_matrices(codec.decoder),
+        hidden=[p for p in hidden_matrices(codec.encoder) + hidden_matrices(codec.decoder) if p.requires_grad],
     )
     discriminators = discriminator_optimizer = None
     if config.discriminators:

@@ -116,6 +116,8 @@ class TrainConfig:
     tracker: Literal["tensorboard", "wandb", "none"] = "tensorboard"
     resume: bool = False
     """Go on from the newest good checkpoint in output."""
+    freeze: tuple[Literal["encoder", "quantizer"], ...] = ()
+    """Parts that stay as they are; with both, tokens keep their meaning and the decoder alone is trained."""
     init_from: str | None = None
     """Start from a model folder, or from a training checkpoint (discriminators included)."""
 
@@ -136,6 +138,8 @@ class TrainConfig:
                 raise CodecError(f"config {name}: expected at least 1, got {value}")
         if not 0 <= self.ema_decay < 1:
             raise CodecError(f"config ema_decay: expected a number in [0, 1), got {self.ema_decay}")
+        if self.freeze and self.init_from is None and not self.resume:
+            raise CodecError("config freeze: frozen parts come from a model; set init_from")
         if not self.losses:
             raise CodecError("config losses: none given; name at least one, e.g. mel: {weight: 1}")
         if not self.data.manifests:
