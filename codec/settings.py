@@ -31,6 +31,16 @@ def read_config(cls: type[T], config: str | Path | None, overrides: Iterable[str
     # A class with a setting of that name means something of its own by it.
     based = "base" not in {field.name for field in dataclasses.fields(cls)}
     values = read_settings(config, based) if config is not None else {}
+    apply_overrides(values, overrides)
+    return from_dict(cls, values)
+
+
+def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> None:
+    """Set ``key.sub=value`` items, whose values are YAML, in ``values``.
+
+    Raises:
+        CodecError: for an item without ``=``, a value that is not YAML, or a key below one that is no mapping.
+    """
     for item in overrides:
         dotted, equals, text = item.partition("=")
         if not equals or not dotted:
@@ -39,7 +49,6 @@ def read_config(cls: type[T], config: str | Path | None, overrides: Iterable[str
             override(values, dotted, yaml.safe_load(text))
         except yaml.YAMLError as error:
             raise CodecError(f"{item!r}: the value is not YAML ({_one_line(error)})") from None
-    return from_dict(cls, values)
 
 
 def read_settings(config: str | Path, based: bool = True) -> dict[str, Any]:

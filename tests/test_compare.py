@@ -132,7 +132,7 @@ def test_every_variant_and_seed_has_its_own_settings(data, tmp_path):
         ({"overrides": {"quantizer": {"seed": 3}}}, "overrides.quantizer.seed"),
         ({"variants": {"x": {"modle": {}}}}, "variant x: config TrainConfig: unknown key 'modle'"),
         ({"variants": {"x": {"losses": {"mell": None}}}}, "variants.x.losses.mell: null removes"),
-        ({"variants": {"x": {"losses": {"mell": {"weight": 1}}}}}, "variant x: unknown loss 'mell'"),
+        ({"variants": {"x": {"losses": {"mell": {"weight": 1}}}}}, "variant x: losses.mell: unknown loss 'mell'"),
         ({"variants": {"x": {"losses": {"distill_lm": {"weight": 1}}}}}, "variant x: losses.distill_lm needs a teacher"),
         ({"variants": {"x": {"teachers": {"lm": {"features": "nowhere"}}}}}, "variant x: nowhere/lm: 4 of 4"),
         ({"scoring": {"sound": {"all": {"measures": ["pesk"]}}}}, "unknown measure 'pesk'"),

@@ -96,6 +96,12 @@ def _add_config_verb(name: str, text: str) -> None:
     app.command(name, help=text, context_settings=_PASS_ON)(verb)
 
 
+@app.command("finetune", context_settings=_PASS_ON)
+def finetune(context: typer.Context) -> int | None:
+    """Train a model's decoder on a voice; its tokens stay valid (extras: train, eval)."""
+    return run_extra("train", "codec.cli.finetune", "finetune", context.args, "finetune")
+
+
 for _name, _text in _CONFIG_VERBS.items():
     _add_config_verb(_name, _text)
 
