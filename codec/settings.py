@@ -1,25 +1,46 @@
-"""Settings from YAML: files, dotted overrides, and the dataclasses they fill."""
+"""Settings from YAML: shipped configs and files, what they are based on, and dotted overrides."""
 
+import dataclasses
+import difflib
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 
-from codec.config import from_dict, override
+from codec.config import from_dict, merge, override
 from codec.errors import CodecError
 
 T = TypeVar("T")
 
+CONFIGS = Path(__file__).resolve().parent / "configs"
+"""The configs that the package ships."""
 
-def read_config(cls: type[T], path: str | Path | None, overrides: Iterable[str] = ()) -> T:
-    """The dataclass ``cls`` from a YAML file (none: all defaults) and ``key.sub=value`` overrides.
+
+def read_config(cls: type[T], config: str | Path | None, overrides: Iterable[str] = ()) -> T:
+    """The dataclass ``cls`` from a config (none: all defaults) and ``key.sub=value`` overrides.
+
+    Args:
+        config: a YAML file, or the name of a shipped config.
 
     Raises:
         CodecError: for a file that cannot be read, an override without ``=``, or what
             :func:`codec.config.from_dict` refuses.
     """
-    values = read_yaml(Path(path)) if path is not None else {}
+    # A class with a setting of that name means something of its own by it.
+    based = "base" not in {field.name for field in dataclasses.fields(cls)}
+    values = read_settings(config, based) if config is not None else {}
+    apply_overrides(values, overrides)
+    return from_dict(cls, values)
+
+
+def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> None:
+    """Set ``key.sub=value`` items, whose values are YAML, in ``values``.
+
+    Raises:
+        CodecError: for an item without ``=``, a value that is not YAML, or a key below one that is no mapping.
+    """
     for item in overrides:
         dotted, equals, text = item.partition("=")
         if not equals or not dotted:
@@ -28,7 +49,55 @@ def read_config(cls: type[T], path: str | Path | None, overrides: Iterable[str] 
             override(values, dotted, yaml.safe_load(text))
         except yaml.YAMLError as error:
             raise CodecError(f"{item!r}: the value is not YAML ({_one_line(error)})") from None
-    return from_dict(cls, values)
+
+
+def read_settings(config: str | Path, based: bool = True) -> dict[str, Any]:
+    """The settings of a config, laid over those of its ``base``.
+
+    ``base`` is the name of a shipped config or a file, whose path is relative to the file that names it.
+    Mappings are merged, and a value of ``null`` removes what the base has (:func:`codec.config.merge`).
+
+    Args:
+        based: whether the key ``base`` is looked at.
+
+    Raises:
+        CodecError: for a config that is not there or cannot be read, or one that is based on itself.
+    """
+    path = find_config(config)
+    chain = [(path, read_yaml(path))]
+    while based and (base := chain[-1][1].pop("base", None)) is not None:
+        above = find_config(base, chain[-1][0].parent)
+        if above in [known for known, _ in chain]:
+            raise CodecError(f"{path}: base {base!r} leads back to a config that is based on it")
+        chain.append((above, read_yaml(above)))
+    values: dict[str, Any] = chain[-1][1]
+    for file, changes in reversed(chain[:-1]):
+        try:
+            values = merge(values, changes)
+        except CodecError as error:
+            raise CodecError(f"{file}: {error}") from None
+    return values
+
+
+def find_config(config: str | Path, folder: Path | None = None) -> Path:
+    """The file of a config: a path, tried from ``folder`` first, or a shipped config's name.
+
+    Raises:
+        CodecError: when there is neither.
+    """
+    path = Path(config).expanduser()
+    for candidate in ([folder / path] if folder is not None else []) + [path]:
+        if candidate.suffix and candidate.is_file():
+            return candidate.resolve()
+    shipped = {file.stem: file for file in sorted(CONFIGS.glob("*.yaml"))}
+    if str(config) in shipped:
+        return shipped[str(config)]
+    if path.parent.parts[-2:] == ("recipes", "configs") and path.stem in shipped:
+        warnings.warn(f"{config} is now a shipped config; say --config {path.stem}", FutureWarning, stacklevel=2)
+        return shipped[path.stem]
+    close = difflib.get_close_matches(path.stem, shipped, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    raise CodecError(f"no config {str(config)!r}; {hint}shipped ones: {', '.join(shipped)}")
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Train a codec with distillation from a language teacher alone ("LM-guided").
 
-``accelerate launch recipes/train_lm.py --config recipes/configs/default.yaml [KEY.SUB=VALUE ...]``
+``accelerate launch recipes/train_lm.py --config default [KEY.SUB=VALUE ...]``
 
 The config may be that of train_lm_sm.py: its speech teacher and distill_sm are left out.
 """

@@ -1,6 +1,6 @@
 """Train a codec with distillation from a language and a speech teacher.
 
-``accelerate launch recipes/train_lm_sm.py --config recipes/configs/default.yaml [KEY.SUB=VALUE ...]``
+``accelerate launch recipes/train_lm_sm.py --config default [KEY.SUB=VALUE ...]``
 """
 
 import sys

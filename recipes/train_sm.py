@@ -1,6 +1,6 @@
 """Train a codec with distillation from a speech teacher alone.
 
-``accelerate launch recipes/train_sm.py --config recipes/configs/default.yaml [KEY.SUB=VALUE ...]``
+``accelerate launch recipes/train_sm.py --config default [KEY.SUB=VALUE ...]``
 
 The config may be that of train_lm_sm.py: its language teacher and distill_lm are left out.
 """

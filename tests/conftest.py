@@ -27,13 +27,18 @@ TINY_CONFIG = {
 }
 
 
-def make_tiny_model(seed: int = 0) -> codec.Codec:
-    """A ``spectral`` model of a few thousand weights, with codebooks that spread the codes."""
+def make_tiny_model(seed: int = 0, **network: float) -> codec.Codec:
+    """A ``spectral`` model of a few thousand weights, with codebooks that spread the codes.
+
+    Args:
+        network: settings in place of, or beyond, those of the tiny network.
+    """
+    values = {**TINY_CONFIG, "network": {**TINY_CONFIG["network"], **network}}
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         # What is not drawn below, such as biases.
         torch.manual_seed(seed)
-        model = codec.Codec(from_dict(codec.CodecConfig, TINY_CONFIG))
+        model = codec.Codec(from_dict(codec.CodecConfig, values))
         for tensor in model.state_dict().values():
             if tensor.ndim > 1:
                 tensor.copy_(torch.randn(tensor.shape, generator=generator) / tensor[0].numel() ** 0.5)

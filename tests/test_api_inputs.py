@@ -3,8 +3,14 @@
 import copy
 import io
 import multiprocessing
+import os
 import pickle
+import re
+import shutil
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -71,15 +77,16 @@ def test_inference_mode_around_changes_nothing(model, tokens):
 # What PyTorch is set to around
 
 
-def surroundings():
-    yield "autocast", lambda: torch.autocast("cpu", torch.bfloat16)
-    yield "default device", lambda: torch.device("meta")
+SURROUNDINGS = {
+    "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
+    "default device": lambda: torch.device("meta"),
+}
 
 
-@pytest.mark.parametrize("name, enter", surroundings())
-def test_surroundings_change_neither_codes_nor_sound(model, tokens, tiny_model_dir, name, enter):
+@pytest.mark.parametrize("name", SURROUNDINGS)
+def test_surroundings_change_neither_codes_nor_sound(model, tokens, tiny_model_dir, name):
     wav, loaded = model.decode(tokens), codec.load(tiny_model_dir, device="cpu")
-    with enter():
+    with SURROUNDINGS[name]():
         assert model.encode(SPEECH) == tokens
         assert torch.equal(model.decode(tokens), wav)
         encoder = model.streaming_encoder()
@@ -394,3 +401,22 @@ def test_other_devices_are_one_line(tiny_model_dir, device, words):
 def test_the_home_folder(tiny_model_dir, monkeypatch):
     monkeypatch.setenv("HOME", str(tiny_model_dir.parent))
     assert codec.load(f"~/{tiny_model_dir.name}", device="cpu").causal
+
+
+# The page about it
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "python.md"
+BLOCKS = re.findall(
+    r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
+)
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.splitlines()[-1][:20])
+def test_the_page_runs(block, tmp_path):
+    shutil.copy(Path(codec.__file__).parent / "assets" / "speech.flac", tmp_path)
+    environment = os.environ | {"PYTHONPATH": str(PAGE.parents[1])}
+    command = [sys.executable, "-c", block]
+    result = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr

@@ -10,8 +10,13 @@ import numpy as np
 import pytest
 import torch
 from conftest import make_speech
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sound_files import encoded
 
 from codec.audio.delay import resampling_delay
+from codec.audio.kinds import StartWatch
+from codec.audio.pcm import PcmReader
 from codec.cli import main
 from codec.errors import CodecError
 from codec.tokens.stream import Frame, StreamHeader, StreamReader, StreamWriter
@@ -141,6 +146,48 @@ def test_half_a_sample_at_the_end_costs_no_other_sample(filtered, tiny_model, ti
     encoded = filtered(pcm(0.1) + b"x", "encode", "-m", tiny_model_dir)
     assert encoded.status == 1
     assert frames_of(encoded.out).shape == (8, tiny_model.num_frames(1_600))
+
+
+def file_of(kind: str) -> bytes:
+    """A sound file of speech, or tokens."""
+    speech = make_speech(0.5)
+    if kind == "id3":
+        return b"ID3\x04\0\0\0\0\0\x64" + bytes(100) + encoded(speech, format="MP3")
+    if kind == "m4a":
+        return b"\0\0\0\x1cftypM4A \0\0\2\0" + bytes(1_000)
+    if kind == "crvs":
+        return b"CRVS\1" + bytes(100)
+    return encoded(speech, format={"ogg": "OGG", "mp3": "MP3"}.get(kind, kind.upper()))
+
+
+@pytest.mark.parametrize(
+    "kind", ["wav", "rf64", "w64", "flac", "ogg", "mp3", "id3", "aiff", "au", "caf", "m4a", "crvs"]
+)
+def test_a_file_is_not_taken_for_raw_samples(filtered, tiny_model_dir, kind):
+    """It would become noise. Pieces of any size make no difference."""
+    data = file_of(kind)
+    result = filtered(data, "encode", "-m", tiny_model_dir)
+    errors = [line for line in result.lines if not line.startswith("latency")]
+    name = "mp3" if kind == "id3" else kind
+    advice = "codec stream decode" if kind == "crvs" else "use codec encode IN OUT, or pipe it through ffmpeg"
+    assert result.status == 1
+    assert result.out == b""
+    assert len(errors) == 1
+    assert f"the input is no raw samples but a {name} file; " in errors[0] and advice in errors[0]
+    watch, found = StartWatch(), []
+    for start in range(0, len(data), 7):
+        found.append(watch.feed(data[start : start + 7]))
+    assert set(found) - {None} == {name}
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.integers(-3_000, 3_000), min_size=8, max_size=64), st.sampled_from(["<i2", "<f4"]))
+def test_quiet_samples_are_never_taken_for_a_file(samples, type):
+    data = (np.array(samples) / (1 if type == "<i2" else 32_768)).astype(type).tobytes()
+    assert StartWatch().feed(data) is None
+    reader = PcmReader(io.BytesIO(data), {"<i2": "s16", "<f4": "f32"}[type])
+    expected = np.array(samples, np.float32) / 32_768
+    np.testing.assert_allclose(np.concatenate(list(reader)), expected, atol=1e-7)
 
 
 def test_wrong_tokens_are_one_line(filtered, tiny_model_dir, other_model_dir):

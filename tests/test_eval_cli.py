@@ -39,12 +39,30 @@ def test_the_command_writes_a_report(manifest, tmp_path, tiny_model_dir, other_m
         (["--codebooks", "two"], "1,2,4,8"),
         (["--peers", "opus:fast"], "from 6 to 256"),
         (["--min-seconds", "60"], "none of 2 clips"),
+        (["--codebooks", "99"], "99 codebooks asked for; default has 1 to 8"),
+        (["--codebooks", "2", "--peers", "opus:6"], "--codebooks is of our models; name one with --model"),
     ],
 )
 def test_wrong_options_are_one_line(manifest, tmp_path, capsys, arguments, message):
     assert main(["eval", str(manifest), "--out", str(tmp_path / "report"), *arguments]) != 0
     error = capsys.readouterr().err.strip()
     assert message in error and error.count("\n") == 0
+
+
+def test_without_models_and_peers_the_default_model_is_measured(monkeypatch, manifest, tmp_path):
+    seen = []
+    monkeypatch.setattr("codec.cli.eval._run", lambda plan: seen.append(plan.options.models))
+    out = ["--out", str(tmp_path / "report"), "--measures", "mel"]
+    assert main(["eval", str(manifest), *out]) == 0
+    assert main(["eval", str(manifest), *out, "--peers", "opus:6"]) == 0
+    assert seen == [["default"], []]
+
+
+def test_a_folder_says_what_was_not_looked_at(manifest, tmp_path, capsys, tiny_model_dir):
+    (manifest.parent / "memo.m4a").write_bytes(b"whatever")
+    arguments = ["eval", manifest.parent, "--model", tiny_model_dir, "--measures", "mel", "--workers", 0]
+    assert main([str(argument) for argument in [*arguments, "--out", tmp_path / "report"]]) == 0
+    assert "1 .m4a (convert first: ffmpeg -i IN OUT.wav)" in capsys.readouterr().err
 
 
 def test_an_empty_manifest_is_one_line(tmp_path, capsys):

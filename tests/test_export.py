@@ -28,7 +28,11 @@ from codec.export.fourier import irfft_by_matrix, rfft_by_matrix
 
 SPEECH = torch.from_numpy(make_speech(4.0))
 HOP = 320
-MODELS = {"spectral": make_tiny_model, "seanet": lambda: make_seanet(CAUSAL)}
+MODELS = {
+    "spectral": make_tiny_model,
+    "spectral-noise": lambda: make_tiny_model(noise_bands=6),
+    "seanet": lambda: make_seanet(CAUSAL),
+}
 
 fixed = settings(max_examples=8, deadline=None, derandomize=True)
 models = st.sampled_from(sorted(MODELS))

@@ -1,6 +1,5 @@
 """What the core may import, and advice about a torchaudio that was built for another torch."""
 
-import ast
 import json
 import os
 import subprocess
@@ -9,17 +8,10 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from importlinter.cli import lint_imports
 
 PACKAGE = Path(__file__).resolve().parents[1] / "codec"
 
-ALLOWED = {
-    "audio": {"torch", "numpy", "soundfile", "soxr"},
-    "model": {"torch", "numpy", "safetensors"},
-    "tokens": {"torch", "numpy"},
-    "engines": {"torch", "numpy", "onnxruntime"},
-    "data": set(),
-    "cli": {"torch", "numpy", "typer", "rich"},
-}
 EXTRAS = {"codec.train", "codec.eval", "codec.demo", "codec.export", "codec.serve", "codec.bench"}
 # What the extras and the test tools bring; none of it may be loaded by encoding and decoding.
 FOREIGN = [
@@ -38,35 +30,10 @@ print(json.dumps({"light": light, "modules": sorted(sys.modules)}))
 """
 
 
-def imports_of(path: Path) -> set[str]:
-    """Absolute module names that a file imports anywhere, functions included."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
-
-
-def core_files() -> list[Path]:
-    nested = [path for folder in ALLOWED for path in (PACKAGE / folder).rglob("*.py")]
-    return [*PACKAGE.glob("*.py"), *nested]
-
-
-@pytest.mark.parametrize("path", core_files(), ids=lambda path: path.relative_to(PACKAGE).as_posix())
-def test_a_core_file_imports_only_what_its_folder_may(path):
-    folder = path.relative_to(PACKAGE).parts[0]
-    allowed = ALLOWED.get(folder, set())
-    for name in imports_of(path):
-        top = name.partition(".")[0]
-        assert top in allowed | {"codec"} | sys.stdlib_module_names, f"{path}: imports {name}"
-        if top != "codec":
-            continue
-        extra = next((extra for extra in EXTRAS if f"{name}.".startswith(f"{extra}.")), None)
-        command_of_extra = folder == "cli" and path.stem in ("bench", "demo", "eval", "export", "serve")
-        assert extra is None or command_of_extra, f"{path}: the core imports {extra}"
+def test_imports_go_down_the_floors_and_never_in_circles(monkeypatch, capsys):
+    monkeypatch.chdir(PACKAGE.parent)
+    kept = lint_imports(config_filename="pyproject.toml", cache_dir=None) == 0
+    assert kept, capsys.readouterr().out
 
 
 def test_encoding_and_decoding_load_nothing_foreign(tmp_path, speech_file, tiny_model_dir):

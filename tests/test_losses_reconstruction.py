@@ -132,5 +132,5 @@ def test_unequal_lists_are_refused():
         build_loss("mel", {"n_fft": [512]}, CONTEXT)
     with pytest.raises(CodecError, match="exponent"):
         build_loss("stft", {"exponent": 0.0}, CONTEXT)
-    with pytest.raises(CodecError, match="unknown loss 'mell'; known: .*mel"):
+    with pytest.raises(CodecError, match="unknown loss 'mell'; did you mean 'mel'. known: .*mel"):
         build_loss("mell", {}, CONTEXT)

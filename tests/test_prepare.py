@@ -1,7 +1,5 @@
 """Manifests from folders, manifests and datasets: what is in them, and what is left out and why."""
 
-import importlib.util
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +8,12 @@ import soundfile
 from conftest import make_speech
 
 from codec.audio.io import load_audio
-from codec.cli.recipe import run_recipe
+from codec.cli import main as codec_command
 from codec.config import from_dict
 from codec.data import Clip, read_manifest, write_manifest
 from codec.data.corpus import CorpusConfig, collect
 from codec.errors import CodecError
 from codec.settings import read_config
-
-RECIPES = Path(__file__).parent.parent / "recipes"
 
 
 def write_sound(path: Path, seconds: float = 0.5, rate: int = 16_000, channels: int = 1) -> Path:
@@ -79,9 +75,9 @@ def test_bad_files_are_skipped_with_a_reason(folder):
         Path(path).name: reason for path, reason in corpus_of(folder, folder.parent / "m.jsonl").skipped
     }
     assert set(skipped) == {"text.wav", "empty.wav", "nan.wav", "cut.flac"}
-    assert skipped["nan.wav"] == "holds NaN or infinite samples"
-    assert skipped["empty.wav"] == "holds no samples"
-    assert "not a readable sound file" in skipped["text.wav"]
+    assert skipped["nan.wav"].startswith("holds NaN or infinite samples")
+    assert skipped["empty.wav"].startswith("has no samples")
+    assert "not a sound file that can be read" in skipped["text.wav"]
 
 
 def test_without_verify_only_headers_are_read(folder):
@@ -143,7 +139,7 @@ def test_a_folder_without_any_good_file_is_an_error(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.wav").write_text("no sound")
     with pytest.raises(
-        CodecError, match=r"no usable recording \(1 skipped; the first: a\.wav: not a readable"
+        CodecError, match=r"no usable recording \(1 skipped; the first: a\.wav: not a sound file"
     ):
         corpus_of(tmp_path / "in", tmp_path / "m.jsonl")
 
@@ -190,13 +186,10 @@ def test_a_dataset_is_copied_byte_by_byte(dataset, folder, tmp_path):
         corpus_of(dataset, tmp_path / "out" / "m.jsonl", kind="hub", audio_column="sound")
 
 
-def test_the_recipe_writes_a_manifest_that_reads_back(folder, capsys):
-    spec = importlib.util.spec_from_file_location("prepare", RECIPES / "prepare.py")
-    recipe = sys.modules["prepare"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(recipe)
+def test_the_verb_writes_a_manifest_that_reads_back(folder, capsys):
     output = folder.parent / "new" / "m.jsonl"
     arguments = [f"source={folder}", f"output={output}", "speaker=top"]
-    assert run_recipe(CorpusConfig, recipe.main, recipe.__doc__, arguments=arguments) == 0
+    assert codec_command(["prepare", *arguments]) == 0
     shown = capsys.readouterr().err
     assert "4 clips, 0.00 h, 2 speakers, 4 with text; 4 skipped" in shown and "nan.wav: holds NaN" in shown
     clips = read_manifest(output)
@@ -204,7 +197,7 @@ def test_the_recipe_writes_a_manifest_that_reads_back(folder, capsys):
 
 
 def test_the_shipped_config_is_valid():
-    assert read_config(CorpusConfig, RECIPES / "configs" / "prepare.yaml").speaker == "top"
+    assert read_config(CorpusConfig, "prepare").speaker == "top"
 
 
 def test_a_manifest_can_be_split_by_path_and_relabelled(tmp_path):

@@ -73,7 +73,7 @@ def test_exit_status_and_error_line(capsys):
         raise CodecError(f"no luck in {config.steps} steps")
 
     assert run_recipe(Settings, fail, "", arguments=["steps=2"]) == 1
-    assert capsys.readouterr().err == "error: no luck in 2 steps\n"
+    assert capsys.readouterr().err == "codec: error: no luck in 2 steps\n"
     assert run_recipe(Settings, lambda config: None, "", arguments=["steps=2"]) == 0
     assert run_recipe(Settings, lambda config: 1, "", arguments=["steps=2"]) == 1
 

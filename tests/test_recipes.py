@@ -12,13 +12,12 @@ from training_runs import write_corpus
 
 import codec
 from codec.cli.train import main
-from codec.settings import read_config
+from codec.settings import CONFIGS, read_config
 from codec.train.config import TrainConfig
 from codec.train.losses.context import LossContext
 from codec.train.objective import Objective
 
 RECIPES = Path(__file__).parents[1] / "recipes"
-CONFIGS = RECIPES / "configs"
 
 
 @pytest.mark.parametrize("name", ["default", "tiny", "dm_codec"])
@@ -60,7 +59,7 @@ def test_an_error_is_one_line_and_status_1(capsys):
     status = main("Train.", arguments=["--config", str(CONFIGS / "tiny.yaml"), "precision=fp16"])
     assert status == 1
     error = capsys.readouterr().err.strip()
-    assert error.startswith("error: config precision: fp16") and "\n" not in error
+    assert error.startswith("codec: error: config precision: fp16") and "\n" not in error
 
 
 @pytest.fixture(scope="module")

@@ -178,6 +178,8 @@ def packed(*codes: int, kind: int = 1, count: int = 2, first: int = 0) -> bytes:
 SOUND, DECODE = {"mode": "both"}, {"mode": "decode", "fingerprint": "own"}
 FAULTS = {
     "odd bytes": (SOUND, [b"123"], "odd_bytes"),
+    "a wav": (SOUND, [b"RIFF\x24\0\0\0WAVEfmt " + bytes(640)], "bad_sound"),
+    "a flac in pieces": (SOUND, [b"fL", b"aC\0\0\0\x22", bytes(640)], "bad_sound"),
     "low rate": ({"rate": 100}, [], "bad_rate"),
     "rate of a decoder": (DECODE | {"rate": 8000}, [], "bad_rate"),
     "rate as text": ({"rate": "16000"}, [], "bad_message"),

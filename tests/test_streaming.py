@@ -15,6 +15,7 @@ from codec.quantizers import ABSENT
 
 MODELS = {
     "spectral": make_tiny_model(),
+    "spectral-noise": make_tiny_model(noise_bands=6),
     "seanet": make_seanet(CAUSAL),
     "seanet-lstm": make_seanet(CAUSAL_LSTM),
 }

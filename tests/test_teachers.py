@@ -1,9 +1,7 @@
 """Teachers: independence from batching and cutting, layers, modes, errors, and a whole extraction."""
 
-import importlib.util
 import json
 import shutil
-import sys
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +18,8 @@ from tiny_teachers import save_bert, save_ctc, save_hubert, save_whisper
 from codec.align.registry import WordsConfig, build_timer
 from codec.align.utterance import Utterance
 from codec.align.words import ClipWords, Word, WordStore
-from codec.cli.recipe import run_recipe
+from codec.cli.features import ExtractConfig
+from codec.cli.features import main as extract_features
 from codec.config import from_dict
 from codec.data import Clip, write_manifest
 from codec.encoders.hub import locate, teacher_id
@@ -322,14 +321,6 @@ def test_ctranslate_word_times_are_those_of_their_first_tokens(ctranslate_timer,
     assert found.score == pytest.approx(0.6)
 
 
-def load_recipe(name):
-    path = Path(__file__).parent.parent / "recipes" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
 def corpus(tmp_path):
     """Three good clips (one without text), one with NaN, one that is no sound file."""
@@ -345,7 +336,6 @@ def corpus(tmp_path):
 
 
 def extract(models, corpus, *overrides):
-    recipe = load_recipe("extract_features")
     arguments = [
         f"manifest={corpus}",
         f"cache={corpus.parent / 'cache'}",
@@ -354,7 +344,7 @@ def extract(models, corpus, *overrides):
         f"words={{type: ctc, model: {models['ctc']}}}",
         *overrides,
     ]
-    return run_recipe(recipe.ExtractConfig, recipe.main, "", arguments=arguments)
+    return extract_features(arguments)
 
 
 def test_an_extraction_lists_bad_files_and_goes_on_where_it_was(models, corpus, capsys):
@@ -418,8 +408,7 @@ def test_features_on_the_fly_equal_the_extracted_ones(models, corpus, tmp_path):
 
 @pytest.mark.parametrize("name", ["features", "features_paper", "features_controls"])
 def test_shipped_configs_name_only_known_keys(name):
-    recipe = load_recipe("extract_features")
-    config = read_config(recipe.ExtractConfig, Path(recipe.__file__).parent / "configs" / f"{name}.yaml")
+    config = read_config(ExtractConfig, name)
     for teacher_name, options in config.teachers.items():
         values = {key: value for key, value in options.items() if key != "type"}
         assert from_dict(teacher_configs()[options["type"]], values, teacher_name).model

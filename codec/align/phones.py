@@ -13,9 +13,9 @@ import numpy as np
 
 from codec.align.pocketsphinx import FRAME_RATE, Segment
 from codec.align.transcript import normalise
+from codec.align.utterance import Skip
 from codec.data import Clip
 from codec.errors import CodecError
-from codec.eval.probes.types import Skip
 
 _COMMAND = "from codec.align.pocketsphinx import main; main()"
 

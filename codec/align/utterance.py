@@ -1,4 +1,4 @@
-"""What aligners and teachers look at: one clip, its sound and its words."""
+"""What aligners and teachers look at: one clip, its audio and its words; and clips that were left out."""
 
 from dataclasses import dataclass
 
@@ -21,3 +21,11 @@ class Utterance:
     clip: Clip
     wav: Tensor | None = None
     words: ClipWords | None = None
+
+
+@dataclass(frozen=True)
+class Skip:
+    """A clip that was left out, and why."""
+
+    clip: str
+    reason: str

@@ -1,6 +1,9 @@
 """Reading and writing sound files through libsndfile, in blocks."""
 
+import os
+import shlex
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -10,16 +13,46 @@ import soundfile
 import torch
 from torch import Tensor
 
-from codec.atomic import reason
+from codec.atomic import atomic_file, named_errors
+from codec.audio.kinds import FOREIGN_KINDS, MPEG_BYTES, TOKEN_KINDS, sound_kind
+from codec.audio.parts import describe, find_parts
+from codec.audio.pcm import to_int16
 from codec.audio.resample import StreamResampler
+from codec.audio.samples import FAR_BEYOND, mono_blocks
+from codec.audio.views import Part, Sink, SoundStream, Window, open_piped, open_window, read_at
 from codec.errors import CodecError
+from codec.reading import open_seekable
 
-_PCM_SUFFIXES = (".wav", ".flac", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".w64", ".rf64")
-SOUND_SUFFIXES = (*_PCM_SUFFIXES, ".ogg", ".oga", ".opus", ".mp3")
+_PCM_FORMATS = {
+    ".wav": {"format": "WAV"},
+    ".flac": {"format": "FLAC"},
+    ".aif": {"format": "AIFF"},
+    ".aiff": {"format": "AIFF"},
+    ".aifc": {"format": "AIFF", "endian": "LITTLE"},  # which only AIFF-C can hold
+    ".au": {"format": "AU"},
+    ".snd": {"format": "AU"},
+    ".caf": {"format": "CAF"},
+    ".w64": {"format": "W64"},
+    ".rf64": {"format": "RF64"},
+}
+_LOSSY_FORMATS = {
+    ".ogg": {"format": "OGG", "subtype": "VORBIS"},
+    ".oga": {"format": "OGG", "subtype": "VORBIS"},
+    ".opus": {"format": "OGG", "subtype": "OPUS"},
+    ".mp3": {"format": "MP3"},
+}
+_FORMATS = {
+    suffix: {**format, "subtype": "PCM_16"} for suffix, format in _PCM_FORMATS.items()
+} | _LOSSY_FORMATS
+WRITTEN_SUFFIXES = tuple(_FORMATS)
+"""Suffixes of files that can be written."""
+SOUND_SUFFIXES = (*WRITTEN_SUFFIXES, ".wave", ".bwf", ".sph", ".mp2")
 """Suffixes by which sound files are found in a folder; a file named outright may have any."""
 
 _BLOCK = 1 << 18
 """Sample frames read or written at a time."""
+_CANCELLED = 0.01
+"""Energy of the mix, relative to the channels' mean, below which they cancel each other: -20 dB."""
 
 
 @dataclass(frozen=True)
@@ -31,119 +64,218 @@ class Audio:
         sample_rate: Hz of ``wav``.
         source_rate: Hz of the file.
         source_channels: channels of the file, mixed down by their mean.
+        notes: what a listener should know of the file, such as that its end is missing.
     """
 
     wav: Tensor
     sample_rate: int
     source_rate: int
     source_channels: int
+    notes: tuple[str, ...] = ()
 
 
 def load_audio(source: str | Path | BinaryIO, sample_rate: int | None = None) -> Audio:
     """Read a sound file as mono, resampled to ``sample_rate`` when given.
 
-    The file is read, mixed down and resampled block by block: memory holds the result (4 bytes a
-    sample, twice while it is joined), whatever the file's rate and channels.
+    The file is read up to its end, whatever length its header claims, and with all recordings that it
+    holds one after the other. It is read, mixed down and resampled block by block: memory holds the
+    result (4 bytes a sample, twice while it is joined), whatever the file's rate and channels.
 
     Args:
-        source: a path, or an open binary file that can seek.
+        source: a path, also of a pipe, or an open binary file.
+        sample_rate: Hz to resample to; by default the rate of the file, which is in the result.
 
     Raises:
-        CodecError: when the file is missing, no sound file, empty, cut short, or not finite.
+        CodecError: when the file is missing, no sound file, empty, damaged, or not finite.
     """
-    name = _check_source(source)
-    with _open_sound(source, name) as file:
-        target = sample_rate or file.samplerate
-        wav = _read_mono(file, target, name)
-        return Audio(wav, target, file.samplerate, file.channels)
+    with open_seekable(source, "a sound file") as (file, name):
+        return _read_all(file, name, find_parts(file), sample_rate)
 
 
-def save_audio(path: str | Path | BinaryIO, wav: Tensor, sample_rate: int) -> None:
-    """Write ``(T,)`` float samples, 16-bit where the format is PCM; the suffix names the format.
+def sound_seconds(source: str | Path | BinaryIO, verify: bool = False) -> float:
+    """How long a sound file is: by its header where that can be relied on, else by reading it.
+
+    Args:
+        verify: read it in any case, so that damage is found.
+
+    Raises:
+        CodecError: as :func:`load_audio`.
+    """
+    with open_seekable(source, "a sound file") as (file, name):
+        parts = find_parts(file)
+        part = parts[0]
+        if not verify and len(parts) == 1 and part.says_length and not part.is_mpeg:
+            with _open_part(file, part, name) as sound:
+                frames, rate = part.samples or sound.frames, sound.samplerate
+            if frames > 0:
+                return frames / rate
+        audio = _read_all(file, name, parts, None)
+        return len(audio.wav) / audio.sample_rate
+
+
+def _read_all(file: BinaryIO, name: str, parts: list[Part], sample_rate: int | None) -> Audio:
+    mixer = _Mixer(name, sample_rate)
+    for part in parts:
+        mixer.read(file, part)
+    return mixer.finish(len(parts))
+
+
+def save_audio(path: str | Path | BinaryIO, wav: Tensor | np.ndarray, sample_rate: int) -> None:
+    """Write mono samples, 16-bit where the format is PCM; the suffix names the format.
+
+    A file at ``path`` is replaced as a whole, or left as it was when something goes wrong.
 
     Args:
         path: a path, or an open binary file, which gets wav.
+        wav: ``(T,)`` or ``(1, T)``, a tensor or an array: floats in [-1, 1], beyond which they are
+            clipped, or integers, which are scaled by the range of their type.
+        sample_rate: Hz.
+
+    Raises:
+        CodecError: for another shape or suffix, samples that are not finite or far beyond 1, or a
+            path that cannot be written.
     """
-    is_path = isinstance(path, (str, Path))
-    suffix = Path(path).suffix.lower() if is_path else ".wav"
-    check_sound_suffix(path if is_path else "output.wav")
-    subtype = "PCM_16" if suffix in _PCM_SUFFIXES else None
-    container = None if is_path else "WAV"
-    try:
-        with soundfile.SoundFile(path, "w", sample_rate, 1, subtype, format=container) as file:
-            for block in wav.split(_BLOCK):
-                file.write(block.clamp(-1.0, 1.0).cpu().numpy())
-    except soundfile.LibsndfileError as error:
-        raise CodecError(f"{path}: cannot be written ({_words(error)})") from None
+    if not isinstance(path, (str, os.PathLike)):
+        write_sound(path, wav, sample_rate)
+        return
+    check_sound_suffix(path)
+    blocks = mono_blocks(wav, _BLOCK)
+    with atomic_file(path) as file:
+        _write(file, blocks, sample_rate, Path(path).suffix.lower(), str(path))
+
+
+def write_sound(
+    file: BinaryIO, wav: Tensor | np.ndarray, sample_rate: int, suffix: str = ".wav", name: str = "the sound"
+) -> None:
+    """The same into an open binary file, in the format of ``suffix``; ``name`` is for messages."""
+    _write(file, mono_blocks(wav, _BLOCK), sample_rate, suffix, name)
 
 
 def check_sound_suffix(path: str | Path) -> None:
     """Raise a :class:`CodecError` unless the suffix names a format that can be written."""
     suffix = Path(path).suffix.lower()
-    if suffix not in SOUND_SUFFIXES:
-        known = ", ".join(sorted(SOUND_SUFFIXES))
+    if suffix not in WRITTEN_SUFFIXES:
+        known = ", ".join(sorted(WRITTEN_SUFFIXES))
         raise CodecError(f"{path}: {suffix or 'no suffix'} is no sound format; use one of {known}")
 
 
-def _check_source(source: str | Path | BinaryIO) -> str:
-    """The name for messages of a source that is there and not empty."""
-    if not isinstance(source, (str, Path)):
-        if not source.read(1):
-            raise CodecError("standard input: empty (0 bytes); expected a sound file")
-        source.seek(0)
-        return "standard input"
-    path = Path(source)
-    try:
-        if path.is_dir():
-            raise CodecError(f"{path}: is a folder; expected a sound file")
-        with path.open("rb") as file:
-            if path.is_file() and not file.read(1):
-                raise CodecError(f"{path}: empty file (0 bytes); expected a sound file")
-    except OSError as error:
-        raise CodecError(f"{path}: cannot be read ({reason(error)})") from None
-    return str(path)
+class _Mixer:
+    """Mixes down, resamples and collects the recordings of one file."""
+
+    def __init__(self, name: str, sample_rate: int | None):
+        self._name = name
+        self._rate = sample_rate
+        self._source: tuple[int, int] | None = None
+        self._resampler: StreamResampler | None = None
+        self._resampled_rate = 0
+        self._pieces: list[np.ndarray] = []
+        self._notes: list[str] = []
+        self._frames = 0
+        self._mixed_energy = self._channel_energy = self._peak = 0.0
+
+    def read(self, file: BinaryIO, part: Part) -> None:
+        """One recording to its end."""
+        before = self._frames
+        try:
+            with _open_part(file, part, self._name) as sound:
+                self._start(sound.samplerate, sound.channels)
+                while len(block := sound.read(_BLOCK, dtype="float32", always_2d=True)):
+                    self._add(block)
+        except soundfile.LibsndfileError as error:
+            words = _words(error)
+            raise CodecError(f"{self._name}: cut short or damaged ({words}); get the whole file") from None
+        self._notes += describe(part, self._frames - before)
+
+    def finish(self, num_parts: int) -> Audio:
+        """All of it."""
+        if self._frames == 0:
+            raise CodecError(f"{self._name}: has no samples (0 s of sound); nothing to encode")
+        self._pieces.append(self._resampler.finish())
+        if num_parts > 1:
+            self._notes.append(f"holds {num_parts} recordings one after the other; all were read")
+        rate, channels = self._source
+        if channels > 1 and self._mixed_energy < _CANCELLED * self._channel_energy:
+            self._notes.append(
+                f"its {channels} channels cancel each other in the mix; if one is inverted, take one alone: "
+                "ffmpeg -i IN -af 'pan=mono|c0=c0' OUT.wav"
+            )
+        if self._peak > 1.0:
+            self._notes.append(f"peaks at {self._peak:.2f} of full scale")
+        wav = torch.from_numpy(np.concatenate(self._pieces))
+        return Audio(wav, self._rate, rate, channels, tuple(self._notes))
+
+    def _start(self, rate: int, channels: int) -> None:
+        self._source = self._source or (rate, channels)
+        self._rate = self._rate or rate
+        if rate != self._resampled_rate:
+            if self._resampler is not None:
+                self._pieces.append(self._resampler.finish())
+            self._resampler, self._resampled_rate = StreamResampler(rate, self._rate), rate
+
+    def _add(self, block: np.ndarray) -> None:
+        """``(n, channels)`` float32."""
+        peak = float(np.abs(block).max())
+        if not np.isfinite(peak):
+            raise CodecError(f"{self._name}: holds NaN or infinite samples; repair the recording first")
+        if peak > FAR_BEYOND:
+            raise CodecError(
+                f"{self._name}: its float samples reach {peak:g}, but full scale is 1; divide them by "
+                "their range first (32768 for 16-bit samples)"
+            )
+        self._peak = max(self._peak, peak)
+        self._frames += len(block)
+        mono = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1)
+        if block.shape[1] > 1:
+            self._mixed_energy += float(np.square(mono, dtype=np.float64).sum())
+            self._channel_energy += float(np.square(block, dtype=np.float64).mean(axis=1).sum())
+        self._pieces.append(self._resampler.feed(mono))
 
 
-def _open_sound(source: str | Path | BinaryIO, name: str) -> soundfile.SoundFile:
+@contextmanager
+def _open_part(file: BinaryIO, part: Part, name: str) -> Iterator[SoundStream]:
+    window = Window(file, part)
+    opened = open_piped(window) if part.is_mpeg else open_window(window)
     try:
-        return soundfile.SoundFile(source)
+        sound = opened.__enter__()
     except soundfile.LibsndfileError as error:
-        raise CodecError(
-            f"{name}: not a sound file that can be read ({_words(error)}); "
-            "expected wav, flac, ogg, opus or mp3"
-        ) from None
-    except TypeError:
-        # libsndfile takes a name in .raw for headerless samples of unknown rate.
-        raise CodecError(f"{name}: raw samples have no header; convert the file to wav first") from None
+        raise _not_sound(read_at(file, 0, MPEG_BYTES), name, _words(error)) from None
+    with sound:
+        yield sound
 
 
-def _read_mono(file: soundfile.SoundFile, sample_rate: int, name: str) -> Tensor:
-    resampler = StreamResampler(file.samplerate, sample_rate)
-    pieces, frames = [], 0
-    for block in _blocks(file, name):
-        frames += len(block)
-        if not np.isfinite(block).all():
-            raise CodecError(f"{name}: holds NaN or infinite samples; repair the recording first")
-        pieces.append(resampler.feed(block[:, 0] if block.shape[1] == 1 else block.mean(axis=1)))
-    if frames == 0:
-        raise CodecError(f"{name}: has no samples (0 s of sound); nothing to encode")
-    if frames < file.frames:
-        raise CodecError(
-            f"{name}: cut short: {frames} of {file.frames} samples can be read; get the whole file"
+def _not_sound(start: bytes, name: str, words: str) -> CodecError:
+    """What to say of a file that libsndfile cannot open, and what to do."""
+    kind = sound_kind(start)
+    if kind is not None and kind not in TOKEN_KINDS:
+        into = shlex.quote(str(Path(name).with_suffix(".converted.wav" if kind == "wav" else ".wav")))
+        what = f"but {kind}" if kind in FOREIGN_KINDS else f"but {kind} of a kind that is not known ({words})"
+        return CodecError(
+            f"{name}: not a sound file that can be read here, {what}; convert it first: "
+            f"ffmpeg -i {shlex.quote(name)} {into}"
         )
-    pieces.append(resampler.finish())
-    return torch.from_numpy(np.concatenate(pieces))
+    if Path(name).suffix.lower() == ".raw":
+        return CodecError(f"{name}: raw samples have no header; convert the file to wav first")
+    return CodecError(
+        f"{name}: not a sound file that can be read ({words}); expected wav, flac, ogg, opus or mp3"
+    )
 
 
-def _blocks(file: soundfile.SoundFile, name: str) -> Iterator[np.ndarray]:
-    """Blocks ``(n, channels)`` float32 up to the end."""
+def _write(file: BinaryIO, blocks: Iterator[np.ndarray], sample_rate: int, suffix: str, name: str) -> None:
+    sink = Sink(file)
     try:
-        while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
-            yield block
-    except soundfile.LibsndfileError as error:
-        raise CodecError(
-            f"{name}: cut short or damaged ({_words(error)}); get the whole file"
-        ) from None
+        with soundfile.SoundFile(sink, "w", int(sample_rate), 1, **_FORMATS[suffix]) as sound:
+            for block in blocks:
+                # Not by libsndfile, whose full scale is 32767: 16-bit samples would not come back.
+                sound.write(to_int16(block) if sound.subtype == "PCM_16" else block)
+    except (soundfile.LibsndfileError, AssertionError) as error:
+        if sink.error is None:
+            words = _words(error) if isinstance(error, soundfile.LibsndfileError) else "incomplete"
+            raise CodecError(
+                f"{name}: cannot be written ({words} for {suffix} at {sample_rate} Hz)"
+            ) from None
+    if sink.error is not None:
+        with named_errors(name):
+            raise sink.error
 
 
 def _words(error: soundfile.LibsndfileError) -> str:

@@ -5,6 +5,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from codec.audio.kinds import TOKEN_KINDS, StartWatch
 from codec.errors import CodecError
 
 _TYPES = {"s16": np.dtype("<i2"), "f32": np.dtype("<f4")}
@@ -30,13 +31,28 @@ class PcmReader:
         self._file = file
         self._type = _TYPES[format]
         self._format = format
+        self._start: bytes | None = None
         self.leftover = 0
         self.num_samples = 0
 
+    def begin(self) -> None:
+        """Wait for the first bytes: enough of them to tell samples from a file.
+
+        Raises:
+            CodecError: when they begin a sound file or tokens, which as samples would be noise.
+        """
+        self._start, watch = b"", StartWatch()
+        while not watch.done and (data := self._file.read1(_BLOCK)):
+            self._start += data
+            if kind := watch.feed(data):
+                raise CodecError(f"the input is no raw samples but a {kind} file; {_advice(kind)}")
+
     def __iter__(self) -> Iterator[np.ndarray]:
         """Blocks ``(n,)`` of float32."""
-        rest = b""
-        while data := self._file.read1(_BLOCK):
+        if self._start is None:
+            self.begin()
+        data, rest = self._start, b""
+        while data or (data := self._file.read1(_BLOCK)):
             data = rest + data
             whole = len(data) - len(data) % self._type.itemsize
             data, rest = data[:whole], data[whole:]
@@ -44,6 +60,7 @@ class PcmReader:
                 block = _to_float(np.frombuffer(data, self._type))
                 self.num_samples += len(block)
                 yield block
+            data = b""
         self.leftover = len(rest)
 
     def check_end(self) -> None:
@@ -59,9 +76,19 @@ class PcmReader:
 
 def to_pcm(wav: np.ndarray, format: str) -> bytes:
     """The bytes of ``(n,)`` float samples; s16 is rounded and clipped."""
-    if format == "s16":
-        wav = np.clip(np.rint(wav * 32_768.0), -32_768, 32_767)
-    return wav.astype(_TYPES[format]).tobytes()
+    samples = to_int16(wav) if format == "s16" else wav
+    return samples.astype(_TYPES[format]).tobytes()
+
+
+def to_int16(wav: np.ndarray) -> np.ndarray:
+    """``(n,)`` float samples as int16, rounded and clipped; the inverse of dividing by 32768."""
+    return np.clip(np.rint(wav * 32_768.0), -32_768, 32_767).astype(np.int16)
+
+
+def _advice(kind: str) -> str:
+    if kind in TOKEN_KINDS:
+        return "make sound of it with codec stream decode or codec decode"
+    return "use codec encode IN OUT, or pipe it through ffmpeg -i IN -f s16le -ac 1 -ar RATE -"
 
 
 def _to_float(samples: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ Command modules keep their heavy imports inside the functions, so that ``codec -
 and a missing extra is told in words.
 """
 
+import importlib
 import signal
 import sys
 from collections.abc import Sequence
@@ -13,23 +14,27 @@ import typer
 
 from codec import CodecError, __version__
 from codec.atomic import reason
-from codec.cli.console import print_error
 from codec.cli.decode import decode
 from codec.cli.demo import demo
 from codec.cli.encode import encode
 from codec.cli.export import export
-from codec.cli.extras import run_extra
+from codec.cli.extras import HELP_OPTIONS, require_extra, run_extra
 from codec.cli.info import info
 from codec.cli.stream import app as stream
+from codec.console import print_error
 
 # typer brings its own copy of click in newer versions; this finds ClickException in either.
 _CommandLineError = typer.BadParameter.__mro__[2]
 _PASS_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+_INTERRUPTED = 128 + 2
+"""Exit status of a program that SIGINT ended."""
+_INTERRUPTION = "interrupted; nothing was left half written"
 
 app = typer.Typer(
     help="Neural speech tokenizer: speech to discrete tokens and back.",
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings=HELP_OPTIONS,
 )
 
 
@@ -72,11 +77,42 @@ def bench(context: typer.Context) -> int | None:
     return run_extra("bench", "codec.cli.bench", "bench", context.args)
 
 
+_CONFIG_VERBS = {
+    "prepare": "Write a manifest of recordings from a folder, another manifest or a dataset (extra: train).",
+    "features": "Extract teachers' features of a manifest into a cache that training reads (extra: train).",
+    "train": "Train a codec as a config says (extra: train).",
+    "compare": "Train variants of a config at equal budget and score them alike (extras: train, eval).",
+}
+
+
+def _add_config_verb(name: str, text: str) -> None:
+    """A verb that reads a config; its module, and what that imports, is loaded when it runs."""
+
+    def verb(context: typer.Context) -> int | None:
+        with require_extra("train", name):
+            module = importlib.import_module(f"codec.cli.{name}")
+        return module.main(arguments=context.args, program=f"codec {name}")
+
+    app.command(name, help=text, context_settings=_PASS_ON)(verb)
+
+
+@app.command("finetune", context_settings=_PASS_ON)
+def finetune(context: typer.Context) -> int | None:
+    """Train a model's decoder on a voice; its tokens stay valid (extras: train, eval)."""
+    return run_extra("train", "codec.cli.finetune", "finetune", context.args, "finetune")
+
+
+for _name, _text in _CONFIG_VERBS.items():
+    _add_config_verb(_name, _text)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status; errors become one line on standard error."""
     previous = signal.signal(signal.SIGTERM, _terminate)
     try:
         status = app(arguments, prog_name="codec", standalone_mode=False)
+        if status == _INTERRUPTED:  # typer turns Ctrl-C into a status
+            print_error(_INTERRUPTION)
         return status if isinstance(status, int) else 0
     except CodecError as error:
         print_error(str(error))
@@ -88,8 +124,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_error(f"{error.filename or 'input or output'}: {reason(error)}")
         return 1
     except (KeyboardInterrupt, typer.Abort):
-        print_error("interrupted; nothing was left half written")
-        return 130
+        print_error(_INTERRUPTION)
+        return _INTERRUPTED
     finally:
         signal.signal(signal.SIGTERM, previous)
 

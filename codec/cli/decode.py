@@ -11,14 +11,13 @@ if TYPE_CHECKING:
     from codec.cli.run import Done
     from codec.model.codec import Codec
 
-Source = Annotated[
-    str, typer.Argument(metavar="IN", help="A token file, a folder, a quoted glob, or - for stdin.")
-]
-Target = Annotated[
-    str | None,
+Paths = Annotated[
+    list[str],
     typer.Argument(
-        metavar="[OUT]",
-        help="A sound file, a folder, or - for wav on stdout; by default NAME.decoded.wav beside IN.",
+        metavar="PATHS",
+        help="Inputs, then perhaps the output: IN... [OUT]. IN: token files, folders, globs, or - for stdin. "
+        "OUT: a sound file, a folder, or - for wav on stdout; by default NAME.decoded.wav beside IN.",
+        show_default=False,
     ),
 ]
 Codebooks = Annotated[
@@ -31,8 +30,7 @@ Force = Annotated[bool, typer.Option("--force", help="Decode tokens of another m
 
 
 def decode(
-    source: Source,
-    target: Target = None,
+    paths: Paths,
     codebooks: Codebooks = None,
     model: options.Model = "default",
     device: options.Device = "auto",
@@ -40,40 +38,44 @@ def decode(
     format: Format = "wav",
     force: Force = False,
     overwrite: options.Overwrite = False,
+    skip_existing: options.SkipExisting = False,
 ) -> None:
     """Turn tokens back into speech, as long as the original to the sample."""
     from pathlib import Path
 
-    from codec.audio.io import check_sound_suffix
-    from codec.cli.jobs import Rules, make_plan
+    from codec.audio.io import WRITTEN_SUFFIXES, check_sound_suffix
+    from codec.cli.jobs import Existing, Rules, make_plan, split_paths
     from codec.cli.run import run_plan
     from codec.model.files import load_model
-    from codec.tokens.files import TOKEN_SUFFIXES
+    from codec.tokens.files import READ_SUFFIXES
 
     suffix = f".{format.lstrip('.').lower()}"
     check_sound_suffix(Path("output" + suffix))
-    rules = Rules(TOKEN_SUFFIXES, "token files", suffix, f".decoded{suffix}", check_sound_suffix)
-    plan = make_plan(source, target, rules, overwrite)
+    existing = Existing(overwrite, skip_existing)
+    beside = f".decoded{suffix}"
+    rules = Rules(READ_SUFFIXES, "token files", WRITTEN_SUFFIXES, suffix, beside, check_sound_suffix)
+    sources, target = split_paths(paths, rules)
+    plan = make_plan(sources, target, rules, existing)
     loaded = load_model(model, device, engine)
-    run_plan(plan, lambda job: decode_file(loaded, job, codebooks, force, overwrite))
+    run_plan(plan, lambda job: decode_file(loaded, job, codebooks, force, overwrite), existing)
 
 
 def decode_file(
     model: "Codec", job: "Job", codebooks: int | None, force: bool, overwrite: bool
 ) -> "Done":
     """Decode one input; standard output gets wav."""
-    from codec.audio.io import save_audio
+    from codec.audio.io import write_sound
     from codec.cli.run import Done, open_input, open_output
     from codec.errors import CodecError
     from codec.tokens.files import read_clip
 
     with open_output(job, overwrite) as output:
-        with open_input(job) as source:
-            tokens = read_clip(source).to_tokens()
+        tokens = read_clip(open_input(job)).to_tokens()
         try:
             wav = model.decode(tokens if codebooks is None else tokens.first(codebooks), force)[0]
         except CodecError as error:
             raise CodecError(f"{job.name}: {error}") from None
-        save_audio(output, wav, model.sample_rate)
+        name = str(job.target or "standard output")
+        write_sound(output, wav, model.sample_rate, job.target.suffix.lower() if job.target else ".wav", name)
     seconds = len(wav) / model.sample_rate
-    return Done(f"{job.target or 'standard output'}: {seconds:.2f} s at {model.sample_rate} Hz")
+    return Done(f"{name}: {seconds:.2f} s at {model.sample_rate} Hz")

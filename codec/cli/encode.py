@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from codec.cli.run import Done
     from codec.model.codec import Codec
 
-Source = Annotated[
-    str, typer.Argument(metavar="IN", help="A sound file, a folder, a quoted glob, or - for stdin.")
-]
-Target = Annotated[
-    str | None,
+Paths = Annotated[
+    list[str],
     typer.Argument(
-        metavar="[OUT]", help="A .pt or .rvq file, a folder, or - for stdout; beside IN by default."
+        metavar="PATHS",
+        help="Inputs, then perhaps the output: IN... [OUT]. IN: sound files, folders, globs, or - for stdin. OUT: a .pt or .rvq file, a folder, or - for "
+        "stdout; beside IN by default.",
+        show_default=False,
     ),
 ]
 Codebooks = Annotated[
@@ -31,14 +31,14 @@ Format = Annotated[
 
 
 def encode(
-    source: Source,
-    target: Target = None,
+    paths: Paths,
     codebooks: Codebooks = None,
     model: options.Model = "default",
     device: options.Device = "auto",
     engine: options.Engine = "auto",
     format: Format = None,
     overwrite: options.Overwrite = False,
+    skip_existing: options.SkipExisting = False,
 ) -> None:
     """Turn speech into tokens.
 
@@ -46,20 +46,22 @@ def encode(
     what cannot be read is listed at the end, and the exit status is then 1.
     """
     from codec.audio.io import SOUND_SUFFIXES
-    from codec.cli.jobs import Rules, make_plan
+    from codec.cli.jobs import Existing, Rules, make_plan, split_paths
     from codec.cli.run import run_plan
     from codec.model.files import load_model
-    from codec.tokens.files import check_token_suffix
+    from codec.tokens.files import TOKEN_SUFFIXES, check_token_suffix
 
     suffix = _format_suffix(format)
-    rules = Rules(SOUND_SUFFIXES, "sound files", suffix, suffix, check_token_suffix)
-    plan = make_plan(source, target, rules, overwrite)
+    existing = Existing(overwrite, skip_existing)
+    rules = Rules(SOUND_SUFFIXES, "sound files", TOKEN_SUFFIXES, suffix, suffix, check_token_suffix)
+    sources, target = split_paths(paths, rules)
+    plan = make_plan(sources, target, rules, existing)
     named = plan.jobs[0].target
     if format and named and named.suffix.lower() != suffix:
         raise CodecError(f"{named}: --format {format} does not fit this suffix; drop one of them")
     loaded = load_model(model, device, engine)
     loaded.quantizer.check_count(codebooks)
-    run_plan(plan, lambda job: encode_file(loaded, job, codebooks, suffix, overwrite))
+    run_plan(plan, lambda job: encode_file(loaded, job, codebooks, suffix, overwrite), existing)
 
 
 def encode_file(
@@ -71,15 +73,18 @@ def encode_file(
     from codec.tokens.files import clip_of, write_clip
 
     with open_output(job, overwrite) as output:
-        with open_input(job) as source:
-            audio = load_audio(source, model.sample_rate)
-        clip = clip_of(model.encode(audio, num_codebooks=codebooks), model)
+        audio = load_audio(open_input(job), model.sample_rate)
+        try:
+            clip = clip_of(model.encode(audio, num_codebooks=codebooks), model)
+        except CodecError as error:
+            raise CodecError(f"{job.name}: {error}") from None
         write_clip(output, clip, job.target.suffix.lower() if job.target else suffix)
     summary = (
         f"{job.target or 'standard output'}: {clip.seconds:.2f} s, {clip.num_frames} frames x "
         f"{clip.num_codebooks} codebooks, {clip.bitrate / 1000:g} kbps"
     )
-    return Done(summary, _conversion_note(audio, job.name))
+    warnings = tuple(f"{job.name}: {words}" for words in audio.notes)
+    return Done(summary, _conversion_note(audio, job.name), warnings)
 
 
 def _conversion_note(audio: "Audio", name: str) -> str | None:

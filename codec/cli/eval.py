@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from codec.cli.dataclass_options import flag, options_of
+from codec.errors import CodecError
 from codec.eval.options import Options
 
 if TYPE_CHECKING:
@@ -44,7 +45,15 @@ def evaluate(options: Options, source: Source) -> None:
 
     if options.codebooks is not None:
         options = dataclasses.replace(options, codebooks=sorted(set(options.codebooks)))
+    options = dataclasses.replace(options, models=_models(options))
     _run(prepare(source, options, shlex.join(["codec", "eval", *_arguments()])))
+
+
+def _models(options: Options) -> list[str]:
+    """The default model, unless models or peers are named."""
+    if not options.models and options.peers and options.codebooks is not None:
+        raise CodecError("--codebooks is of our models; name one with --model")
+    return options.models or ([] if options.peers else ["default"])
 
 
 def _run(plan: "Plan") -> None:
@@ -56,7 +65,7 @@ def _run(plan: "Plan") -> None:
         TimeRemainingColumn,
     )
 
-    from codec.cli.console import print_note, progress_console
+    from codec.console import print_note, progress_console
     from codec.eval.evaluation import execute
     from codec.eval.report.table import omission_lines
 

@@ -8,6 +8,8 @@ import typer
 
 from codec.errors import CodecError
 
+HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
+
 
 @contextmanager
 def require_extra(name: str, command: str | None = None) -> Iterator[None]:
@@ -29,9 +31,18 @@ def require_extra(name: str, command: str | None = None) -> Iterator[None]:
         ) from None
 
 
-def run_extra(name: str, module: str, function: str, arguments: list[str]) -> int | None:
-    """Run the command ``function`` of a ``module`` that an extra's packages are needed for."""
-    with require_extra(name):
-        command = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+def run_extra(
+    name: str, module: str, function: str, arguments: list[str], verb: str | None = None
+) -> int | None:
+    """Run the command ``function`` of a ``module`` that an extra's packages are needed for.
+
+    Args:
+        name: of the extra.
+        verb: of the command, where it is called otherwise than the extra.
+    """
+    with require_extra(name, verb):
+        command = typer.Typer(
+            add_completion=False, pretty_exceptions_enable=False, context_settings=HELP_OPTIONS
+        )
         command.command()(getattr(importlib.import_module(module), function))
-        return command(arguments, prog_name=f"codec {name}", standalone_mode=False)
+        return command(arguments, prog_name=f"codec {verb or name}", standalone_mode=False)

@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from codec.console import printable
+from codec.reading import check_name
+
 if TYPE_CHECKING:
     from codec.model.codec import Codec
     from codec.tokens.clip import TokenClip
@@ -17,10 +20,11 @@ Subject = Annotated[
 def info(subject: Subject = "default") -> None:
     """Describe a model (the default one if none is named) or a token file."""
     from codec.model.files import find_model, load_model
-    from codec.tokens.files import TOKEN_SUFFIXES, read_clip
+    from codec.tokens.files import READ_SUFFIXES, read_clip
 
     path = Path(subject)
-    if path.is_file() or path.suffix.lower() in TOKEN_SUFFIXES:
+    check_name(subject, "a token file or a model")
+    if path.is_file() or path.suffix.lower() in READ_SUFFIXES:
         _print_clip(path, read_clip(path))
     else:
         _print_model(find_model(subject), load_model(subject, "cpu"))
@@ -47,6 +51,13 @@ def _print_model(folder: Path, model: "Codec") -> None:
     }
     _print_facts(facts)
     _print_rates(model)
+
+
+def _bits(clip: "TokenClip") -> str:
+    from codec.quantizers.base import bits_per_code
+
+    bits = sorted({bits_per_code(size) for size in clip.layer_sizes})
+    return str(bits[0]) if len(bits) == 1 else f"{bits[0]} to {bits[-1]}"
 
 
 def _codebooks(model: "Codec") -> str:
@@ -76,7 +87,7 @@ def _print_clip(path: Path, clip: "TokenClip") -> None:
             "size": f"{size} bytes, {8 * size / clip.seconds / 1000:.2f} kbps as a file",
             "sound": f"{clip.seconds:.3f} s, {clip.num_samples} samples at {clip.sample_rate} Hz",
             "codes": f"{clip.num_codebooks} codebooks x {clip.num_frames} frames, "
-            f"{clip.bits_per_frame} bits a frame",
+            f"{_bits(clip)} bits each",
             "bitrate": f"{clip.bitrate / 1000:g} kbps of raw codes",
             "tokens/s": f"{clip.num_codebooks * clip.sample_rate / clip.hop_length:g}",
             "fingerprint": clip.fingerprint,
@@ -88,7 +99,7 @@ def _print_clip(path: Path, clip: "TokenClip") -> None:
 def _print_facts(facts: dict[str, str]) -> None:
     width = max(map(len, facts))
     for name, value in facts.items():
-        typer.echo(f"{name:<{width}}  {value}")
+        typer.echo(f"{name:<{width}}  {printable(value)}")
 
 
 def licence(folder: Path) -> str:

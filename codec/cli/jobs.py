@@ -1,14 +1,16 @@
-"""Which inputs become which outputs: a file, a folder, a glob or standard input and output."""
+"""Which inputs become which outputs: files, folders, globs or standard input and output."""
 
 import glob
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from codec.atomic import check_target
+from codec.data.search import search_folder
 from codec.errors import CodecError
+from codec.reading import STANDARD_INPUT, check_name, is_regular
 
 STREAM = "-"
 
@@ -22,7 +24,7 @@ class Job:
 
     @property
     def name(self) -> str:
-        return str(self.source) if self.source else "standard input"
+        return str(self.source) if self.source else STANDARD_INPUT
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Rules:
     Attributes:
         suffixes: of the files to look for in a folder.
         kind: what they are, for messages.
+        written: suffixes of outputs.
         suffix: of an output whose name is not given.
         beside: the same for an output that goes beside its input.
         check: raises a :class:`CodecError` for an output name with a wrong suffix.
@@ -39,86 +42,151 @@ class Rules:
 
     suffixes: Sequence[str]
     kind: str
+    written: Sequence[str]
     suffix: str
     beside: str
     check: Callable[[Path], None]
 
 
 @dataclass(frozen=True)
+class Existing:
+    """What to do where an output exists: replace it, pass over its input, or report an error."""
+
+    overwrite: bool = False
+    skip: bool = False
+
+    def __post_init__(self) -> None:
+        if self.overwrite and self.skip:
+            raise CodecError("--overwrite and --skip-existing contradict each other; give one of them")
+
+
+@dataclass(frozen=True)
 class Plan:
-    """Jobs in order; ``many`` when they came from a folder or a glob, however few there are."""
+    """Jobs in order.
+
+    Attributes:
+        many: whether they came from a folder, a glob or several names, however few there are.
+        notes: about what was not looked at.
+        unreadable: messages about what may not be read.
+    """
 
     jobs: list[Job]
     many: bool
+    notes: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
 
 
-def make_plan(source: str, target: str | None, rules: Rules, overwrite: bool) -> Plan:
-    """The jobs of ``IN [OUT]``.
+def split_paths(paths: Sequence[str], rules: Rules) -> tuple[list[str], str | None]:
+    """``IN... [OUT]`` apart: the last is OUT unless the shell made it of a glob of inputs.
+
+    That is, unless it is, after other files, an existing file without an output's suffix, or, after
+    several, the name of an input.
+    """
+    for path in paths:
+        check_name(path, f"one of the {rules.kind} or -")
+    *sources, last = paths
+    if not sources:
+        return [last], None
+    suffix = Path(last).suffix.lower()
+    if last == STREAM or suffix in rules.written:
+        return sources, last
+    if len(sources) > 1:
+        is_input = is_regular(Path(last)) or (suffix in rules.suffixes and not os.path.isdir(last))
+    else:
+        is_input = is_regular(Path(last)) and is_regular(Path(sources[0]))
+    return (list(paths), None) if is_input else (sources, last)
+
+
+def make_plan(sources: Sequence[str], target: str | None, rules: Rules, existing: Existing) -> Plan:
+    """The jobs of ``IN... [OUT]``.
 
     Raises:
         CodecError: when there is no input, or an output's name or place does not fit.
     """
-    path = Path(source)
-    if source == STREAM:
-        return _single(None, target, rules, overwrite)
-    if path.is_dir():
-        found = _find_in_folder(path, rules.suffixes)
-        if not found:
-            raise CodecError(f"{path}: no {rules.kind} in this folder ({', '.join(rules.suffixes)})")
-        return _many(found, path, target, rules)
-    if path.exists():
-        return _single(path, target, rules, overwrite)
-    if glob.has_magic(source):
-        found = sorted(Path(name) for name in glob.glob(source, recursive=True) if os.path.isfile(name))
-        if not found:
-            raise CodecError(f"{source}: no file matches")
-        return _many(found, _fixed_part(path), target, rules)
-    raise CodecError(f"{source}: no such file or folder")
+    if len(sources) == 1 and (sources[0] == STREAM or _is_one(sources[0])):
+        path = None if sources[0] == STREAM else Path(sources[0])
+        return _single(path, target, rules, existing)
+    found: dict[Path, Path] = {}
+    notes, unreadable = [], []
+    for source in sources:
+        if source == STREAM:
+            raise CodecError("standard input (-) cannot be one of several inputs; encode it alone")
+        path = Path(source)
+        if os.path.isdir(path):
+            search = search_folder(path, rules.suffixes)
+            notes += [note for note in [search.summary()] if note]
+            unreadable += search.unreadable
+            # Of several folders, each keeps its name.
+            root = path if len(sources) == 1 else path.parent
+            found |= {file: root for file in search.found if file not in found}
+        elif _is_one(source):
+            found.setdefault(path, path.parent)
+        else:
+            files, folders = _matches(source)
+            found |= {file: _fixed_part(path) for file in files if file not in found}
+            if folders and "**" not in path.parts:
+                notes.append(f"not looked at: {len(folders)} folder(s) that match {source}, as {folders[0]}")
+    if not found:
+        reasons = [*unreadable, *notes]
+        raise CodecError(
+            f"{sources[0]}: no {rules.kind} in this folder ({', '.join(rules.suffixes)})"
+            + "".join(f"; {words}" for words in reasons)
+        )
+    return Plan(_many(found, target, rules), True, notes, unreadable)
 
 
-def _single(source: Path | None, target: str | None, rules: Rules, overwrite: bool) -> Plan:
+def _is_one(source: str) -> bool:
+    """Whether it is the name of something other than a folder, be it a file, a pipe or a device."""
+    return os.path.lexists(source) and not os.path.isdir(source)
+
+
+def _matches(pattern: str) -> tuple[list[Path], list[Path]]:
+    """Files and folders of a glob."""
+    if not glob.has_magic(pattern):
+        raise CodecError(f"{pattern}: no such file or folder")
+    found = sorted(map(Path, glob.glob(pattern, recursive=True)))
+    files = [path for path in found if not os.path.isdir(path)]
+    if not files:
+        raise CodecError(f"{pattern}: no file matches")
+    return files, [path for path in found if os.path.isdir(path)]
+
+
+def _single(source: Path | None, target: str | None, rules: Rules, existing: Existing) -> Plan:
     if target == STREAM or (target is None and source is None):
         return Plan([Job(source, None)], many=False)
     if target is None:
+        if not is_regular(source) and source.exists():
+            raise CodecError(f"{source}: is no ordinary file; say where to write, or - for standard output")
         path = source.with_suffix(rules.beside)
-    elif source and Path(target).is_dir():
+    elif source and os.path.isdir(target):
         path = Path(target, source.name).with_suffix(rules.suffix)
     else:
         path = Path(target)
     rules.check(path)
-    check_target(path, overwrite)
+    check_target(path, existing.overwrite or existing.skip)
     return Plan([Job(source, path)], many=False)
 
 
-def _many(sources: list[Path], root: Path, target: str | None, rules: Rules) -> Plan:
+def _many(found: dict[Path, Path], target: str | None, rules: Rules) -> list[Job]:
+    """A job for every file; below OUT, its tree from its root on is kept."""
     if target == STREAM:
         raise CodecError("several inputs do not fit into standard output; give a folder")
-    if target is not None and Path(target).exists() and not Path(target).is_dir():
+    if target is not None and os.path.exists(target) and not os.path.isdir(target):
         raise CodecError(f"{target}: is a file; several inputs need a folder (quote a glob)")
+    if target is not None and Path(target).suffix.lower() in rules.written and not os.path.isdir(target):
+        raise CodecError(f"{target}: names one file; several inputs need a folder")
     if target is None:
-        jobs = [Job(source, source.with_suffix(rules.beside)) for source in sources]
+        jobs = [Job(source, source.with_suffix(rules.beside)) for source in found]
     else:
         jobs = [
             Job(source, Path(target, source.relative_to(root)).with_suffix(rules.suffix))
-            for source in sources
+            for source, root in found.items()
         ]
     shared = [path for path, count in Counter(job.target for job in jobs).items() if count > 1]
     if shared:
         names = " and ".join(job.name for job in jobs if job.target == shared[0])
         raise CodecError(f"{names} would both become {shared[0]}; rename one or encode them apart")
-    return Plan(jobs, many=True)
-
-
-def _find_in_folder(folder: Path, suffixes: Sequence[str]) -> list[Path]:
-    found = []
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [
-            Path(parent, name)
-            for name in names
-            if not name.startswith(".") and Path(name).suffix.lower() in suffixes
-        ]
-    return sorted(found)
+    return jobs
 
 
 def _fixed_part(pattern: Path) -> Path:

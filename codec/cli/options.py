@@ -12,3 +12,6 @@ Engine = Annotated[
     str, typer.Option(help="auto, torch, compile, graph, onnx, or a folder of codec export --onnx.")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")]
+SkipExisting = Annotated[
+    bool, typer.Option("--skip-existing", help="Pass over inputs whose output is there, as after a stop.")
+]

@@ -1,11 +1,10 @@
-"""Command lines of recipes: a YAML config, dotted overrides, and a ``--help`` that lists every key.
+"""Verbs that read a config: YAML, dotted overrides, and a ``--help`` that lists every key.
 
-``python recipes/x.py --config x.yaml optim.lr=1e-4 teachers.sm.layer=last``
+``codec train --config default optim.lr=1e-4 teachers.sm.layer=last``
 """
 
 import argparse
 import dataclasses
-import sys
 import textwrap
 import typing
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +13,7 @@ from typing import Any, TypeVar
 import yaml
 
 from codec.config import field_docs
+from codec.console import print_error
 from codec.errors import CodecError
 from codec.settings import read_config
 
@@ -26,6 +26,7 @@ def run_recipe(
     description: str,
     groups: Mapping[str, type] | None = None,
     arguments: list[str] | None = None,
+    program: str | None = None,
 ) -> int:
     """Parse the command line into ``cls`` and call ``work`` with it.
 
@@ -33,22 +34,24 @@ def run_recipe(
         groups: configs of registered parts that ``cls`` holds as plain dicts, by the key to show
             them under in ``--help`` (``teachers.NAME (type: speech)``).
         arguments: the command line without the program; the process's own by default.
+        program: what the command is called; the script's name by default.
 
     Returns:
         the exit status: what ``work`` returns, or 1 after printing a :class:`CodecError`.
     """
     parser = argparse.ArgumentParser(
+        prog=program,
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=_describe(cls, groups or {}),
     )
-    parser.add_argument("--config", metavar="YAML", help="file with any of the keys below")
+    parser.add_argument("--config", metavar="NAME|YAML", help="a shipped config, or a file with any of the keys below")
     parser.add_argument("overrides", nargs="*", metavar="KEY.SUB=VALUE", help="set one key")
     options = parser.parse_intermixed_args(arguments)
     try:
         return work(read_config(cls, options.config, options.overrides)) or 0
     except CodecError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print_error(str(error))
         return 1
 
 

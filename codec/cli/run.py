@@ -1,71 +1,109 @@
 """Doing the jobs: one with a summary, many with a progress bar and a list of what failed."""
 
 import io
-import shutil
-import sys
-import tempfile
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from codec.atomic import atomic_path, reason
-from codec.cli.console import print_error, print_note, progress_console
-from codec.cli.jobs import Job, Plan
+from codec.atomic import atomic_file, named_errors, reason
+from codec.cli.jobs import Existing, Job, Plan
+from codec.cli.pipes import STANDARD_OUTPUT, silence_output, standard_input, standard_output
+from codec.console import print_error, print_note, progress_console
 from codec.errors import CodecError
-
-_SPOOL_BYTES = 1 << 26
 
 
 @dataclass(frozen=True)
 class Done:
-    """What a finished job has to say."""
+    """What a finished job has to say.
+
+    Attributes:
+        summary: its result.
+        note: how the input was converted; of many files only their number is told.
+        warnings: what is odd about the input, told of every file.
+    """
 
     summary: str
     note: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
-def run_plan(plan: Plan, work: Callable[[Job], Done]) -> None:
+@dataclass
+class _Tally:
+    failures: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    converted: int = 0
+    skipped: int = 0
+
+
+def run_plan(plan: Plan, work: Callable[[Job], Done], existing: Existing) -> None:
     """Do every job; with many, go on past those that fail.
 
     Raises:
         CodecError: from the only job.
-        typer.Exit: with status 1 when some of many jobs failed.
+        typer.Exit: with status 1 when some of many jobs failed, or something may not be read.
     """
     if plan.many:
-        _run_many(plan.jobs, work)
+        _run_many(plan, work, existing)
         return
-    done = work(plan.jobs[0])
-    if done.note:
-        print_note(f"note: {done.note}")
+    job = plan.jobs[0]
+    if _is_finished(job, existing):
+        print_note(f"{job.target}: exists already, skipped")
+        return
+    done = work(job)
+    for words in [*done.warnings, *([done.note] if done.note else [])]:
+        print_note(f"note: {words}")
     print_note(done.summary)
 
 
-def _run_many(jobs: list[Job], work: Callable[[Job], Done]) -> None:
-    failures, notes = [], 0
+def _run_many(plan: Plan, work: Callable[[Job], Done], existing: Existing) -> None:
+    jobs, tally = plan.jobs, _Tally()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=progress_console()) as progress:
         task = progress.add_task("files", total=len(jobs))
         for job in jobs:
-            try:
-                _make_folder(job.target.parent)
-                notes += work(job).note is not None
-            except CodecError as error:
-                failures.append(str(error))
-            except OSError as error:
-                failures.append(f"{job.name}: {reason(error)}")
+            if _is_finished(job, existing):
+                tally.skipped += 1
+            else:
+                _run_one(job, work, tally)
             progress.advance(task)
-    if notes:
-        print_note(f"note: {notes} of {len(jobs)} files were resampled or mixed down")
-    print_note(f"{len(jobs) - len(failures)} of {len(jobs)} files done")
-    for failure in failures:
+    for words in [*plan.notes, *tally.warnings]:
+        print_note(f"note: {words}")
+    if tally.converted:
+        print_note(f"note: {tally.converted} of {len(jobs)} files were resampled or mixed down")
+    skipped = f", {tally.skipped} were there already" if tally.skipped else ""
+    print_note(f"{len(jobs) - len(tally.failures) - tally.skipped} of {len(jobs)} files done{skipped}")
+    for failure in [*plan.unreadable, *tally.failures]:
         print_error(failure)
-    if failures:
+    if tally.failures or plan.unreadable:
         raise typer.Exit(1)
+
+
+def _run_one(job: Job, work: Callable[[Job], Done], tally: _Tally) -> None:
+    """One of many: whatever goes wrong with it, the others are still done."""
+    try:
+        _make_folder(job.target.parent)
+        done = work(job)
+    except CodecError as error:
+        text = str(error)
+        is_named = job.name in text or str(job.target) in text or str(job.target.parent) in text
+        tally.failures.append(text if is_named else f"{job.name}: {text}")
+    except OSError as error:
+        tally.failures.append(f"{job.name}: {reason(error)}")
+    except Exception as error:  # noqa: BLE001 (what libraries raise is anything)
+        tally.failures.append(f"{job.name}: {type(error).__name__}: {error}")
+    else:
+        tally.converted += done.note is not None
+        tally.warnings += done.warnings
+
+
+def _is_finished(job: Job, existing: Existing) -> bool:
+    return existing.skip and job.target is not None and os.path.lexists(job.target)
 
 
 def _make_folder(folder: Path) -> None:
@@ -75,29 +113,28 @@ def _make_folder(folder: Path) -> None:
         raise CodecError(f"{folder}: cannot be made ({reason(error)}); choose another folder") from None
 
 
-@contextmanager
-def open_input(job: Job) -> Iterator[Path | BinaryIO]:
-    """The job's path, or standard input as a file that can seek (on disk when it is large)."""
-    if job.source:
-        yield job.source
-        return
-    with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as spool:
-        shutil.copyfileobj(sys.stdin.buffer, spool)
-        spool.seek(0)
-        yield spool
+def open_input(job: Job) -> Path | BinaryIO:
+    """The job's path, or standard input."""
+    return job.source or standard_input()
 
 
 @contextmanager
-def open_output(job: Job, overwrite: bool) -> Iterator[Path | BinaryIO]:
-    """A temporary path that becomes the target, or a buffer that goes to standard output.
+def open_output(job: Job, overwrite: bool) -> Iterator[BinaryIO]:
+    """A file that becomes the target, or a buffer that goes to standard output.
 
     Either way nothing comes out of a job that fails.
     """
     if job.target:
-        with atomic_path(job.target, overwrite) as path:
-            yield path
+        with atomic_file(job.target, overwrite) as file:
+            yield file
         return
+    output = standard_output()
     buffer = io.BytesIO()
     yield buffer
-    sys.stdout.buffer.write(buffer.getbuffer())
-    sys.stdout.buffer.flush()
+    try:
+        with named_errors(STANDARD_OUTPUT):
+            output.write(buffer.getbuffer())
+            output.flush()
+    except (CodecError, BrokenPipeError):
+        silence_output()
+        raise

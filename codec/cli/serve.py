@@ -5,8 +5,8 @@ from typing import Annotated
 import typer
 
 from codec.cli import options
-from codec.cli.console import print_note
 from codec.cli.dataclass_options import flag, options_of
+from codec.console import print_note
 from codec.serve.config import ServeConfig
 
 Device = Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")]

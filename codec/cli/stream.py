@@ -1,15 +1,14 @@
 """``codec stream``: live sound to tokens and back, on standard input and output."""
 
-import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from codec.cli import options
-from codec.cli.console import print_note
+from codec.cli.pipes import silence_output, standard_input, standard_output
+from codec.console import print_note
 from codec.errors import CodecError
 
 if TYPE_CHECKING:
@@ -61,14 +60,16 @@ def stream_encode(
 
     check_pcm_format(format)
     _check_rate(rate)
-    source = _standard_input()
+    source, sink = standard_input(), standard_output()
     loaded = load_model(model, device, engine)
     encoder = loaded.streaming_encoder(num_codebooks=codebooks, deterministic=deterministic)
     rate = rate or loaded.sample_rate
+    reader = PcmReader(source, format)
+    if source.seekable():
+        reader.begin()  # of a live stream, the header is written before its first samples come
     with _quiet_when_closed():
-        writer = StreamWriter(sys.stdout.buffer, _header(loaded, encoder.num_codebooks))
+        writer = StreamWriter(sink, _header(loaded, encoder.num_codebooks))
         _tell("tokens", encoder.latency, rate, loaded.sample_rate)
-        reader = PcmReader(source, format)
         for block in StreamResampler(rate, loaded.sample_rate).run(reader):
             _write_frames(writer, encoder.push(block)[0], loaded.hop_length)
         rest = int(encoder.num_samples) % loaded.hop_length
@@ -95,7 +96,7 @@ def stream_decode(
 
     check_pcm_format(format)
     _check_rate(rate)
-    source = _standard_input()
+    source, sink = standard_input(), standard_output()
     loaded = load_model(model, device, engine)
     decoder = loaded.streaming_decoder(deterministic=deterministic)
     rate = rate or loaded.sample_rate
@@ -104,8 +105,8 @@ def stream_decode(
     _check_header(reader.header, loaded, force)
     with _quiet_when_closed():
         for wav in StreamResampler(loaded.sample_rate, rate).run(_sound(decoder, reader)):
-            sys.stdout.buffer.write(to_pcm(wav, format))
-            sys.stdout.buffer.flush()
+            sink.write(to_pcm(wav, format))
+            sink.flush()
 
 
 def _write_frames(writer: "StreamWriter", codes: "Tensor", num_samples: int) -> None:
@@ -163,12 +164,6 @@ def _check_rate(rate: int | None) -> None:
         raise CodecError(f"--rate {rate} Hz; it must be 1000 to 768000")
 
 
-def _standard_input() -> BinaryIO:
-    if sys.stdin is None or sys.stdin.isatty():
-        raise CodecError("standard input is a terminal; pipe the stream into this command")
-    return sys.stdin.buffer
-
-
 def _tell(what: str, latency: "Latency", source_rate: int, target_rate: int) -> None:
     """The stated latency, on standard error."""
     from codec.audio.delay import resampling_delay
@@ -184,6 +179,5 @@ def _quiet_when_closed() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        # What is still buffered would raise again when Python closes standard output.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence_output()
         raise typer.Exit(_PIPE_CLOSED) from None

@@ -1,4 +1,4 @@
-"""Command line of the training recipes."""
+"""``codec train``, and what the recipes for accelerate run."""
 
 import dataclasses
 import signal
@@ -14,19 +14,33 @@ _FLAGS = """
 checkpoint and leave, with exit status 0 and 143; --resume goes on from there."""
 
 
-def main(description: str, without: tuple[str, ...] = (), arguments: list[str] | None = None) -> int:
+DESCRIPTION = """Train a codec as a config says.
+
+On several processes: accelerate launch -m codec train --config default
+"""
+
+
+def main(
+    description: str = DESCRIPTION,
+    without: tuple[str, ...] = (),
+    arguments: list[str] | None = None,
+    program: str | None = None,
+) -> int:
     """Train as the command line says.
 
     Args:
         description: of the recipe.
         without: teachers of the config that this recipe leaves out, with their distillation losses.
         arguments: the command line without the program; the process's own by default.
+        program: what the command is called; the script's name by default.
 
     Returns:
         Exit status: 0 at the end and after Ctrl-C, 143 after SIGTERM, 1 for an error.
     """
     given = sys.argv[1:] if arguments is None else arguments
-    return run_recipe(TrainConfig, _train(without), description + _FLAGS, arguments=expand_flags(given))
+    return run_recipe(
+        TrainConfig, _train(without), description + _FLAGS, arguments=expand_flags(given), program=program
+    )
 
 
 def expand_flags(arguments: list[str]) -> list[str]:

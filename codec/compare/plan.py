@@ -11,7 +11,7 @@ from pathlib import Path
 from codec.compare.config import CompareConfig
 from codec.config import from_dict, merge, to_dict
 from codec.errors import CodecError
-from codec.settings import read_yaml
+from codec.settings import read_settings
 from codec.train.build import build_run, output_folders
 from codec.train.checkpoint import checkpoint_name, list_checkpoints
 from codec.train.config import TrainConfig
@@ -60,7 +60,7 @@ def plan_runs(config: CompareConfig) -> list[Run]:
     Raises:
         CodecError: for a variant that makes no training config.
     """
-    shared = merge(read_yaml(Path(config.base)), config.overrides, "overrides")
+    shared = merge(read_settings(config.base), config.overrides, "overrides")
     rounds = max(len(config.seeds_of(variant)) for variant in config.variants)
     runs = []
     for number in range(rounds):

@@ -2,11 +2,11 @@
 
 import dataclasses
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from codec.atomic import atomic_path
 from codec.config import from_dict
 from codec.errors import CodecError
 
@@ -65,13 +65,11 @@ def read_manifest(path: str | Path) -> list[Clip]:
 
 def write_manifest(path: str | Path, clips: Iterable[Clip]) -> None:
     """Write clips as JSON lines in one step (temporary file, then rename)."""
-    path = Path(path)
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         for clip in clips:
             values = dataclasses.asdict(clip)
             del values["root"]
             if values["label"] is None:
                 del values["label"]
             file.write(json.dumps(values, ensure_ascii=False) + "\n")
-    os.replace(temporary, path)
+        file.close()  # before it gets its name

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from codec.atomic import reason
 from codec.audio.io import load_audio, save_audio
-from codec.cli.console import print_note
+from codec.console import print_note
 from codec.demo.figure import draw
 from codec.demo.spectrum import log_mel, mel_distance
 from codec.errors import CodecError
@@ -41,7 +41,10 @@ def run_demo(out: Path, clip: Path | None, model_name: str, device: str) -> None
         CodecError: when the clip, the model or the folder cannot be used.
     """
     model = load_model(model_name, device)
-    original = load_audio(clip or BUNDLED_CLIP, model.sample_rate).wav
+    audio = load_audio(clip or BUNDLED_CLIP, model.sample_rate)
+    for note in audio.notes:
+        print_note(f"note: {clip}: {note}")
+    original = audio.wav
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -1,6 +1,5 @@
 """The step functions through ``torch.compile``."""
 
-
 import torch
 from torch import Tensor
 

@@ -4,12 +4,11 @@ import dataclasses
 from collections import Counter
 from pathlib import Path
 
-import soundfile
-
+from codec.audio.io import SOUND_SUFFIXES, sound_seconds
 from codec.data.manifest import Clip, read_manifest
+from codec.data.search import search_folder
 from codec.errors import CodecError
 from codec.eval.options import ClipsConfig, Selection
-from codec.eval.systems.directory import SUFFIXES
 
 
 def read_clips(source: str | Path) -> list[Clip]:
@@ -24,9 +23,9 @@ def read_clips(source: str | Path) -> list[Clip]:
     source = Path(source)
     if not source.is_dir():
         return read_manifest(source)
-    files = sorted(path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES)
+    files = search_folder(source, SOUND_SUFFIXES).found
     if not files:
-        raise CodecError(f"{source}: no recordings ({', '.join(SUFFIXES)}) in this folder")
+        raise CodecError(f"{source}: no recordings ({', '.join(SOUND_SUFFIXES)}) in this folder")
     return [
         Clip(
             path=path.relative_to(source).as_posix(),
@@ -36,6 +35,14 @@ def read_clips(source: str | Path) -> list[Clip]:
         )
         for path in files
     ]
+
+
+def folder_notes(source: str | Path) -> list[str]:
+    """What was not looked at in a folder of recordings, and what may not be read; one line each."""
+    if not Path(source).is_dir():
+        return []
+    search = search_folder(Path(source), SOUND_SUFFIXES)
+    return [*search.unreadable, *([summary] if (summary := search.summary()) else [])]
 
 
 def select(clips: list[Clip], selection: Selection) -> list[Clip]:
@@ -91,6 +98,6 @@ def open_clips(config: ClipsConfig) -> list[Clip]:
 
 def _seconds(path: Path) -> float:
     try:
-        return soundfile.info(path).duration
-    except soundfile.LibsndfileError:
+        return sound_seconds(path)
+    except CodecError:
         return 0.0

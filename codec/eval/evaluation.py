@@ -10,7 +10,7 @@ from typing import Any
 from codec.config import to_dict
 from codec.data.manifest import Clip, read_manifest
 from codec.errors import CodecError
-from codec.eval.clips import read_clips, select
+from codec.eval.clips import folder_notes, read_clips, select
 from codec.eval.measures import JudgeSettings, Measure, build_measures
 from codec.eval.measures.registry import installed_measures, ways_to_install
 from codec.eval.options import Options
@@ -62,6 +62,7 @@ def prepare(source: Path, options: Options, command: str = "") -> Plan:
     """
     clips = select(read_clips(source), options.selection)
     measures, notes = _measures(options)
+    notes = [*notes, *folder_notes(source)]
     systems: list[System] = [Original()]
     systems += model_systems(options.models, options.codebooks, options.device)
     systems += [parse_peer(spec) for spec in options.peers]

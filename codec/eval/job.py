@@ -1,6 +1,5 @@
 """One job of an evaluation: code a clip with a system, then judge it. Runs in a worker process."""
 
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from codec.atomic import atomic_path
 from codec.audio.io import load_audio, save_audio
 from codec.audio.resample import resample
 from codec.data.manifest import Clip
@@ -108,10 +108,9 @@ def _save_output(job: Job, coded: Coded, output: torch.Tensor) -> None:
     job.audio.parent.mkdir(parents=True, exist_ok=True)
     if coded.codes is not None:
         codes = output_path(job.folder, job.system.label, job.clip.name, ".npy")
-        np.save(codes, coded.codes.astype(np.int32), allow_pickle=False)
-    temporary = job.audio.with_name(f"{os.getpid()}.tmp.flac")
-    save_audio(temporary, output, SCORING_RATE)
-    os.replace(temporary, job.audio)
+        with atomic_path(codes) as temporary:
+            np.save(temporary, coded.codes.astype(np.int32), allow_pickle=False)
+    save_audio(job.audio, output, SCORING_RATE)
 
 
 def _pair(job: Job, delay: int) -> Pair:

@@ -45,7 +45,7 @@ class Options:
     out: Path = Path("report")
     """Folder of the report; a run there is resumed."""
     models: list[str] = field(default_factory=list)
-    """A model's name or folder; may be repeated. The original recording is always measured too."""
+    """A model's name or folder; may be repeated. Without peers: default. The original is always measured."""
     codebooks: list[int] | None = None
     """Numbers of codebooks, as 1,2,4,8; all by default."""
     peers: list[str] = field(default_factory=list)

@@ -1,6 +1,5 @@
 """The step functions of a model as modules whose states are flat lists of tensors."""
 
-
 import torch
 from torch import Tensor, nn
 

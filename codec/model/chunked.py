@@ -35,9 +35,7 @@ def encode_chunked(
     return codes * inside.unsqueeze(1)
 
 
-def decode_chunked(
-    model: Network, engine: Engine, tokens: Tokens, deterministic: bool = False
-) -> Tensor:
+def decode_chunked(model: Network, engine: Engine, tokens: Tokens, deterministic: bool = False) -> Tensor:
     """Waveforms ``(B, T)`` of tokens, zero after each clip's end."""
     # Written in place: beside an hour of sound there is room for no second copy.
     with torch.inference_mode(False):
@@ -82,9 +80,7 @@ def _encode_one_by_one(
     return torch.nn.utils.rnn.pad_sequence(codes, batch_first=True).transpose(1, 2)
 
 
-def _decode_causal(
-    model: Network, engine: Engine, tokens: Tokens, wav: Tensor, deterministic: bool
-) -> None:
+def _decode_causal(model: Network, engine: Engine, tokens: Tokens, wav: Tensor, deterministic: bool) -> None:
     # Frames past a clip's end have no codes, alone as in a batch: they flush the overlap.
     flush = model.decoder.delay // model.hop_length
     frames = tokens.codes.shape[2]

@@ -44,7 +44,11 @@ def read_codes(codes: Codes) -> list[Tensor]:
         clips = list(clips[0])
     if not clips or any(clip.ndim != 2 or not clip.numel() for clip in clips):
         shape = [tuple(clip.shape) for clip in clips]
-        raise CodecError(f"expected codes (K, T) or (B, K, T), got shape {shape[0] if len(shape) == 1 else shape}")
+        raise CodecError(
+            f"expected codes (K, T) or (B, K, T), got shape {shape[0] if len(shape) == 1 else shape}"
+        )
     if len({len(clip) for clip in clips}) > 1:
-        raise CodecError(f"clips of {sorted({len(clip) for clip in clips})} codebooks; give the same layers of all")
+        raise CodecError(
+            f"clips of {sorted({len(clip) for clip in clips})} codebooks; give the same layers of all"
+        )
     return clips

@@ -13,6 +13,7 @@ from codec.model.aliases import read_aliases, write_aliases
 from codec.model.codec import Codec
 from codec.model.config import config_to_json, load_config
 from codec.model.shield import plain_torch
+from codec.reading import check_name
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 # An installed wheel carries the checkpoints inside the package; a clone has them beside it.
@@ -86,11 +87,17 @@ def save_model(model: Codec, folder: str | Path, dtype: torch.dtype = torch.floa
 def find_model(name_or_path: str | Path) -> Path:
     """Folder of a model given by path or by the name of a shipped checkpoint.
 
+    A bare name means the shipped checkpoint, though a folder in the current one may have that name:
+    write that as ``./NAME``, or give a :class:`~pathlib.Path`.
+
     Raises:
         CodecError: when there is neither.
     """
+    check_name(name_or_path, "a model")
     path = Path(name_or_path).expanduser()
-    for folder in (path, *(root / path for root in _CHECKPOINT_ROOTS)):
+    shipped_folders = [root / path for root in _CHECKPOINT_ROOTS]
+    is_bare = isinstance(name_or_path, str) and path.name == name_or_path
+    for folder in [*shipped_folders, path] if is_bare else [path, *shipped_folders]:
         if (folder / "config.json").is_file():
             return folder
     shipped = sorted({p.parent.name for root in _CHECKPOINT_ROOTS for p in root.glob("*/config.json")})

@@ -23,10 +23,13 @@ def fingerprint(model: Network) -> str:
     Settings at their defaults are left out, so that a new setting does not change the models without it.
     Tensors are hashed as float32, the form in which they are used, whatever the file stores.
     """
-    config = model.config
-    settings = _settings(model, leave_out=config.network.decoder_settings)
     tensors = model.encoder.state_dict(prefix="encoder.") | model.quantizer.state_dict(prefix="quantizer.")
-    return _digest(settings, tensors)
+    return _digest(token_settings(model), tensors)
+
+
+def token_settings(model: Network) -> dict[str, Any]:
+    """The settings that decide what codes mean: all but the decoder's and those at their defaults."""
+    return _settings(model, leave_out=model.config.network.decoder_settings)
 
 
 def decoder_fingerprint(model: Network) -> str:

@@ -187,7 +187,11 @@ def _counts_of_mask(mask: Tensor) -> list[int]:
     inside = mask.bool()
     counts = inside.sum(dim=1)
     prefix = torch.arange(mask.shape[1]) < counts.unsqueeze(1)
-    if not torch.equal(inside, prefix) or int(counts.min()) < 1 or not torch.equal(mask.long(), inside.long()):
+    if (
+        not torch.equal(inside, prefix)
+        or int(counts.min()) < 1
+        or not torch.equal(mask.long(), inside.long())
+    ):
         raise CodecError("the mask in lengths must mark the first samples of every clip, at least one")
     return counts.tolist()
 

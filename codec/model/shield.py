@@ -24,12 +24,24 @@ def shielded(method: Callable[P, T]) -> Callable[P, T]:
 
     @functools.wraps(method)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
-        with plain_torch():
-            with torch.inference_mode():
-                result = method(*args, **kwargs)
-            return _plain(result)
+        if not _is_plain():
+            with plain_torch():
+                return wrapper(*args, **kwargs)
+        with torch.inference_mode():
+            result = method(*args, **kwargs)
+        return _plain(result)
 
     return wrapper
+
+
+def _is_plain() -> bool:
+    """Whether nothing is set that :func:`plain_torch` would change; gradients do not matter to inference mode."""
+    return (
+        not torch.is_inference_mode_enabled()
+        and not any(map(torch.is_autocast_enabled, _DEVICES))
+        and torch.get_default_dtype() is torch.float32
+        and torch.get_default_device().type == "cpu"
+    )
 
 
 @contextmanager

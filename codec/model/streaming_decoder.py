@@ -23,7 +23,9 @@ class StreamingDecoder(Slots):
     ``lengths`` are the samples of each slot in the last result.
     """
 
-    def __init__(self, model: Network, engine: Engine, batch: int, deterministic: bool, allow_absent: bool = False):
+    def __init__(
+        self, model: Network, engine: Engine, batch: int, deterministic: bool, allow_absent: bool = False
+    ):
         check_streaming(model, batch)
         super().__init__(model, batch, decoding(model, engine, batch, deterministic))
         self._lowest_code = ABSENT if allow_absent else 0

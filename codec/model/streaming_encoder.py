@@ -1,6 +1,5 @@
 """Sound to codes, live; :class:`codec.model.codec.Codec` says how it is used."""
 
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -22,7 +21,9 @@ class StreamingEncoder(Slots):
     ``lengths`` are the frames of each slot in the last result.
     """
 
-    def __init__(self, model: Network, engine: Engine, batch: int, num_codebooks: int | None, deterministic: bool):
+    def __init__(
+        self, model: Network, engine: Engine, batch: int, num_codebooks: int | None, deterministic: bool
+    ):
         check_streaming(model, batch)
         self.num_codebooks = model.quantizer.check_count(num_codebooks)
         super().__init__(model, batch, encoding(model, engine, batch, num_codebooks, deterministic))

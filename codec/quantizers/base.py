@@ -135,10 +135,12 @@ class Quantizer(nn.Module):
                 raise CodecError(f"{where} must lie in 0..{size - 1}; the tokens are damaged")
 
 
-QUANTIZERS: Registry[type[Quantizer]] = Registry("quantizer")
+_QUANTIZERS: Registry[type[Quantizer]] = Registry("quantizer")
 
-quantizer = QUANTIZERS.register
-"""Class decorator: register a :class:`Quantizer` under ``name``, which is its config's ``type``."""
+
+def quantizer(name: str) -> Callable[[type[Quantizer]], type[Quantizer]]:
+    """Class decorator: register a :class:`Quantizer` under ``name``, which is its config's ``type``."""
+    return _QUANTIZERS.register(name)
 
 
 def quantizer_class(name: str) -> type[Quantizer]:
@@ -147,7 +149,7 @@ def quantizer_class(name: str) -> type[Quantizer]:
     Raises:
         CodecError: for a name that nobody registered.
     """
-    return QUANTIZERS.find(name)
+    return _QUANTIZERS.find(name)
 
 
 def read_quantizer_config(values: dict[str, Any]) -> QuantizerConfig:

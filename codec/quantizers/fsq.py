@@ -117,4 +117,6 @@ class FiniteScalarQuantizer(Quantizer):
         """``(C, D)`` of the one layer, unless its codes are too many to list."""
         if self.config.codebook_size > _LISTED:
             return None
-        return [self.project_out(self.numbers_of(torch.arange(self.config.codebook_size, device=self.device)))]
+        return [
+            self.project_out(self.numbers_of(torch.arange(self.config.codebook_size, device=self.device)))
+        ]

@@ -96,7 +96,10 @@ class ResidualVQ(Quantizer):
         if self.config.normalise:
             # Vectors of one length are nearest where their product is largest, and that of the
             # residual, the same for all codes, need not be one.
-            keys, norms = F.normalize(self.codebooks, dim=2), self.codebooks.new_zeros(self.codebooks.shape[:2])
+            keys, norms = (
+                F.normalize(self.codebooks, dim=2),
+                self.codebooks.new_zeros(self.codebooks.shape[:2]),
+            )
         else:
             keys, norms = self.codebooks, half_norms(self.codebooks)
         return keys, norms.masked_fill(self._missing(), -torch.inf) if self.config.sizes else norms

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from codec.audio.kinds import StartWatch
 from codec.audio.pcm import to_pcm
 from codec.config import from_dict
 from codec.errors import CodecError
@@ -106,6 +107,14 @@ def parse_control(text: str) -> Start | Codebooks | End:
     except CodecError as error:
         # What a client sent comes back to it, but not all of it.
         raise ClientError("bad_message", str(error)[:300]) from None
+
+
+def check_start(watch: StartWatch, data: bytes) -> None:
+    """Refuse the first bytes of a file, which as samples would be noise."""
+    if kind := watch.feed(data):
+        raise ClientError(
+            "bad_sound", f"this is no raw samples but a {kind} file; send mono 16-bit samples of it", 1003
+        )
 
 
 def parse_sound(data: bytes) -> np.ndarray:

@@ -7,6 +7,7 @@ import time
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError
 
+from codec.audio.kinds import StartWatch
 from codec.audio.resample import StreamResampler
 from codec.serve.channel import Channel, Output
 from codec.serve.config import ServeConfig
@@ -19,6 +20,7 @@ from codec.serve.protocol import (
     Codebooks,
     End,
     Start,
+    check_start,
     control,
     parse_codes,
     parse_control,
@@ -115,7 +117,7 @@ class Session:
             await asyncio.gather(sender, return_exceptions=True)
 
     async def _receive(self, start: Start, channel: Channel) -> None:
-        resampler = StreamResampler(start.rate, self._offer.sample_rate)
+        resampler, watch = StreamResampler(start.rate, self._offer.sample_rate), StartWatch()
         while True:
             message = await self._next_message()
             now = time.monotonic()
@@ -125,6 +127,7 @@ class Session:
                     codes = self._codes(message)
                     self._worker.change(lambda: channel.add_codes(codes, now))  # noqa: B023  (called at once)
                 else:
+                    check_start(watch, message)
                     pcm = resampler.feed(parse_sound(message))
                     self._worker.change(lambda: channel.add_sound(pcm, now))  # noqa: B023  (called at once)
                 await self._wait_for_room(channel)

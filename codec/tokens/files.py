@@ -1,18 +1,25 @@
-"""Token files of either format, told apart by suffix on writing and by content on reading."""
+"""Token files of every format, told apart by suffix on writing and by content on reading."""
 
+import io
 from pathlib import Path
 from typing import BinaryIO
 
-from codec.atomic import atomic_path, reason
+from codec.atomic import atomic_file
 from codec.errors import CodecError
 from codec.model.network import Network
+from codec.reading import open_seekable
 from codec.tokens.clip import TokenClip
 from codec.tokens.pt import read_pt, write_pt
 from codec.tokens.rvq import MAGIC, from_rvq, to_rvq
+from codec.tokens.stream import MAGIC as STREAM_MAGIC
+from codec.tokens.stream import read_stream
 from codec.tokens.tokens import Tokens
 from codec.version import __version__
 
 TOKEN_SUFFIXES = (".pt", ".rvq")
+"""Suffixes of files that can be written."""
+READ_SUFFIXES = (*TOKEN_SUFFIXES, ".crvs")
+"""The same with token streams that were kept in files."""
 
 _PICKLE = b"\x80"
 _ZIP = b"PK"  # torch.save writes zip archives
@@ -31,12 +38,12 @@ def save_tokens(path: str | Path, tokens: Tokens, model: Network, overwrite: boo
     """
     check_token_suffix(path)
     clip = clip_of(tokens, model)
-    with atomic_path(path, overwrite) as temporary:
-        write_clip(temporary, clip, Path(path).suffix.lower())
+    with atomic_file(path, overwrite) as file:
+        write_clip(file, clip, Path(path).suffix.lower())
 
 
 def load_tokens(path: str | Path) -> Tokens:
-    """Tokens of one clip, a batch of one, from a ``.pt`` or ``.rvq`` file.
+    """Tokens of one clip, a batch of one, from a ``.pt`` or ``.rvq`` file or a kept ``.crvs`` stream.
 
     Raises:
         CodecError: when the file is missing, damaged, or no token file.
@@ -73,25 +80,26 @@ def write_clip(target: Path | BinaryIO, clip: TokenClip, suffix: str) -> None:
     elif suffix == ".rvq":
         target.write(to_rvq(clip))
     else:
-        write_pt(target, clip)
+        # In memory first: PyTorch hides what the system says about a full disk.
+        content = io.BytesIO()
+        write_pt(content, clip)
+        target.write(content.getbuffer())
 
 
 def read_clip(source: str | Path | BinaryIO) -> TokenClip:
     """One clip's tokens and all that its file says.
 
     Args:
-        source: a path, or an open binary file that can seek.
+        source: a path, also of a pipe, or an open binary file.
 
     Raises:
         CodecError: when the file is missing, damaged, or no token file.
     """
-    if not isinstance(source, (str, Path)):
-        return _read_open(source, "standard input")
-    try:
-        with Path(source).open("rb") as file:
-            return _read_open(file, str(source))
-    except OSError as error:
-        raise CodecError(f"{source}: cannot be read ({reason(error)})") from None
+    with open_seekable(source, "tokens") as (file, name):
+        try:
+            return _read_open(file)
+        except CodecError as error:
+            raise CodecError(f"{name}: {error}") from None
 
 
 def check_token_suffix(path: str | Path) -> None:
@@ -100,18 +108,15 @@ def check_token_suffix(path: str | Path) -> None:
         raise CodecError(f"{path}: token files end in {' or '.join(TOKEN_SUFFIXES)}")
 
 
-def _read_open(file: BinaryIO, name: str) -> TokenClip:
+def _read_open(file: BinaryIO) -> TokenClip:
     start = file.read(len(MAGIC))
     file.seek(0)
-    try:
-        if not start:
-            raise CodecError("empty file (0 bytes); expected tokens")
-        if start == MAGIC:
-            return from_rvq(file.read())
-        if start[:1] == _PICKLE:
-            raise CodecError("refused: a pickle, which could run code; make tokens with `codec encode`")
-        if start[:2] != _ZIP:
-            raise CodecError("no token file: neither .rvq nor .pt; make one with `codec encode`")
-        return read_pt(file)
-    except CodecError as error:
-        raise CodecError(f"{name}: {error}") from None
+    if start == MAGIC:
+        return from_rvq(file.read())
+    if start == STREAM_MAGIC:
+        return read_stream(file)
+    if start[:1] == _PICKLE:
+        raise CodecError("refused: a pickle, which could run code; make tokens with `codec encode`")
+    if start[:2] != _ZIP:
+        raise CodecError("no token file: neither .rvq nor .pt; make one with `codec encode`")
+    return read_pt(file)

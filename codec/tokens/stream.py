@@ -29,6 +29,7 @@ from torch import Tensor
 from codec.config import from_dict
 from codec.errors import CodecError
 from codec.quantizers.base import bits_per_code
+from codec.tokens.clip import TokenClip
 from codec.tokens.rvq import pack_frames, unpack_frames
 
 MAGIC = b"CRVS"
@@ -170,6 +171,31 @@ class StreamReader:
 
     def _damaged(self) -> CodecError:
         return CodecError(f"the token stream is damaged after {self._frames} frames; send it again")
+
+
+def read_stream(file: BinaryIO) -> TokenClip:
+    """All of a token stream that was kept in a file, as one clip.
+
+    Raises:
+        CodecError: when it is damaged or cut short, holds no frames, or something follows its end.
+    """
+    reader = StreamReader(file)
+    frames = list(reader)
+    if not frames:
+        raise CodecError("the token stream ended before its first frame")
+    if file.read(1):
+        raise CodecError("something follows the end of the token stream; decode joined streams one by one")
+    header = reader.header
+    return TokenClip(
+        codes=torch.stack([frame.codes for frame in frames], dim=1),
+        num_samples=sum(frame.num_samples for frame in frames),
+        sample_rate=header.sample_rate,
+        hop_length=header.hop_length,
+        codebook_size=header.codebook_size,
+        fingerprint=header.fingerprint,
+        codec_version=header.codec_version,
+        codebook_sizes=header.codebook_sizes,
+    )
 
 
 def _checksum(body: bytes) -> bytes:

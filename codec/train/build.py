@@ -162,7 +162,7 @@ def _batches(
     if data.processes and live:
         raise CodecError(
             f"config data.processes: teachers.{live[0]} computes on the fly, which only threads can share; "
-            "run recipes/extract_features.py first, or set data.processes=0"
+            "run codec features first, or set data.processes=0"
         )
     planner = CropPlanner(
         store, data.crop_frames * codec.hop_length, config.seed, data.domain_weights, data.augmentation
@@ -181,13 +181,14 @@ def _build_state(
         teacher_dims=teacher_dims,
     )
     generator = Generator(codec, config.quantizer, _DTYPES[config.precision]).to(device)
+    generator.freeze(config.freeze)
     objective = Objective(config.losses, context).to(device)
     if config.compile:
         generator.compile_networks()
     optimizer = Optimizer(
         [*_trainable(generator), *_trainable(objective)],
         config.optimizer,
-        hidden=hidden_matrices(codec.encoder) + hidden_matrices(codec.decoder),
+        hidden=[p for p in hidden_matrices(codec.encoder) + hidden_matrices(codec.decoder) if p.requires_grad],
     )
     discriminators = discriminator_optimizer = None
     if config.discriminators:

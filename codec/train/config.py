@@ -18,7 +18,7 @@ class DataConfig:
     """What is trained on."""
 
     manifests: tuple[str, ...] = ()
-    """JSONL files, see recipes/prepare.py, or folders of audio."""
+    """JSONL files, see codec prepare, or folders of audio."""
     root: str | None = None
     """Folder that the manifests' paths are relative to; each manifest's own by default."""
     max_clips: int | None = None
@@ -62,7 +62,7 @@ class TeacherSource:
     """Features that distillation losses compare with."""
 
     features: str = "cache/features"
-    """Cache folder of recipes/extract_features.py."""
+    """Cache folder of codec features."""
     name: str | None = None
     """The teacher's name in that cache; its name here by default."""
     extract: dict[str, Any] | None = None
@@ -116,6 +116,8 @@ class TrainConfig:
     tracker: Literal["tensorboard", "wandb", "none"] = "tensorboard"
     resume: bool = False
     """Go on from the newest good checkpoint in output."""
+    freeze: tuple[Literal["encoder", "quantizer"], ...] = ()
+    """Parts that stay as they are; with both, tokens keep their meaning and the decoder alone is trained."""
     init_from: str | None = None
     """Start from a model folder, or from a training checkpoint (discriminators included)."""
 
@@ -136,10 +138,12 @@ class TrainConfig:
                 raise CodecError(f"config {name}: expected at least 1, got {value}")
         if not 0 <= self.ema_decay < 1:
             raise CodecError(f"config ema_decay: expected a number in [0, 1), got {self.ema_decay}")
+        if self.freeze and self.init_from is None and not self.resume:
+            raise CodecError("config freeze: frozen parts come from a model; set init_from")
         if not self.losses:
             raise CodecError("config losses: none given; name at least one, e.g. mel: {weight: 1}")
         if not self.data.manifests:
-            raise CodecError("config data.manifests: none given; make one with recipes/prepare.py")
+            raise CodecError("config data.manifests: none given; make one with codec prepare")
         if self.cuda_graphs and (self.balancer is not None or self.optimizer.name != "adamw"):
             raise CodecError("config cuda_graphs: works with adamw and without a balancer")
         adversarial = {"adversarial", "feature_matching"} & self.losses.keys()

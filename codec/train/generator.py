@@ -58,6 +58,13 @@ class Generator(nn.Module):
             fake, _ = self.codec.decoder(flushed)
         return Generated(fake[:, delay:].float(), quantized)
 
+    def freeze(self, parts: tuple[str, ...]) -> None:
+        """Keep ``encoder``, ``quantizer`` or both as they are: no gradients, no moving averages."""
+        for part in parts:
+            getattr(self.codec, part).requires_grad_(False)
+        if "quantizer" in parts:
+            self.quantizer.freeze()
+
     def autocast(self, device: torch.device) -> torch.autocast:
         """Mixed precision around the networks, off for float32."""
         mixed = self.dtype is not torch.float32

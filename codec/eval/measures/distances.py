@@ -11,7 +11,7 @@ LEVEL_LIMIT = 100.0
 """dB beyond which a difference is cut off: what a silent output has."""
 _FLOOR = 1e-5
 _WINDOWS = (2048, 512, 128)
-_SPECTRAL = ("mel", "stft")
+_SPECTRAL = ("mel", "stft", "log_spectrum", "band_power")
 """Losses on magnitudes: each distance falls with any of them."""
 
 
@@ -21,7 +21,7 @@ class LevelDifference(Measure):
 
     # Nearer to zero is better, so neither side is.
     columns = (Column("level", "level dB", None, digits=1),)
-    resembles = ("level",)
+    resembles = ("level", "band_power")
 
     def __call__(self, pair: Pair) -> dict[str, float]:
         reference, output = (

@@ -3,11 +3,11 @@
 import dataclasses
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import codec
+from codec.atomic import atomic_path
 from codec.config import from_dict
 from codec.data import Clip
 from codec.errors import CodecError
@@ -75,9 +75,8 @@ def _run_once(probe: Probe, task: ProbeTask) -> ProbeResult:
         pass
     result = probe.run(task)
     text = json.dumps({"key": key, "result": dataclasses.asdict(result)}, indent=1)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(text + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    with atomic_path(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
     return result
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from codec.align.utterance import Skip
 from codec.data import Clip
 from codec.errors import CodecError
 from codec.eval.probes.sources import TokenSource, View
@@ -28,14 +29,6 @@ class CodedClip:
     def speaker(self) -> str:
         """The speaker; a clip that names none counts as a speaker of its own."""
         return self.clip.speaker or f"unknown:{self.clip.name}"
-
-
-@dataclass(frozen=True)
-class Skip:
-    """A clip that a probe left out, and why."""
-
-    clip: str
-    reason: str
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 import dataclasses
 import json
-import os
 from pathlib import Path
 
+from codec.atomic import atomic_path
 from codec.eval.job import CODING
 from codec.eval.report.content import Report
 from codec.eval.report.html import to_html
@@ -62,6 +62,5 @@ def to_json(report: Report) -> str:
 
 
 def _write(path: Path, data: bytes) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)

@@ -5,14 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from codec.audio.io import load_audio
+from codec.audio.io import SOUND_SUFFIXES, load_audio
 from codec.data.manifest import Clip
 from codec.errors import CodecError
 from codec.eval.systems.base import System
 from codec.eval.systems.registry import parse_number, peer
 from codec.eval.types import Coded, Skip
-
-SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 
 
 @peer("dir")
@@ -59,7 +57,7 @@ class Directory(System):
 
     def _find(self, clip: Clip) -> Path | None:
         for stem in (clip.name, Path(clip.path).stem):
-            for suffix in SUFFIXES:
+            for suffix in SOUND_SUFFIXES:
                 candidate = self.path / f"{stem}{suffix}"
                 if candidate.is_file():
                     return candidate

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from codec.model.spectral.blocks import MIN_ROWS, Backbone, BackboneState
 from codec.model.spectral.config import SpectralConfig
+from codec.model.spectral.noise import PARTS, DrawnNoise, rise
 from codec.model.spectral.stft import CausalISTFT
 
 # Bounds the loudness while the head is not trained yet.
@@ -20,6 +21,7 @@ class DecoderState:
 
     backbone: BackboneState
     overlap: Tensor
+    noise_index: Tensor | None = None
 
 
 class SpectralDecoder(nn.Module):
@@ -27,10 +29,13 @@ class SpectralDecoder(nn.Module):
 
     The head gives the real and imaginary part of the spectrum, linear, so that phase needs no angle
     that jumps at its ends, times the exponential of gains at a few frequencies, between which
-    they are interpolated: loudness is learnt in decibels, fine structure as it is.
+    they are interpolated: loudness is learnt in decibels, fine structure as it is. With ``noise_bands`` the
+    phases of high frequencies are drawn (:mod:`codec.model.spectral.noise`), and the network gives their loudness.
     """
 
     gains: Tensor
+    harmonic_share: Tensor
+    noise_share: Tensor
 
     causal = True
     min_rows = MIN_ROWS
@@ -41,29 +46,44 @@ class SpectralDecoder(nn.Module):
         self.backbone = Backbone(
             in_dim=config.latent_dim,
             dim=config.decoder_dim,
-            out_dim=2 * config.num_bins + config.gain_bands,
+            out_dim=2 * config.num_bins + config.gain_bands + PARTS * config.noise_bands,
             layers=config.decoder_layers,
             expansion=config.expansion,
             kernel_size=config.kernel_size,
         )
-        self.sizes = [config.num_bins, config.num_bins, config.gain_bands]
+        self.sizes = [config.num_bins, config.num_bins, config.gain_bands, PARTS * config.noise_bands]
         self.register_buffer("gains", gain_matrix(config.gain_bands, config.num_bins), persistent=False)
         self.istft = CausalISTFT(config.window_length, config.hop_length)
+        self.noise = None
+        if config.noise_bands:
+            bins = config.hop_length // 2 + 1
+            self.noise = DrawnNoise(config.hop_length, gain_matrix(config.noise_bands, bins))
+            harmonic = (1 - rise(config.noise_from, config.num_bins).square()).sqrt()
+            self.register_buffer("harmonic_share", harmonic, persistent=False)
+            # Noise may come in an octave below the place where it takes over; the network says how much.
+            with torch.no_grad():
+                # Hardly to be heard until it is learnt.
+                self.backbone.out.bias[-PARTS * config.noise_bands :] -= 3.0
+            self.register_buffer("noise_share", rise(config.noise_from / 2, bins), persistent=False)
 
     def forward(self, latent: Tensor, state: DecoderState | None = None) -> tuple[Tensor, DecoderState]:
         """``latent (B, D, n)`` to ``(wav (B, n * hop), state)``."""
         output, backbone = self.backbone(latent.transpose(1, 2), state.backbone if state else None)
         # The spectrum is float32 even under bf16 autocast: complex bf16 does not exist.
-        real, imag, bands = output.float().split(self.sizes, dim=2)
+        real, imag, bands, noise_levels = output.float().split(self.sizes, dim=2)
         level = bands @ self.gains
         bounded = level.clamp(max=_MAX_LOG_GAIN)
         if self.training:
             # The bound passes gradients on, or a frame that discriminators drove past it would stay there.
             bounded = level + (bounded - level).detach()
         gain = bounded.exp()
+        noise, index = None, None
+        if self.noise is not None:
+            gain = gain * self.harmonic_share
+            noise, index = self.noise(noise_levels, self.noise_share, state.noise_index if state else None)
         spectrum = torch.complex(real * gain, imag * gain)
-        wav, overlap = self.istft(spectrum, state.overlap if state else None)
-        return wav, DecoderState(backbone, overlap)
+        wav, overlap = self.istft(spectrum, state.overlap if state else None, noise)
+        return wav, DecoderState(backbone, overlap, index)
 
 
 def gain_matrix(bands: int, bins: int) -> Tensor:

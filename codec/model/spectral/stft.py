@@ -45,9 +45,17 @@ class CausalISTFT(nn.Module):
         self.window_length = window_length
         self.register_buffer("window", sqrt_hann(window_length), persistent=False)
 
-    def forward(self, spectrum: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """``spectrum (B, n, bins)`` complex to ``(wav (B, n * hop)``, lagging one hop, tail)``."""
+    def forward(
+        self, spectrum: Tensor, state: Tensor | None = None, added: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """``spectrum (B, n, bins)`` complex to ``(wav (B, n * hop)``, lagging one hop, tail)``.
+
+        Args:
+            added: ``(B, n, window)`` windowed frames that join those of the spectrum.
+        """
         frames = torch.fft.irfft(spectrum, n=self.window_length) * self.window
+        if added is not None:
+            frames = frames + added
         first, second = frames.split(self.hop_length, dim=2)
         if state is None:
             state = second.new_zeros(second.shape[0], self.hop_length)

@@ -11,20 +11,20 @@ The metadata say which teacher, layer, rate (Hz), offset (seconds of frame 0's c
 """
 
 import dataclasses
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
+from codec.atomic import atomic_path
 from codec.data import Clip
 from codec.errors import CodecError
 
-REMEDY = "run recipes/extract_features.py, or name another cache folder"
+REMEDY = "run codec features, or name another cache folder"
 
 
 @dataclass(frozen=True)
@@ -146,9 +146,8 @@ class FeatureCache:
             tensors["index"] = features.index.to(torch.int32).contiguous()
         path = self.path(clip)
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        save_file(tensors, temporary, metadata=info.to_metadata())
-        os.replace(temporary, path)
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(save(tensors, metadata=info.to_metadata()))
 
     def check(self, clips: list[Clip], expected: ExpectedFeatures | None = None) -> FeatureInfo:
         """Look at every clip's header before the first step.

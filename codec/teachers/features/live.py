@@ -32,7 +32,7 @@ class LiveFeatures:
         untimed = [clip for clip in clips if lacks_words(clip, self.teacher, self._words)]
         if untimed:
             raise CodecError(
-                f"{untimed[0].path}: {len(untimed)} clips have no timed words; run recipes/extract_features.py"
+                f"{untimed[0].path}: {len(untimed)} clips have no timed words; run codec features"
             )
         self.teacher.prepare(clips, self._words)
         return self.teacher.info

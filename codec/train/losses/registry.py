@@ -1,13 +1,13 @@
-"""Generator losses by name. The name is also the weight's key in YAML and the tag in the log."""
+"""Generator losses by type. A loss's name is the weight's key in YAML and the tag in the log."""
 
 from typing import Any
 
 from torch import nn
 
 from codec.config import from_dict
-from codec.errors import CodecError
+from codec.registry import Registry
 
-_LOSSES: dict[str, type[nn.Module]] = {}
+_LOSSES: Registry[type[nn.Module]] = Registry("loss")
 
 
 def loss(name: str):
@@ -19,8 +19,7 @@ def loss(name: str):
 
     def register(loss_class: type[nn.Module]) -> type[nn.Module]:
         loss_class.name = name
-        _LOSSES[name] = loss_class
-        return loss_class
+        return _LOSSES.register(name)(loss_class)
 
     return register
 
@@ -28,10 +27,14 @@ def loss(name: str):
 def build_loss(name: str, options: dict[str, Any], context: Any) -> nn.Module:
     """Build a registered loss from plain options.
 
+    Args:
+        name: the loss's own name, by which it is weighted and logged.
+        options: of the loss; ``type`` is what it is registered as, its name by default, so that there can be
+            several of one type.
+
     Raises:
-        CodecError: for a name that nobody registered, or an unknown option.
+        CodecError: for a type that nobody registered, or an unknown option.
     """
-    if name not in _LOSSES:
-        raise CodecError(f"unknown loss {name!r}; known: {', '.join(sorted(_LOSSES))}")
-    loss_class = _LOSSES[name]
-    return loss_class(from_dict(loss_class.Config, options, f"losses.{name}"), context)
+    values = dict(options)
+    loss_class = _LOSSES.find(values.pop("type", name), f"losses.{name}")
+    return loss_class(from_dict(loss_class.Config, values, f"losses.{name}"), context)

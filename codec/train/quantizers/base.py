@@ -53,7 +53,19 @@ class QuantizerTrainer(nn.Module):
     def __init__(self, num_codebooks: int, config: QuantizerTrainingConfig):
         super().__init__()
         self.config = config
+        self.frozen = False
         self._num_codebooks = num_codebooks
+
+    @property
+    def learning(self) -> bool:
+        """Whether a batch changes the codebooks."""
+        return self.training and not self.frozen
+
+    def freeze(self) -> None:
+        """Leave the codebooks as they are from here on; layers are still drawn."""
+        for module in self.modules():
+            if isinstance(module, QuantizerTrainer):
+                module.frozen = True
 
     def forward(
         self, latent: Tensor, mask: Tensor, step: int, active: Tensor | None = None

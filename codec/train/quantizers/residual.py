@@ -81,12 +81,12 @@ class EMAResidualVQ(QuantizerTrainer):
         is, or, with projections, what passes through them.
         """
         vectors = latent.transpose(1, 2).flatten(0, 1)
-        if self.training and not self._initialized:
+        if self.learning and not self._initialized:
             self._collect(vectors.detach(), mask.flatten(), step)
         if not self._initialized and not self._projected:
             return _bypass(latent, self._num_codebooks)
         walk, codes, given = self._quantize(vectors, latent)
-        if self.training and self._initialized:
+        if self.learning and self._initialized:
             self._update(codes, given, mask.flatten(), step)
         return walk
 

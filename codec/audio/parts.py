@@ -1,0 +1,71 @@
+"""Where in a file its recordings lie, and what its headers promise of them.
+
+A file may hold several, one after the other (joined files, chained Ogg), and what its header says
+of their length may be wrong: a recorder died before it wrote the sizes, a pipe could not go back to
+write them, or the end of the file is missing.
+"""
+
+import os
+from typing import BinaryIO
+
+from codec.audio.bitstreams import find_flac, find_mpeg, find_ogg
+from codec.audio.containers import read_container
+from codec.audio.kinds import MPEG_BYTES, sound_kind
+from codec.audio.views import Part, read_at
+
+_CONTAINERS = ("wav", "rf64", "w64", "aiff", "au", "caf")
+
+
+def find_parts(file: BinaryIO) -> list[Part]:
+    """The recordings of an open file, in order; one when nothing is known about its kind."""
+    end = file.seek(0, os.SEEK_END)
+    parts, place = [], 0
+    while place < end:
+        found = _parts_from(file, place, end)
+        parts += found
+        place = found[-1].end
+        if sound_kind(read_at(file, place, MPEG_BYTES)) not in _CONTAINERS:
+            break
+    return parts
+
+
+def _parts_from(file: BinaryIO, start: int, end: int) -> list[Part]:
+    kind = sound_kind(read_at(file, start, MPEG_BYTES))
+    if kind in _CONTAINERS:
+        part = read_container(file, start, end) or Part(start, end)
+        return find_mpeg(file, part.start, part.end) if part.is_mpeg else [part]
+    if kind == "flac":
+        return find_flac(file, start, end)
+    if kind == "ogg":
+        return find_ogg(file, start, end)
+    if kind == "mp3":
+        return _parts_after_id3(file, start, end)
+    return [Part(start, end)]
+
+
+def _parts_after_id3(file: BinaryIO, start: int, end: int) -> list[Part]:
+    """MPEG audio, or FLAC that someone has given an ID3 tag."""
+    parts = find_mpeg(file, start, end)
+    after = sound_kind(read_at(file, parts[0].start, MPEG_BYTES))
+    return find_flac(file, parts[0].start, end) if after == "flac" else parts
+
+
+def describe(part: Part, frames: int) -> list[str]:
+    """What to tell about a part of which ``frames`` samples could be read."""
+    notes = []
+    promised = part.samples or _promised_samples(part, frames)
+    if frames < promised:
+        notes.append(f"holds {frames} of the {promised} samples that its header promises; get the whole file")
+    elif part.problem:
+        notes.append(part.problem)
+    elif not part.says_length:
+        notes.append(f"does not say how long it is; {frames} samples were read up to its end")
+    return notes
+
+
+def _promised_samples(part: Part, frames: int) -> int:
+    """What so many bytes would be, by those that are there; 0 where the promise is kept."""
+    if frames == 0 or part.promised <= part.held:
+        return 0
+    bytes_of_one = part.held // frames  # exact where all have as many; what is over is a cut sample
+    return part.promised // bytes_of_one if bytes_of_one else frames * part.promised // part.held

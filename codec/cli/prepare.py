@@ -1,0 +1,43 @@
+"""A manifest from an audio folder, another manifest, or a Hugging Face dataset.
+
+Step 1 of the pipeline. Each recording is looked at once: its duration, speaker (from the folders or a
+pattern), language, text (x.txt or x.lab beside it, LibriSpeech's .trans.txt, or the dataset's column)
+and domain become one JSON line. Recordings stay whole: training cuts its own crops. Bad files are
+skipped, counted and named.
+"""
+
+from collections import Counter
+from pathlib import Path
+
+from rich.console import Console
+
+from codec.cli.recipe import run_recipe
+from codec.data import write_manifest
+from codec.data.corpus import CorpusConfig, collect
+
+SHOWN = 10
+
+
+def prepare(config: CorpusConfig) -> None:
+    """Collect, write, and say what is in it."""
+    corpus = collect(config)
+    output = Path(config.output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_manifest(output, corpus.clips)
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    hours = sum(clip.seconds for clip in corpus.clips) / 3600
+    texts = sum(clip.text is not None for clip in corpus.clips)
+    speakers = Counter(clip.speaker for clip in corpus.clips if clip.speaker is not None)
+    console.print(
+        f"{output}: {len(corpus.clips)} clips, {hours:.2f} h, {len(speakers)} speakers, {texts} with text; "
+        f"{len(corpus.skipped)} skipped"
+    )
+    for path, reason in corpus.skipped[:SHOWN]:
+        console.print(f"  {path}: {reason}", markup=False)
+    if len(corpus.skipped) > SHOWN:
+        console.print(f"  and {len(corpus.skipped) - SHOWN} more")
+
+
+def main(arguments: list[str] | None = None, program: str | None = None) -> int:
+    """Prepare as the command line says; the exit status."""
+    return run_recipe(CorpusConfig, prepare, __doc__, arguments=arguments, program=program)

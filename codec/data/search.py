@@ -1,0 +1,86 @@
+"""Looking for files in a folder, with an account of what was not looked at."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from codec.atomic import reason
+
+_CONVERTIBLE = (
+    ".m4a", ".m4b", ".mp4", ".aac", ".webm", ".mka", ".mkv", ".mov", ".3gp", ".amr", ".wma", ".wv", ".ape",
+    ".ac3", ".dsf", ".tta",
+)  # fmt: skip
+"""Sound that has to be converted first."""
+
+
+@dataclass
+class Search:
+    """What a folder holds.
+
+    Attributes:
+        found: files of the kind that is looked for, in order.
+        passed: what was not looked at, by the reason in words.
+        unreadable: one message for each folder or link that cannot be followed.
+    """
+
+    found: list[Path] = field(default_factory=list)
+    passed: dict[str, list[Path]] = field(default_factory=dict)
+    unreadable: list[str] = field(default_factory=list)
+
+    def summary(self) -> str | None:
+        """One line about what was not looked at, ``None`` when there is nothing to say."""
+        pieces = []
+        for words, paths in sorted(self.passed.items()):
+            example = f", as {paths[0]}" if len(paths) > 1 else f": {paths[0]}"
+            pieces.append(f"{len(paths)} {words}{example}")
+        return f"not looked at: {'; '.join(pieces)}" if pieces else None
+
+    def pass_over(self, words: str, path: Path) -> None:
+        self.passed.setdefault(words, []).append(path)
+
+
+def search_folder(folder: Path, suffixes: Sequence[str]) -> Search:
+    """Files below ``folder`` with one of the suffixes.
+
+    Links to folders are followed, but no folder is entered twice; real folders come before links.
+    """
+    search, seen = Search(), set()
+    pending = [folder]
+    links: list[Path] = []
+    while pending or links:
+        current = pending.pop(0) if pending else links.pop(0)
+        try:
+            status = current.stat()
+            if (status.st_dev, status.st_ino) in seen:
+                search.pass_over("linked folder(s) that are in the tree already", current)
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(current) as entries:
+                listed = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            search.unreadable.append(f"{current}: cannot be read ({reason(error)})")
+            continue
+        for entry in listed:
+            if entry.is_dir() and not entry.name.startswith("."):
+                (links if entry.is_symlink() else pending).append(Path(entry.path))
+            else:
+                _sort_in(search, Path(entry.path), suffixes)
+    search.found.sort()
+    return search
+
+
+def _sort_in(search: Search, path: Path, suffixes: Sequence[str]) -> None:
+    suffix = path.suffix.lower()
+    if path.name.startswith("."):
+        search.pass_over("hidden", path)
+    elif path.is_symlink() and not path.exists():
+        search.unreadable.append(f"{path}: cannot be read (a link to nothing)")
+    elif not path.is_file():
+        search.pass_over("no ordinary file(s)", path)
+    elif suffix in suffixes:
+        search.found.append(path)
+    elif suffix in _CONVERTIBLE:
+        search.pass_over(f"{suffix} (convert first: ffmpeg -i IN OUT.wav)", path)
+    else:
+        search.pass_over(suffix or "without a suffix (name them alone, or give them one)", path)

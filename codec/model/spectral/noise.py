@@ -1,0 +1,101 @@
+"""Noise of a decoder: short frames whose phases are drawn from a table, by the index of the frame.
+
+Speech above some kilohertz is noise-like; a phase that a network makes up there repeats from frame to
+frame, which is heard as a buzz. So the network says how loud each band is, twice a frame, and the phases are
+random numbers. They depend on the frame's index and the frequency alone: the same tokens give the same
+sound, whole or in pieces. The split of speech into harmonics and noise is that of Stylianou (2001).
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from codec.model.spectral.stft import sqrt_hann
+
+PERIOD = 128
+"""Frames after which the phases repeat: 2.56 s of the default hop."""
+PARTS = 2
+"""Noise frames in a hop: half as long as the decoder's frames, so twice as fine in time."""
+_MAX_LOG_LEVEL = 6.0
+
+
+class DrawnNoise(nn.Module):
+    """Two noise frames for each frame of the decoder.
+
+    With hop H, decoder frame h covers samples ``[(h-1)H, (h+1)H)``. Its noise frames are H long, begin H/4 and
+    3H/4 after its start and lie wholly inside, so noise adds neither delay nor overlap to the decoder's own.
+    """
+
+    phases: Tensor
+    window: Tensor
+    bands: Tensor
+
+    def __init__(self, hop_length: int, bands: Tensor):
+        """
+        Args:
+            hop_length: H, a multiple of 4.
+            bands: ``(bands, H / 2 + 1)`` by which levels at bands become levels at frequencies.
+        """
+        super().__init__()
+        self.hop_length = hop_length
+        self.register_buffer("phases", drawn_phases(PERIOD * PARTS, hop_length // 2 + 1), persistent=False)
+        self.register_buffer("window", sqrt_hann(hop_length), persistent=False)
+        self.register_buffer("bands", bands, persistent=False)
+
+    def forward(self, levels: Tensor, share: Tensor, index: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Noise for the next frames.
+
+        Args:
+            levels: ``(B, n, 2 * bands)`` natural logarithms of amplitudes.
+            share: ``(H / 2 + 1,)`` factor on the amplitude of each frequency.
+            index: ``(B, 1)`` float32, number of the first frame, up to a multiple of :data:`PERIOD`.
+
+        Returns:
+            Frames ``(B, n, 2 * H)`` to be added to the decoder's own, and the next index.
+        """
+        batch, frames, _ = levels.shape
+        if index is None:
+            index = levels.new_zeros(batch, 1)
+        numbers = (index + torch.arange(frames, device=index.device, dtype=index.dtype)).remainder(PERIOD)
+        phases = self.phases[numbers.long()]
+        level = (levels.unflatten(2, (PARTS, -1)) @ self.bands).clamp(max=_MAX_LOG_LEVEL)
+        amplitude = level.exp() * share
+        spectrum = torch.complex(amplitude * phases[..., 0, :], amplitude * phases[..., 1, :])
+        first, second = (torch.fft.irfft(spectrum, n=self.hop_length) * self.window).unbind(dim=2)
+        near, far = self.hop_length // 4, 3 * self.hop_length // 4
+        noise = F.pad(first, (near, far)) + F.pad(second, (far, near))
+        return noise, (index + frames).remainder(PERIOD)
+
+
+def drawn_phases(count: int, bins: int) -> Tensor:
+    """Cosine and sine of random phases: ``(count / PARTS, PARTS, 2, bins)`` float32.
+
+    The numbers are hashes of their places (the finalizer of SplitMix64, Steele et al. 2014), so they
+    are the same everywhere and need no file. The first and the last frequency are real.
+    """
+    mask = (1 << 64) - 1
+    angles = []
+    for place in range(count * bins):
+        z = (place + 1) * 0x9E3779B97F4A7C15 & mask
+        z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & mask
+        z = (z ^ z >> 27) * 0x94D049BB133111EB & mask
+        angles.append((z ^ z >> 31) / 2.0**64 * 2 * math.pi)
+    phase = torch.tensor(angles, dtype=torch.float64).reshape(count // PARTS, PARTS, bins)
+    real = torch.stack([phase.cos(), phase.sin()], dim=2)
+    edge = torch.tensor([0, bins - 1])
+    real[:, :, 0, edge] = real[:, :, 0, edge].sign()
+    real[:, :, 1, edge] = 0.0
+    return real.float()
+
+
+def rise(position: float, bins: int) -> Tensor:
+    """``(bins,)`` factors from 0 to 1, as a sine over the octave around ``position``.
+
+    Args:
+        position: frequency as a part of half the sample rate, where the factor is ``sqrt(1/2)``.
+    """
+    frequency = torch.linspace(0, 1, bins, dtype=torch.float64).clamp(min=1e-9)
+    octave = torch.log2(frequency / position)
+    return torch.sin((octave + 0.5).clamp(0.0, 1.0) * (math.pi / 2)).float()

@@ -1,0 +1,115 @@
+"""Drawn noise: a function of the frame's index and the frequency, at the level that is asked for."""
+
+import hashlib
+
+import pytest
+import torch
+from conftest import make_tiny_model
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from codec.errors import CodecError
+from codec.model.spectral.config import SpectralConfig
+from codec.model.spectral.noise import PARTS, PERIOD, DrawnNoise, drawn_phases, rise
+
+HOP, BINS = 320, 161
+
+
+def make_noise() -> DrawnNoise:
+    return DrawnNoise(HOP, torch.eye(BINS))
+
+
+def overlap_add(frames: torch.Tensor) -> torch.Tensor:
+    """Frames ``(n, 2 * hop)``, a hop apart, to samples."""
+    wav = torch.zeros((len(frames) + 1) * HOP)
+    for number, frame in enumerate(frames):
+        wav[number * HOP : (number + 2) * HOP] += frame
+    return wav
+
+
+def test_phases_are_the_same_everywhere():
+    phases = drawn_phases(4, 9)
+    assert phases.shape == (2, PARTS, 2, 9)
+    rounded = (phases * 1_000).round().to(torch.int16)
+    assert hashlib.sha256(rounded.numpy().tobytes()).hexdigest()[:16] == "63ed1192e17e80c4"
+    torch.testing.assert_close(phases.square().sum(2), torch.ones(2, PARTS, 9))
+    assert not phases[:, :, 1, [0, -1]].any()
+
+
+@given(start=st.integers(0, 2 * PERIOD), frames=st.integers(2, 9), cut=st.integers(1, 8))
+@settings(max_examples=30, deadline=None)
+def test_noise_depends_on_the_index_alone(start, frames, cut):
+    cut = min(cut, frames - 1)
+    noise, levels, share = make_noise(), torch.zeros(2, frames, PARTS * BINS), torch.ones(BINS)
+    index = torch.tensor([[float(start)], [float(start + PERIOD)]])
+    whole, after = noise(levels, share, index)
+    assert torch.equal(whole[0], whole[1])
+    first, middle = noise(levels[:, :cut], share, index)
+    second, end = noise(levels[:, cut:], share, middle)
+    assert torch.equal(torch.cat([first, second], dim=1), whole)
+    assert torch.equal(after, end) and int(after[0]) == (start + frames) % PERIOD
+
+
+def test_amplitudes_come_out_as_power():
+    levels = torch.full((1, PERIOD, PARTS * BINS), 0.5)
+    wav = overlap_add(make_noise()(levels, torch.ones(BINS), None)[0][0])[HOP:-HOP]
+    # A spectrum of modulus A over H frequencies is noise of variance A^2 / H, and the windows add up to one.
+    expected = torch.tensor(0.5).exp().square() / HOP
+    for part in wav.split(len(wav) // 4):
+        assert part.square().mean() == pytest.approx(float(expected), rel=0.1)
+
+
+def test_noise_reaches_the_sound_above_its_crossover_alone():
+    model = make_tiny_model(noise_bands=6, noise_from=0.5)
+    decoder, sizes = model.decoder, model.decoder.sizes
+    with torch.no_grad():
+        decoder.backbone.out.weight.zero_()
+        decoder.backbone.out.bias.zero_()
+        decoder.backbone.out.bias[: 2 * sizes[0]].normal_(generator=torch.Generator().manual_seed(0))
+    both = decoder(torch.zeros(1, 8, 200))[0][0, HOP:]
+    with torch.no_grad():
+        decoder.backbone.out.bias[-sizes[3] :] = -30.0
+    harmonics = decoder(torch.zeros(1, 8, 200))[0][0, HOP:]
+    noise = torch.fft.rfft(both - harmonics).abs().square()
+    kept = torch.fft.rfft(harmonics).abs().square()
+    # Noise from half an octave below half the crossover on, nothing else half an octave above it.
+    assert noise[: len(noise) // 8].sum() < 1e-3 * noise.sum()
+    assert kept[int(len(kept) * 0.72) :].sum() < 1e-3 * kept.sum()
+    assert noise.sum() > 0
+
+
+def test_levels_of_noise_are_taught():
+    model = make_tiny_model(noise_bands=6)
+    model.decoder.requires_grad_(True)
+    model.decoder(torch.randn(1, 8, 6))[0].square().sum().backward()
+    grad = model.decoder.backbone.out.weight.grad
+    assert grad[-model.decoder.sizes[3] :].abs().sum() > 0
+
+
+def test_parts_keep_the_power():
+    below = 1 - rise(0.375, 321).square()
+    assert below[0] == 1 and below[-1] == 0
+    torch.testing.assert_close(rise(0.375, 321)[120], torch.tensor(0.5).sqrt(), atol=1e-3, rtol=0)
+
+
+def test_without_noise_nothing_changed_and_with_it_codes_mean_the_same():
+    plain, noisy = make_tiny_model(), make_tiny_model(noise_bands=6)
+    assert plain.decoder.noise is None
+    wav = 0.1 * torch.randn(1, 4_000)
+    noisy.encoder.load_state_dict(plain.encoder.state_dict())
+    noisy.quantizer.load_state_dict(plain.quantizer.state_dict())
+    assert noisy.fingerprint == plain.fingerprint
+    assert torch.equal(noisy.encode(wav).codes, plain.encode(wav).codes)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"noise_bands": 1}, "noise_bands 1 must be 0, or 2 or more"),
+        ({"noise_from": 1.0}, "noise_from 1.0 must lie between 0 and 1"),
+        ({"noise_bands": 4, "hop_length": 322, "window_length": 644}, "must be a multiple of 4"),
+    ],
+)
+def test_settings_that_cannot_be(options, message):
+    with pytest.raises(CodecError, match=message):
+        SpectralConfig(**options)
