@@ -23,6 +23,7 @@ __all__ = [
     "CodecError",
     "Latency",
     "Tokens",
+    "__version__",
     "load",
     "load_audio",
     "load_tokens",
