@@ -76,10 +76,13 @@ class LocalExecutor:
                 done(futures.pop(future), self._result(future))
 
     def _result(self, future: Any) -> Any:
+        from concurrent.futures import BrokenExecutor
+
         from pebble import ProcessExpired
 
         error = future.exception()
-        if isinstance(error, ProcessExpired):
+        # A worker that dies before it has taken its task breaks the pool for all that are left.
+        if isinstance(error, (ProcessExpired, BrokenExecutor)):
             return Lost("crashed: the worker process died")
         # A task may time out by itself, in a download say; that one carries its process's traceback.
         if isinstance(error, TimeoutError) and error.__cause__ is None and self.timeout is not None:
