@@ -4,6 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from codec.errors import CodecError
+from codec.version import __version__
 
 if TYPE_CHECKING:
     from codec.audio.io import Audio, load_audio, save_audio
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from codec.tokens.files import load_tokens, save_tokens
     from codec.tokens.tokens import Tokens
 
-__version__ = "0.1.0"
 
 __all__ = [
     "Audio",
@@ -23,6 +23,7 @@ __all__ = [
     "CodecError",
     "Latency",
     "Tokens",
+    "__version__",
     "load",
     "load_audio",
     "load_tokens",

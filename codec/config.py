@@ -7,6 +7,7 @@ Every config of the project (model, training, evaluation) is a dataclass that is
 import ast
 import dataclasses
 import difflib
+import functools
 import inspect
 import itertools
 import textwrap
@@ -32,11 +33,10 @@ def from_dict(cls: type[T], values: dict[str, Any], where: str = "") -> T:
     """
     if not isinstance(values, dict):
         raise CodecError(f"config {where or cls.__name__}: expected a mapping, got {values!r}")
-    hints = typing.get_type_hints(cls)
-    fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
+    hints = _settable(cls)
     for key in values:
-        if key not in fields:
-            raise CodecError(_unknown_key(key, fields, where or cls.__name__))
+        if key not in hints:
+            raise CodecError(_unknown_key(key, hints, where or cls.__name__))
     arguments = {
         key: _convert(hints[key], value, f"{where}.{key}" if where else key)
         for key, value in values.items()
@@ -110,6 +110,13 @@ def field_docs(cls: type) -> dict[str, str]:
             if isinstance(field, ast.AnnAssign) and is_doc:
                 docs[field.target.id] = " ".join(str(after.value.value).split())
     return docs
+
+
+@functools.cache
+def _settable(cls: type) -> dict[str, Any]:
+    """Types of a dataclass's settable fields, by name; kept, since a manifest is read line by line."""
+    hints = typing.get_type_hints(cls)
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls) if field.init}
 
 
 def _unknown_key(key: str, known: typing.Iterable[str], where: str) -> str:

@@ -1,9 +1,11 @@
 """Things by name: what the package registers itself, and what other packages offer by entry points."""
 
 import difflib
+import importlib
+import pkgutil
 from collections.abc import Callable, Iterator, Mapping
-from importlib.metadata import entry_points
-from typing import Generic, TypeVar
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Generic, TypeVar
 
 from codec.errors import CodecError
 
@@ -14,20 +16,24 @@ class Registry(Mapping[str, T], Generic[T]):
     """Classes or functions by name.
 
     A package of a user's own joins in with an entry point of the group ``codec.KIND`` (spaces as
-    underscores), say ``[project.entry-points."codec.loss"] my_loss = "my_package:MyLoss"``. It is imported
-    when somebody asks for its name or for all of them.
+    underscores), say ``[project.entry-points."codec.loss"] my_loss = "my_package:MyLoss"``. The names are
+    known without an import; the package is imported when somebody asks for one of its things.
     """
 
-    def __init__(self, kind: str):
+    def __init__(self, kind: str, package: str | None = None):
         """
         Args:
             kind: what the things are, for messages and entry points, such as ``loss``.
+            package: all its modules are imported before the first look, since things register themselves
+                in them; for packages that are heavy to import.
         """
         self.kind = kind
+        self._package = package
         self._items: dict[str, T] = {}
+        self._points: dict[str, EntryPoint] | None = None
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Decorator that registers what it stands above.
+        """Decorator that registers what it stands above; the same thing again, as after a reload, is fine.
 
         Raises:
             CodecError: when something else has that name already.
@@ -35,10 +41,7 @@ class Registry(Mapping[str, T], Generic[T]):
 
         def add(item: T) -> T:
             known = self._items.get(name)
-            if known is not None and (known.__module__, known.__qualname__) != (
-                item.__module__,
-                item.__qualname__,
-            ):
+            if known is not None and _origin(known) != _origin(item):
                 raise CodecError(f"two {self.kind} registrations are called {name!r}; rename one")
             self._items[name] = item
             return item
@@ -52,32 +55,56 @@ class Registry(Mapping[str, T], Generic[T]):
             where: place in a config, which begins the message.
 
         Raises:
-            CodecError: when nothing is; the message has the nearest name, or all of them.
+            CodecError: when nothing is; the message has the nearest name, and all of them. Or when the
+                package that offers it cannot be imported.
         """
-        if name in self._items:
-            return self._items[name]
-        self._load_entry_points()
-        if name in self._items:
-            return self._items[name]
-        close = difflib.get_close_matches(str(name), list(self._items), n=1)
-        known = ", ".join(sorted(self._items)) or "none"
+        if isinstance(name, str) and name in self:
+            return self[name]
+        names = sorted(self)
+        close = difflib.get_close_matches(str(name), names, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
         prefix = f"{where}: " if where else ""
-        raise CodecError(f"{prefix}unknown {self.kind} {name!r}; {hint}known: {known}")
+        raise CodecError(f"{prefix}unknown {self.kind} {name!r}; {hint}known: {', '.join(names) or 'none'}")
 
     def __getitem__(self, name: str) -> T:
-        self._load_entry_points()
+        offered = self._offered()
+        if name not in self._items:
+            point = offered[name]
+            try:
+                item = point.load()
+            except Exception as error:
+                owner = point.dist.name if point.dist else point.value
+                raise CodecError(f"{self.kind} {name!r} of the package {owner}: {error}") from error
+            # Its own decorator may have registered it, with more care than this does.
+            self._items.setdefault(name, item)
         return self._items[name]
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._known()
+
     def __iter__(self) -> Iterator[str]:
-        self._load_entry_points()
-        return iter(self._items)
+        return iter(self._known())
 
     def __len__(self) -> int:
-        self._load_entry_points()
-        return len(self._items)
+        return len(self._known())
 
-    def _load_entry_points(self) -> None:
-        for point in entry_points(group=f"codec.{self.kind.replace(' ', '_')}"):
-            if point.name not in self._items:
-                self._items[point.name] = point.load()
+    def _known(self) -> dict[str, None]:
+        offered = self._offered()
+        return dict.fromkeys((*self._items, *offered))
+
+    def _offered(self) -> dict[str, EntryPoint]:
+        if self._package is not None:
+            package, self._package = importlib.import_module(self._package), None
+            for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+                importlib.import_module(module.name)
+        if self._points is None:
+            found = entry_points(group=f"codec.{self.kind.replace(' ', '_')}")
+            self._points = {point.name: point for point in found}
+        return self._points
+
+
+def _origin(item: Any) -> Any:
+    """What tells two registered things apart: where a class or function is defined, else its value."""
+    if isinstance(item, type) or callable(item):
+        return getattr(item, "__module__", None), getattr(item, "__qualname__", None)
+    return item

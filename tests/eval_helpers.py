@@ -1,5 +1,6 @@
 """Speech, noise and small judges for the tests of evaluation."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,7 @@ class Loudness(Measure):
 
 
 class Fragile(Measure):
-    """Breaks on clips whose name says so: by an exception, or by the death of the process."""
+    """Breaks on clips whose name says so: by an exception, the death of the process, or no end."""
 
     name = "fragile"
     columns = (Column("fragile", "fragile", True),)
@@ -67,6 +68,8 @@ class Fragile(Measure):
             import os
 
             os._exit(3)
+        if "hangs" in pair.clip.name:
+            time.sleep(600)
         if "nan" in pair.clip.name:
             return {"fragile": float("nan")}
         return {"fragile": float(len(pair.output))}

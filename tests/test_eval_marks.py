@@ -38,10 +38,10 @@ def test_a_loss_is_found_by_its_name_and_by_its_teacher():
     [("pesq", "loudness"), ("wer", "whisper_features"), ("wer", "features:whisper"), ("mel", "mel")],
 )
 def test_each_measure_knows_what_it_resembles(measure, loss):
-    from codec.eval.measures.registry import _MEASURES
+    from codec.eval.measures.registry import MEASURES
 
     settings = JudgeSettings(asr="some/whisper-base")
-    judge = _MEASURES[measure].from_settings(settings)
+    judge = MEASURES[measure].from_settings(settings)
     assert Training([loss, "commitment"]).like(judge.resembles) == [loss]
 
 

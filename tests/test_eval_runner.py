@@ -115,6 +115,15 @@ def test_a_measure_that_kills_its_process_costs_only_itself(tmp_path):
     assert (omission.clips, omission.reason) == (["a-dies"], "crashed: the worker process died")
 
 
+def test_a_measure_that_hangs_is_ended_and_costs_only_itself(tmp_path):
+    manifest = write_clips(tmp_path / "data", {f"a-{n}": bundled_speech(0.4) for n in ("hangs", "one", "two")})
+    asked = request(manifest, tmp_path / "out", [Original()], [Fragile(), Loudness()], workers=1)
+    summary = figures(asked, run(replace(asked, timeout=15)))["original"]
+    assert summary.figures["fragile"].clips == 2 and summary.figures["loudness"].clips == 3
+    (omission,) = summary.omissions
+    assert omission.clips == ["a-hangs"] and "not done after 15 s" in omission.reason
+
+
 def test_means_are_over_the_clips_that_all_systems_have(manifest, tmp_path):
     some = noisy_peer(manifest, tmp_path / "some", names=["a-0", "b-1"])
     asked = request(manifest, tmp_path / "out", [Original(), some])

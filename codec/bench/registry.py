@@ -3,25 +3,13 @@
 from collections.abc import Callable
 
 from codec.bench.types import BenchConfig, Table
-from codec.errors import CodecError
+from codec.registry import Registry
 
 Benchmark = Callable[[BenchConfig], Table]
-_BENCHMARKS: dict[str, Benchmark] = {}
+BENCHMARKS: Registry[Benchmark] = Registry("benchmark", "codec.bench")
 
-
-def benchmark(name: str) -> Callable[[Benchmark], Benchmark]:
-    """Function decorator: register what ``codec bench NAME`` runs."""
-
-    def register(function: Benchmark) -> Benchmark:
-        _BENCHMARKS[name] = function
-        return function
-
-    return register
-
-
-def benchmark_names() -> list[str]:
-    """In alphabetical order."""
-    return sorted(_BENCHMARKS)
+benchmark = BENCHMARKS.register
+"""Function decorator: register what ``codec bench NAME`` runs."""
 
 
 def find_benchmark(name: str) -> Benchmark:
@@ -29,6 +17,4 @@ def find_benchmark(name: str) -> Benchmark:
     Raises:
         CodecError: for a name that nobody registered.
     """
-    if name not in _BENCHMARKS:
-        raise CodecError(f"unknown benchmark {name!r}; known: {', '.join(benchmark_names())}")
-    return _BENCHMARKS[name]
+    return BENCHMARKS.find(name)

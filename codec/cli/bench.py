@@ -28,7 +28,6 @@ def bench(config: BenchConfig, names: Names = None, out: Out = None) -> None:
     import torch
     from rich.console import Console
 
-    import codec.bench  # noqa: F401  (the benchmarks register themselves)
     from codec.bench.registry import find_benchmark
     from codec.bench.report import machine, print_table, write_report
     from codec.model.files import pick_device

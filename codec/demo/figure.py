@@ -1,5 +1,6 @@
 """The demo's picture: waveforms, mel spectra and the token matrix on one time axis."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,17 +10,28 @@ from torch import Tensor
 
 from codec.atomic import atomic_path
 from codec.demo.spectrum import HOP_SECONDS, log_mel
+from codec.tokens.tokens import Tokens
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from codec.demo.run import RoundTrip
     from codec.model.codec import Codec
 
 _ORIGINAL, _DECODED = "#33658a", "#c8553d"
 
 
-def draw(path: Path, trip: "RoundTrip", model: "Codec") -> None:
+@dataclass(frozen=True)
+class RoundTrip:
+    """A clip, its tokens and what came back, with the computing time of either way in seconds."""
+
+    original: Tensor
+    tokens: Tokens
+    decoded: Tensor
+    encode_seconds: float
+    decode_seconds: float
+
+
+def draw(path: Path, trip: RoundTrip, model: "Codec") -> None:
     """Write the picture as PNG.
 
     The token matrix has one row per codebook and one column per frame; its colour is the code's

@@ -1,7 +1,6 @@
 """One clip through the codec: files, a picture and a table of figures."""
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from pystoi import stoi
@@ -12,26 +11,14 @@ from torch import Tensor
 from codec.atomic import reason
 from codec.audio.io import load_audio, save_audio
 from codec.console import print_note
-from codec.demo.figure import draw
+from codec.demo.figure import RoundTrip, draw
 from codec.demo.spectrum import log_mel, mel_distance
 from codec.errors import CodecError
 from codec.model.codec import Codec
 from codec.model.files import load_model
 from codec.tokens.files import save_tokens
-from codec.tokens.tokens import Tokens
 
 BUNDLED_CLIP = Path(__file__).resolve().parents[1] / "assets" / "speech.flac"
-
-
-@dataclass(frozen=True)
-class RoundTrip:
-    """A clip, its tokens and what came back, with the computing time of either way in seconds."""
-
-    original: Tensor
-    tokens: Tokens
-    decoded: Tensor
-    encode_seconds: float
-    decode_seconds: float
 
 
 def run_demo(out: Path, clip: Path | None, model_name: str, device: str) -> None:

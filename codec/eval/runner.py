@@ -9,7 +9,7 @@ from codec.errors import CodecError
 from codec.eval.align import MAX_DELAY_SECONDS, Method
 from codec.eval.job import Job, output_path
 from codec.eval.measures.base import Measure, digest
-from codec.eval.pool import run_jobs
+from codec.eval.pool import TIMEOUT, run_jobs
 from codec.eval.store import ResultStore
 from codec.eval.systems.base import System
 from codec.eval.types import Row
@@ -27,6 +27,7 @@ class Request:
         workers: processes with one thread each; 0 works in this process.
         max_delay: seconds within which the delay of an output is looked for.
         align: how; see :func:`codec.eval.align.find_delay`.
+        timeout: seconds for one clip and system, in a worker process; then it is left out, with the reason.
     """
 
     clips: Sequence[Clip]
@@ -36,6 +37,7 @@ class Request:
     workers: int = 2
     max_delay: float = MAX_DELAY_SECONDS
     align: Method = "waveform"
+    timeout: float | None = TIMEOUT
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def run(request: Request, progress: Callable[[int, int], None] = lambda done, to
         progress(finished, len(plans))
 
     reused = sum(len(request.measures) - len(job.measures) for job in plans)
-    run_jobs(jobs, request.workers, done)
+    run_jobs(jobs, request.workers, done, request.timeout)
     rows = [store.rows[key] for job in plans for key in (job.coding_key, *job.keys.values())]
     return Outcome(rows, absent, reused)
 

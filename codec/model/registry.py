@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-from codec.errors import CodecError
+from codec.registry import Registry
 
 
 class Encoder(Protocol):
@@ -70,7 +70,7 @@ class Architecture:
     decoder: Callable[[Any], nn.Module]
 
 
-_ARCHITECTURES: dict[str, Architecture] = {}
+ARCHITECTURES: Registry[Architecture] = Registry("architecture")
 
 
 def architecture(
@@ -80,7 +80,7 @@ def architecture(
     decoder: Callable[[Any], nn.Module],
 ) -> None:
     """Register a config dataclass and the networks that are made of it under ``name``."""
-    _ARCHITECTURES[name] = Architecture(config, encoder, decoder)
+    ARCHITECTURES.register(name)(Architecture(config, encoder, decoder))
 
 
 def architecture_of(name: str) -> Architecture:
@@ -89,7 +89,4 @@ def architecture_of(name: str) -> Architecture:
     Raises:
         CodecError: for a name that nobody registered.
     """
-    if name not in _ARCHITECTURES:
-        known = ", ".join(sorted(_ARCHITECTURES))
-        raise CodecError(f"unknown architecture {name!r}; known: {known}")
-    return _ARCHITECTURES[name]
+    return ARCHITECTURES.find(name)

@@ -14,6 +14,7 @@ from codec.tokens.rvq import MAGIC, from_rvq, to_rvq
 from codec.tokens.stream import MAGIC as STREAM_MAGIC
 from codec.tokens.stream import read_stream
 from codec.tokens.tokens import Tokens
+from codec.version import __version__
 
 TOKEN_SUFFIXES = (".pt", ".rvq")
 """Suffixes of files that can be written."""
@@ -56,8 +57,6 @@ def clip_of(tokens: Tokens, model: Network) -> TokenClip:
     Raises:
         CodecError: for a batch of more than one clip.
     """
-    from codec import __version__
-
     if len(tokens) != 1:
         raise CodecError(f"a token file holds one clip, got {len(tokens)}; save tokens[i] one by one")
     one, sizes = tokens[0], model.quantizer.sizes[: tokens.num_codebooks]

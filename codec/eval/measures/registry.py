@@ -1,25 +1,27 @@
 """Measures by name."""
 
+from collections.abc import Callable
+
 from codec.errors import CodecError
 from codec.eval.measures.base import JudgeSettings, Measure
+from codec.registry import Registry
 
-_MEASURES: dict[str, type[Measure]] = {}
+MEASURES: Registry[type[Measure]] = Registry("measure")
 
 
-def measure(name: str):
+def measure(name: str) -> Callable[[type[Measure]], type[Measure]]:
     """Class decorator: register a :class:`Measure` under ``name``."""
 
     def register(measure_class: type[Measure]) -> type[Measure]:
         measure_class.name = name
-        _MEASURES[name] = measure_class
-        return measure_class
+        return MEASURES.register(name)(measure_class)
 
     return register
 
 
 def measure_names() -> list[str]:
     """Registered names in order of registration."""
-    return list(_MEASURES)
+    return list(MEASURES)
 
 
 def build_measures(names: list[str], settings: JudgeSettings) -> list[Measure]:
@@ -30,23 +32,22 @@ def build_measures(names: list[str], settings: JudgeSettings) -> list[Measure]:
     """
     measures = []
     for name in dict.fromkeys(names):
-        if name not in _MEASURES:
-            raise CodecError(f"unknown measure {name!r}; known: {', '.join(_MEASURES)}")
-        missing = _MEASURES[name].missing_packages()
+        measure_class = MEASURES.find(name)
+        missing = measure_class.missing_packages()
         if missing:
             raise CodecError(
                 f"measure {name!r} needs the package {', '.join(missing)}, which is not installed; "
-                f"{_MEASURES[name].install}, or leave the measure out"
+                f"{measure_class.install}, or leave the measure out"
             )
-        measures.append(_MEASURES[name].from_settings(settings))
+        measures.append(measure_class.from_settings(settings))
     return measures
 
 
 def installed_measures(names: list[str]) -> list[str]:
     """Those of ``names`` whose packages are there."""
-    return [name for name in names if not _MEASURES[name].missing_packages()]
+    return [name for name in names if not MEASURES[name].missing_packages()]
 
 
 def ways_to_install(names: list[str]) -> list[str]:
     """Commands that bring the packages of ``names``, each once."""
-    return list(dict.fromkeys(_MEASURES[name].install for name in names))
+    return list(dict.fromkeys(MEASURES[name].install for name in names))

@@ -1,14 +1,11 @@
 """Probes by name. A further probe is one file in this folder with one decorated class."""
 
-import difflib
-import importlib
-import pkgutil
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from codec.config import from_dict
-from codec.errors import CodecError
 from codec.eval.probes.types import ProbeResult, ProbeTask
+from codec.registry import Registry
 
 
 class Probe(Protocol):
@@ -26,32 +23,28 @@ class Probe(Protocol):
         """Measure; clips that fail are listed in the result, not raised."""
 
 
-_PROBES: dict[str, type] = {}
+PROBES: Registry[type] = Registry("probe", "codec.eval.probes")
 
 
-def probe(name: str):
+def probe(name: str) -> Callable[[type], type]:
     """Class decorator: register a probe, built as ``cls(cls.Config(...))``."""
 
     def register(probe_class: type) -> type:
         probe_class.name = name
         probe_class.resembles = getattr(probe_class, "resembles", ())
-        _PROBES[name] = probe_class
-        return probe_class
+        return PROBES.register(name)(probe_class)
 
     return register
 
 
 def probe_names() -> list[str]:
     """All registered names."""
-    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
-        importlib.import_module(f"{__package__}.{module.name}")
-    return sorted(_PROBES)
+    return sorted(PROBES)
 
 
 def resemblances(names: list[str]) -> dict[str, tuple[str, ...]]:
     """Losses that each of these registered probes resembles."""
-    probe_names()
-    return {name: _PROBES[name].resembles for name in names}
+    return {name: PROBES[name].resembles for name in names}
 
 
 def build_probe(name: str, options: dict[str, Any] | None = None) -> Probe:
@@ -60,10 +53,5 @@ def build_probe(name: str, options: dict[str, Any] | None = None) -> Probe:
     Raises:
         CodecError: for a name that nobody registered, or an unknown option.
     """
-    known = probe_names()
-    if name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
-        raise CodecError(f"unknown probe {name!r}; {hint}")
-    probe_class = _PROBES[name]
+    probe_class = PROBES.find(name)
     return probe_class(from_dict(probe_class.Config, options or {}, f"probes.{name}"))

@@ -2,23 +2,18 @@
 
 from codec.errors import CodecError
 from codec.eval.systems.base import System
+from codec.registry import Registry
 
-_PEERS: dict[str, type[System]] = {}
+PEERS: Registry[type[System]] = Registry("peer")
 
 
-def peer(name: str):
-    """Class decorator: register a :class:`System` that has ``parse(argument) -> System``."""
-
-    def register(system_class: type[System]) -> type[System]:
-        _PEERS[name] = system_class
-        return system_class
-
-    return register
+peer = PEERS.register
+"""Class decorator: register a :class:`System` that has ``parse(argument) -> System``."""
 
 
 def peer_names() -> list[str]:
     """Registered names."""
-    return sorted(_PEERS)
+    return sorted(PEERS)
 
 
 def parse_peer(spec: str) -> System:
@@ -28,9 +23,7 @@ def parse_peer(spec: str) -> System:
         CodecError: for an unknown name or an argument that the peer does not understand.
     """
     name, _, argument = spec.partition(":")
-    if name not in _PEERS:
-        raise CodecError(f"unknown peer {spec!r}; peers are {', '.join(f'{n}:...' for n in peer_names())}")
-    return _PEERS[name].parse(argument)
+    return PEERS.find(name).parse(argument)
 
 
 def parse_number(argument: str, spec: str, low: float, high: float) -> float:
