@@ -52,7 +52,7 @@ class Aligner(Protocol):
         """An alignment per utterance: of the manifest's text where it is known, else recognised."""
 
 
-_ALIGNERS: Registry[type[Aligner]] = Registry("aligner")
+_ALIGNERS: Registry[type[Aligner]] = Registry("aligner", "codec.align")
 
 
 def aligner(name: str) -> Callable[[type[Aligner]], type[Aligner]]:
@@ -63,6 +63,11 @@ def aligner(name: str) -> Callable[[type[Aligner]], type[Aligner]]:
 def aligner_configs(unit: Unit) -> dict[str, type[AlignerConfig]]:
     """The ``Config`` of every aligner of that unit, by type."""
     return {name: cls.Config for name, cls in _ALIGNERS.items() if cls.unit == unit}
+
+
+def words_options() -> dict[str, type[AlignerConfig]]:
+    """Configs of all word aligners, by the heading of their options in ``--help``."""
+    return {f"words.* where type={name}": config for name, config in aligner_configs("words").items()}
 
 
 def read_words_config(values: Any) -> AlignerConfig:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from codec.align.registry import aligner_configs, build_aligner, read_words_config
+from codec.align.registry import build_aligner, read_words_config, words_options
 from codec.align.store import AlignmentStore
 from codec.align.types import Alignment
 from codec.cli.recipe import run_recipe
@@ -110,5 +110,5 @@ def show(reports: dict[str, Report]) -> int:
 def main(arguments: list[str] | None = None, program: str | None = None) -> int:
     """Extract as the command line says; the exit status."""
     groups = {f"teachers.NAME.* where type={kind}": cls for kind, cls in teacher_configs().items()}
-    groups |= {f"words.* where type={kind}": cls for kind, cls in aligner_configs("words").items()}
+    groups |= words_options()
     return run_recipe(ExtractConfig, extract, __doc__, groups, arguments, program)

@@ -85,7 +85,8 @@ class TrainConfig:
     data: DataConfig = field(default_factory=DataConfig)
     teachers: dict[str, TeacherSource] = field(default_factory=dict)
     words: Any = None
-    """Aligner, as plain data with its name as ``type`` (``ctc`` by default): times the words of clips for teachers that work on the fly and need them."""
+    """Aligner: a type (ctc by default) and that type's keys. It times the words of clips for teachers
+    that work on the fly and need them."""
     losses: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By name: weight and options. The name is the tag in the log."""
     balancer: BalancerConfig | None = None
