@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Callable
 
+from codec.align.registry import words_options
 from codec.cli.recipe import run_recipe
 from codec.train.config import TrainConfig
 from codec.train.trainer import Trainer
@@ -39,7 +40,7 @@ def main(
     """
     given = sys.argv[1:] if arguments is None else arguments
     return run_recipe(
-        TrainConfig, _train(without), description + _FLAGS, arguments=expand_flags(given), program=program
+        TrainConfig, _train(without), description + _FLAGS, words_options(), expand_flags(given), program
     )
 
 

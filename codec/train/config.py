@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from codec.align.registry import WordsConfig
+from codec.align.registry import read_words_config
 from codec.data.augment import AugmentationConfig
 from codec.errors import CodecError
 from codec.model.config import CodecConfig
@@ -84,8 +84,9 @@ class TrainConfig:
     quantizer: QuantizerTrainingConfig = field(default_factory=QuantizerTrainingConfig)
     data: DataConfig = field(default_factory=DataConfig)
     teachers: dict[str, TeacherSource] = field(default_factory=dict)
-    words: WordsConfig | None = None
-    """Times the words of clips for teachers that work on the fly and need them."""
+    words: Any = None
+    """Aligner: a type (ctc by default) and that type's keys. It times the words of clips for teachers
+    that work on the fly and need them."""
     losses: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By name: weight and options. The name is the tag in the log."""
     balancer: BalancerConfig | None = None
@@ -122,6 +123,8 @@ class TrainConfig:
     """Start from a model folder, or from a training checkpoint (discriminators included)."""
 
     def __post_init__(self) -> None:
+        if self.words is not None:
+            object.__setattr__(self, "words", read_words_config(self.words))
         _check_precision(self.precision)
         positive = {
             "max_steps": self.max_steps,
