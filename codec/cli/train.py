@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 from codec.cli.recipe import run_recipe
 from codec.train.config import TrainConfig
+from codec.train.objective import typed_options
+from codec.train.tasks.base import RunConfig, config_class
 from codec.train.trainer import Trainer
 
 _FLAGS = """
@@ -39,7 +41,12 @@ def main(
     """
     given = sys.argv[1:] if arguments is None else arguments
     return run_recipe(
-        TrainConfig, _train(without), description + _FLAGS, arguments=expand_flags(given), program=program
+        TrainConfig,
+        _train(without),
+        description + _FLAGS,
+        arguments=expand_flags(given),
+        program=program,
+        choose=config_class,
     )
 
 
@@ -58,11 +65,15 @@ def expand_flags(arguments: list[str]) -> list[str]:
     return expanded
 
 
-def _train(without: tuple[str, ...]) -> Callable[[TrainConfig], int]:
-    def work(config: TrainConfig) -> int:
-        losses = {k: v for k, v in config.losses.items() if k.removeprefix("distill_") not in without}
-        teachers = {k: v for k, v in config.teachers.items() if k not in without}
-        result = Trainer(dataclasses.replace(config, losses=losses, teachers=teachers)).run()
+def _train(without: tuple[str, ...]) -> Callable[[RunConfig], int]:
+    def work(config: RunConfig) -> int:
+        result = Trainer(_leave_out(config, without) if isinstance(config, TrainConfig) else config).run()
         return 128 + signal.SIGTERM if result.signal == signal.SIGTERM else 0
 
     return work
+
+
+def _leave_out(config: TrainConfig, without: tuple[str, ...]) -> TrainConfig:
+    losses = {k: v for k, v in config.losses.items() if typed_options(k, v).get("teacher") not in without}
+    teachers = {k: v for k, v in config.teachers.items() if k not in without}
+    return dataclasses.replace(config, losses=losses, teachers=teachers)
