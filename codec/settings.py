@@ -3,7 +3,7 @@
 import dataclasses
 import difflib
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,11 +18,17 @@ CONFIGS = Path(__file__).resolve().parent / "configs"
 """The configs that the package ships."""
 
 
-def read_config(cls: type[T], config: str | Path | None, overrides: Iterable[str] = ()) -> T:
+def read_config(
+    cls: type[T],
+    config: str | Path | None,
+    overrides: Iterable[str] = (),
+    choose: Callable[[dict[str, Any]], type[T]] | None = None,
+) -> T:
     """The dataclass ``cls`` from a config (none: all defaults) and ``key.sub=value`` overrides.
 
     Args:
         config: a YAML file, or the name of a shipped config.
+        choose: a class for the settings that are there, in place of ``cls``.
 
     Raises:
         CodecError: for a file that cannot be read, an override without ``=``, or what
@@ -32,7 +38,7 @@ def read_config(cls: type[T], config: str | Path | None, overrides: Iterable[str
     based = "base" not in {field.name for field in dataclasses.fields(cls)}
     values = read_settings(config, based) if config is not None else {}
     apply_overrides(values, overrides)
-    return from_dict(cls, values)
+    return from_dict(cls if choose is None else choose(values), values)
 
 
 def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> None:

@@ -19,8 +19,9 @@ from rich.table import Table
 from codec.cli.recipe import run_recipe
 from codec.model.codec import Codec
 from codec.settings import read_config
-from codec.train.build import build_step, make_accelerator
+from codec.train.build import build_step
 from codec.train.config import TrainConfig
+from codec.train.tasks.base import make_accelerator
 from codec.train.types import Batch
 
 CONFIGS = Path(__file__).parent / "configs"
@@ -104,6 +105,8 @@ def measure(config: BenchConfig, path: str, compiled: bool) -> Speed:
         cuda_graphs=torch.cuda.is_available() and config.cuda_graphs,
         tracker="none",
     )
+    if train.threads is not None:
+        torch.set_num_threads(train.threads)
     accelerator = make_accelerator(train)
     device = accelerator.device
     codec = Codec(train.model)

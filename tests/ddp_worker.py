@@ -16,7 +16,7 @@ def train(values: dict) -> dict[str, torch.Tensor]:
     """Run to the end; the tensors of all modules."""
     trainer = Trainer(from_dict(TrainConfig, values))
     trainer.run()
-    state = trainer.parts.state
+    state = trainer.task.parts.state
     modules = {
         "generator": state.generator,
         "discriminators": state.discriminators,

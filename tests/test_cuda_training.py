@@ -30,7 +30,7 @@ def test_a_recorded_run_is_the_ordinary_one(tmp_path):
     quantizer = {"init_steps": 2, "init_vectors": 64, "kmeans_iterations": 2, "revive_every": 5}
     plain, expected = train(tmp_path / "plain", manifest, quantizer=quantizer)
     recorded, found = train(tmp_path / "recorded", manifest, quantizer=quantizer, cuda_graphs=True)
-    step = recorded.parts.train_step
+    step = recorded.task.parts.train_step
     assert isinstance(step, RecordedStep)
     # Without discriminators, with them, and with them but not their turn.
     assert len(step._recordings) == 3
@@ -43,7 +43,7 @@ def test_a_recorded_run_is_the_ordinary_one(tmp_path):
     moved = [
         torch.nn.functional.cosine_similarity(a.flatten(), b.flatten(), dim=0)
         for a, b in zip(
-            plain.parts.state.generator.parameters(), recorded.parts.state.generator.parameters(), strict=True
+            plain.task.parts.state.generator.parameters(), recorded.task.parts.state.generator.parameters(), strict=True
         )
         if a.numel() > 100
     ]

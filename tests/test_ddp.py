@@ -80,11 +80,10 @@ def test_two_processes_agree_with_each_other_and_with_one(tmp_path):
         assert torch.allclose(first[name], value, atol=1e-5, rtol=1e-5), name
 
 
-def test_a_batch_that_cannot_be_shared_is_refused(tmp_path, monkeypatch):
-    class TwoProcesses:
+def test_a_batch_that_cannot_be_shared_is_refused(tmp_path):
+    class ThreeProcesses:
         num_processes = 3
 
-    monkeypatch.setattr("codec.train.build.make_accelerator", lambda config: TwoProcesses())
     config = run_config(tmp_path, write_corpus(tmp_path / "data"))
     with pytest.raises(CodecError, match="4 crops cannot be shared evenly by 3 processes"):
-        build_run(config)
+        build_run(config, ThreeProcesses())

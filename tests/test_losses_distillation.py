@@ -10,12 +10,12 @@ from loss_inputs import CONTEXT, loss_input
 from torch import Tensor
 
 from codec.errors import CodecError
-from codec.train.losses import registry
 from codec.train.losses.context import LossContext
 from codec.train.losses.distillation import Distillation
-from codec.train.losses.registry import build_loss, loss
+from codec.train.losses.registry import build_loss
 from codec.train.losses.similarity import d_axis, t_axis
 from codec.train.losses.standardize import Standardize
+from codec.train.objective import Objective
 from codec.train.types import TeacherFrames
 
 ATTACH = ["rvq1", "rvq1-2", "rvq1-4", "latent"]
@@ -163,21 +163,33 @@ def test_bad_settings_are_refused():
     bare = LossContext(sample_rate=16_000, latent_dim=3, num_codebooks=4, teacher_dims={"sm": 5})
     with pytest.raises(CodecError, match="losses.distill_lm needs a teacher 'lm', configured: sm"):
         build_loss("distill_lm", {}, bare)
-    with pytest.raises(ValueError, match="no features of teacher 'lm'"):
+    with pytest.raises(ValueError, match="expected TeacherFrames of teacher 'lm', got nothing"):
         make_term()(loss_input())
 
 
-def test_a_further_teacher_is_one_registration(monkeypatch):
-    monkeypatch.setattr(registry, "_LOSSES", dict(registry._LOSSES))
-
-    @loss("distill_music")
-    class MusicDistillation(Distillation):
-        """Of a music model."""
-
-    context = LossContext(sample_rate=16_000, latent_dim=3, num_codebooks=4, teacher_dims={"music": 6})
-    term = build_loss("distill_music", {"axis": "t"}, context)
+@pytest.mark.parametrize("name, options", [
+    ("distill_music", {}), ("notes", {"type": "distill", "teacher": "music"}),
+])  # fmt: skip
+def test_a_further_teacher_is_a_line_of_the_config(name, options):
+    context = LossContext(sample_rate=16_000, latent_dim=3, num_codebooks=4, teacher_dims={"music": 6, "sm": 5})
+    objective = Objective({name: {"weight": 2.0, "axis": "t", **options}, "distill_sm": {"weight": 0}}, context)
     frames = TeacherFrames(torch.randn(1, 4, 6), torch.ones(1, 4, dtype=torch.bool))
+    term = objective.losses[name]
+    assert (term.teacher, term.head.out_features) == ("music", 6)
     assert term(loss_input(latent=torch.randn(1, 3, 4), teachers={"music": frames})).item() > 0
+
+
+def test_there_can_be_several_losses_of_one_type():
+    options = {"type": "mel", "weight": 1.0, "n_fft": [256], "num_mels": [20]}
+    objective = Objective({"fine": options, "coarse": {**options, "n_fft": [512]}}, CONTEXT)
+    values = objective(loss_input(real=torch.randn(1, 1280), fake=torch.zeros(1, 1280)))
+    assert list(values) == ["fine", "coarse"] and values["fine"] != values["coarse"]
+
+
+@pytest.mark.parametrize("name", ["mel.fine", "total", ""])
+def test_names_that_cannot_be_a_losss(name):
+    with pytest.raises(CodecError, match="not a name for a loss"):
+        Objective({name: {"type": "waveform", "weight": 1.0}}, CONTEXT)
 
 
 def test_each_teacher_owns_its_head():

@@ -5,12 +5,10 @@ import errno
 
 import pytest
 import torch
-from training_runs import RECONSTRUCTION, run_config, write_corpus
+from training_runs import RECONSTRUCTION, run_config, write_corpus, write_features
 
 from codec.config import to_dict
-from codec.data import read_manifest
 from codec.errors import CodecError
-from codec.teachers.features.cache import ClipFeatures, FeatureCache, FeatureInfo
 from codec.train.checkpoint import (
     Checkpoint,
     list_checkpoints,
@@ -28,15 +26,6 @@ def manifest(tmp_path):
     return write_corpus(tmp_path / "data")
 
 
-def write_features(folder, manifest) -> None:
-    info = FeatureInfo("toy", "last", 50.0, 0.01, "speech", 6)
-    generator = torch.Generator().manual_seed(0)
-    for clip in read_manifest(manifest):
-        frames = torch.randn(int(clip.seconds * 50), 6, generator=generator)
-        features = ClipFeatures(frames, torch.ones(len(frames), dtype=torch.bool))
-        FeatureCache(folder, "sm").write(clip, features, info)
-
-
 VARIANTS = {
     "adamw": {},
     "muon and balancer": {
@@ -50,7 +39,7 @@ VARIANTS = {
 
 @pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS.keys())
 def test_twice_n_steps_are_n_and_resume_and_n_bit_for_bit(tmp_path, manifest, changes):
-    write_features(tmp_path / "features", manifest)
+    write_features(tmp_path / "features", manifest, "sm")
     base = run_config(tmp_path, manifest)
     config = run_config(
         tmp_path,

@@ -12,6 +12,7 @@ from codec.data.corpus import CorpusConfig
 from codec.errors import CodecError
 from codec.settings import CONFIGS, find_config, read_config, read_settings, read_yaml
 from codec.train.config import TrainConfig
+from codec.train.discriminators.container import Discriminators
 from codec.train.losses.context import LossContext
 from codec.train.objective import Objective
 
@@ -94,4 +95,8 @@ def check_losses(config):
     # What needs a model of its own is not built here.
     losses = {name: options for name, options in config.losses.items() if "model" not in options}
     assert set(Objective(losses, context).weights) == set(losses)
+    if config.discriminators:
+        adversary = config.adversary
+        built = Discriminators(config.discriminators, adversary.kind, adversary.reduction)
+        assert list(built.members) == list(config.discriminators)
     assert dataclasses.is_dataclass(config)

@@ -152,7 +152,7 @@ def test_wrong_layers_are_refused(layer, message):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"type": "sound"}, "type 'sound' is unknown; known: language, speech"),
+        ({"type": "sound"}, "type: unknown teacher 'sound'; known: .*language"),
         ({"type": "speech", "layers": 1}, "unknown key 'layers'; did you mean 'layer'"),
         ({"type": "speech"}, "no model named"),
         ({"type": "speech", "model": "./nowhere/x"}, "no such folder"),

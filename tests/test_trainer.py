@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import TINY_CONFIG, make_speech, make_tiny_model
 from torch import nn
-from training_runs import RECONSTRUCTION, run_config, write_corpus
+from training_runs import RECONSTRUCTION, run_config, write_corpus, write_features
 
 import codec
 from codec.errors import CodecError
@@ -66,14 +66,14 @@ def test_seanet_trains_with_weight_norm_and_exports_plain_weights(tmp_path, mani
     network = {"n_filters": 2, "latent_dim": 8, "lstm_layers": 0, "causal": True}
     model = {**TINY_CONFIG, "architecture": "seanet", "network": network}
     trainer = Trainer(run_config(tmp_path, manifest, max_steps=2, model=model, **RECONSTRUCTION))
-    before = {name: value.clone() for name, value in trainer.parts.state.generator.named_parameters()}
+    before = {name: value.clone() for name, value in trainer.task.parts.state.generator.named_parameters()}
     result = trainer.run()
-    moved = {n for n, v in trainer.parts.state.generator.named_parameters() if not torch.equal(v, before[n])}
+    moved = {n for n, v in trainer.task.parts.state.generator.named_parameters() if not torch.equal(v, before[n])}
     assert moved == set(before) and any("original0" in name for name in moved)
     exported = codec.load(result.export, device="cpu")
     assert not any("parametrizations" in name for name in exported.state_dict())
     wav = torch.from_numpy(make_speech(0.5))[None, :8000]
-    average = trainer.parts.state.released()
+    average = trainer.task.parts.state.released()
     torch.testing.assert_close(exported.encoder(wav)[0], average.encoder(wav)[0])
 
 
@@ -92,9 +92,9 @@ def test_tags_are_the_losses_names(tmp_path, manifest):
 def test_discriminators_start_at_their_step_and_move_every_nth(tmp_path, manifest):
     config = run_config(tmp_path, manifest, adversary={"start_step": 3, "every": 2}, max_steps=6)
     trainer = Trainer(config)
-    weight = next(trainer.parts.state.discriminators.parameters())
+    weight = next(trainer.task.parts.state.discriminators.parameters())
     moved = []
-    take_step = trainer.parts.train_step
+    take_step = trainer.task.parts.train_step
 
     class Watched:
         guard = take_step.guard
@@ -107,7 +107,7 @@ def test_discriminators_start_at_their_step_and_move_every_nth(tmp_path, manifes
             assert (float(values["adversarial"]) != 0) == (step >= 3)
             return values
 
-    trainer.parts.train_step = Watched()
+    trainer.task.parts.train_step = Watched()
     trainer.run()
     assert moved == [False, False, False, False, True, False]
 
@@ -122,11 +122,11 @@ def test_one_decoded_fake_serves_both_updates(tmp_path, manifest):
 
         return hook
 
-    model = trainer.parts.state.generator.codec
+    model = trainer.task.parts.state.generator.codec
     model.encoder.register_forward_hook(count("encoder"))
     model.decoder.register_forward_hook(count("decoder"))
     for step in range(3):
-        values = trainer.parts.train_step(trainer.parts.batches.batch(step), step)
+        values = trainer.task.parts.train_step(trainer.task.parts.batches.batch(step), step)
         assert "discriminator" in values and "adversarial" in values
     assert passes == {"encoder": 3, "decoder": 3}
 
@@ -160,7 +160,7 @@ def test_a_loss_that_becomes_nan_is_named_with_its_step_and_spares_the_weights(t
         trainer.run()
     checkpoints = list_checkpoints(trainer.checkpoints)
     assert [path.name for path in checkpoints] == ["step-00000004"]
-    for value in trainer.parts.state.generator.parameters():
+    for value in trainer.task.parts.state.generator.parameters():
         assert value.isfinite().all()
 
 
@@ -168,7 +168,7 @@ def test_a_loss_that_becomes_nan_is_named_with_its_step_and_spares_the_weights(t
 def test_a_signal_saves_and_leaves(tmp_path, manifest, number):
     config = run_config(tmp_path, manifest, **RECONSTRUCTION)
     trainer = Trainer(config)
-    average = trainer.parts.state.average
+    average = trainer.task.parts.state.average
     update = average.update
 
     def interrupt(step):
@@ -204,11 +204,11 @@ def test_fine_tuning_starts_from_a_released_model(tmp_path, manifest, resume):
         **RECONSTRUCTION,
     )
     trainer = Trainer(config)
-    for name, value in trainer.parts.state.released().state_dict().items():
+    for name, value in trainer.task.parts.state.released().state_dict().items():
         assert torch.equal(value, source.state_dict()[name]), name
     trainer.run(until=1)
     # Its codebooks go on learning; they are not thrown away for k-means.
-    codebooks = trainer.parts.state.generator.codec.quantizer.codebooks
+    codebooks = trainer.task.parts.state.generator.codec.quantizer.codebooks
     assert 0 < (codebooks - source.quantizer.codebooks).abs().mean() < 0.05
 
 
@@ -219,7 +219,7 @@ def test_fine_tuning_starts_from_a_checkpoint_with_its_discriminators(tmp_path, 
         tmp_path, manifest, output=str(tmp_path / "tuned"), init_from=str(first.output), seed=9
     )
     second = Trainer(config)
-    old, new = first.parts.state, second.parts.state
+    old, new = first.task.parts.state, second.task.parts.state
     for name, value in new.discriminators.state_dict().items():
         assert torch.equal(value, old.discriminators.state_dict()[name]), name
     for name, value in new.released().state_dict().items():
@@ -255,7 +255,7 @@ def test_masked_frames_do_not_teach_the_codebooks(tmp_path):
     manifest = write_corpus(tmp_path / "data", (0.1,))
     trainer = Trainer(run_config(tmp_path, manifest, max_steps=4, **RECONSTRUCTION))
     trainer.run()
-    quantizer = trainer.parts.state.generator.quantizer
+    quantizer = trainer.task.parts.state.generator.quantizer
     # Four crops of five frames each, out of twenty: EMA counts approach 20, never 80.
     assert float(quantizer.cluster_size[0].sum()) <= 20 + 1e-3
 
@@ -267,3 +267,20 @@ def test_an_unfinished_run_leaves_a_checkpoint_that_holds_all_parts(tmp_path, ma
     assert {"generator", "average", "optimizer", "discriminators", "discriminator_optimizer", "rng"} <= set(
         parts
     )
+
+
+def test_heads_of_another_loss_are_not_taken(tmp_path, manifest):
+    write_features(tmp_path / "features", manifest, "sm")
+    teachers = {name: {"features": str(tmp_path / "features"), "name": "sm"} for name in ("sm", "lm")}
+    losses = {name: {"type": "distill", "weight": 1.0, "teacher": "sm"} for name in ("same", "other", "gone")}
+    common = {"teachers": teachers, "discriminators": {}, "max_steps": 1}
+    first = Trainer(run_config(tmp_path, manifest, losses=losses, **common))
+    first.run()
+    losses = {"same": losses["same"], "other": {**losses["other"], "teacher": "lm"}, "new": losses["gone"]}
+    changes = {"losses": losses, "output": str(tmp_path / "next"), "seed": 9, **common}
+    fresh = Trainer(run_config(tmp_path, manifest, **changes)).task.parts.state.objective.state_dict()
+    tuned = Trainer(run_config(tmp_path, manifest, init_from=str(first.output), **changes))
+    old = first.task.parts.state.objective.state_dict()
+    for name, value in tuned.task.parts.state.objective.state_dict().items():
+        source = old if name.startswith("losses.same") else fresh
+        assert torch.equal(value, source[name]), name

@@ -1,7 +1,9 @@
 """Hand-computed values of schedule, average and optimizer, and the trainer's refusals."""
 
+import copy
 import json
 import math
+import re
 
 import pytest
 import torch
@@ -9,15 +11,21 @@ from torch import nn
 from training_runs import RECONSTRUCTION, run_config, run_values, write_corpus
 
 from codec.cli.train import expand_flags
-from codec.config import from_dict
+from codec.config import from_dict, override, to_dict
 from codec.errors import CodecError
+from codec.train.checkpoint import check_same_run
 from codec.train.config import TrainConfig
 from codec.train.ema import WeightAverage
-from codec.train.guard import FiniteGuard
 from codec.train.logs import Meter, forget_after
-from codec.train.optimizer import Optimizer, OptimizerConfig, hidden_matrices
-from codec.train.resume import check_same_run
-from codec.train.schedule import ScheduleConfig, learning_rate_scale
+from codec.train.optimizer import (
+    Optimizer,
+    OptimizerConfig,
+    ScheduleConfig,
+    hidden_matrices,
+    learning_rate_scale,
+)
+from codec.train.step import FiniteGuard
+from codec.train.tasks.codec import CodecTask
 from codec.train.trainer import Trainer
 
 
@@ -128,11 +136,38 @@ def test_flags_stand_for_overrides():
     ]  # fmt: skip
 
 
-def test_a_changed_setting_is_named_on_resume_and_a_free_one_is_not():
-    saved = {"seed": 0, "optimizer": {"lr": 0.1}, "max_steps": 5, "data": {"cache": "a"}}
-    check_same_run(saved, {**saved, "max_steps": 9, "data": {"cache": "b"}}, "here")
-    with pytest.raises(CodecError, match=r"here is of another run: optimizer\.lr was 0\.1 and is now 0\.2"):
-        check_same_run(saved, {**saved, "optimizer": {"lr": 0.2}}, "here")
+FREE_SETTINGS = {
+    "output": "elsewhere", "resume": True, "init_from": "model", "max_steps": 9, "checkpoint_every": 7, "keep": 9,
+    "log_every": 7, "sample_every": 7, "tracker": "tensorboard", "threads": 3, "compile": True, "cuda_graphs": True,
+    "data.cache": "b", "data.root": "c", "data.workers": 5, "data.processes": 5, "data.prefetch": 9,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", FREE_SETTINGS)
+def test_settings_of_place_and_pace_may_change_on_resume(tmp_path, key):
+    saved, now = (to_dict(run_config(tmp_path, tmp_path / "a.jsonl")) for _ in range(2))
+    override(now, key, FREE_SETTINGS[key])
+    assert now != saved
+    check_same_run(saved, now, "here", CodecTask.free_settings)
+
+
+def test_every_other_setting_is_named_on_resume(tmp_path):
+    saved = to_dict(run_config(tmp_path, tmp_path / "a.jsonl", freeze=["encoder"], resume=True))
+    keys = [key for key in flatten(saved) if key not in FREE_SETTINGS]
+    assert len(keys) > 60
+    for key in keys:
+        now = copy.deepcopy(saved)
+        override(now, key, "changed")
+        with pytest.raises(CodecError, match=f"here is of another run: {re.escape(key)} was .* is now 'changed'"):
+            check_same_run(saved, now, "here", CodecTask.free_settings)
+
+
+def flatten(values, prefix=""):
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
 
 
 REFUSED = {
@@ -164,7 +199,7 @@ UNBUILDABLE = {
     "features": ({"teachers": {"sm": {"features": "nowhere"}}}, "nowhere.sm: 4 of 4 clips have no features"),
     "teacher type": (
         {"teachers": {"sm": {"features": "nowhere", "extract": {"type": "sppech"}}}},
-        "type 'sppech' is unknown",
+        "unknown teacher 'sppech'; did you mean 'speech'",
     ),
     "tracker": ({"tracker": "wandb"}, "wandb is not installed"),
 }
@@ -172,7 +207,7 @@ UNBUILDABLE = {
 
 @pytest.mark.parametrize("changes, message", UNBUILDABLE.values(), ids=UNBUILDABLE.keys())
 def test_runs_that_are_refused_before_the_first_step(tmp_path, monkeypatch, changes, message):
-    monkeypatch.setattr("codec.train.build.find_spec", lambda name: None)
+    monkeypatch.setattr("codec.train.tasks.base.find_spec", lambda name: None)
     config = run_config(tmp_path, write_corpus(tmp_path / "data"), **changes)
     with pytest.raises(CodecError, match=message):
         Trainer(config)

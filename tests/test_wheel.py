@@ -53,7 +53,12 @@ def command(tmp_path_factory):
 def run(command: Path, folder: Path, *arguments: object) -> str:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     result = subprocess.run(
-        [command, *map(str, arguments)], cwd=folder, env=environment, capture_output=True, text=True
+        [command, *map(str, arguments)],
+        check=False,
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert result.returncode == 0, result.stderr
     return result.stdout + result.stderr

@@ -5,9 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import soundfile
+import torch
 from conftest import TINY_CONFIG, make_speech
 
 from codec.config import from_dict
+from codec.data.manifest import read_manifest
+from codec.teachers.features import FeatureCache, FeatureInfo
+from codec.teachers.features.cache import ClipFeatures
 from codec.train.config import TrainConfig
 
 HOP = 320
@@ -24,6 +28,16 @@ def write_corpus(folder: Path, seconds: tuple[float, ...] = (1.0, 0.8, 1.3, 0.9)
     manifest = folder / "train.jsonl"
     manifest.write_text("\n".join(lines) + "\n")
     return manifest
+
+
+def write_features(folder: Path, manifest: Path, name: str, level: str = "frame") -> None:
+    """Features of a toy teacher: noise, 50 Hz or one vector a clip."""
+    info = FeatureInfo("toy", "last", 50.0, 0.01, "speech", 6, level)
+    generator = torch.Generator().manual_seed(0)
+    for clip in read_manifest(manifest):
+        frames = torch.randn(int(clip.seconds * 50) if level == "frame" else 1, 6, generator=generator)
+        features = ClipFeatures(frames, torch.ones(len(frames), dtype=torch.bool))
+        FeatureCache(folder, name).write(clip, features, info)
 
 
 def run_values(folder: Path, manifest: Path, **changes: Any) -> dict[str, Any]:

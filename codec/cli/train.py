@@ -8,6 +8,8 @@ from collections.abc import Callable
 from codec.align.registry import words_options
 from codec.cli.recipe import run_recipe
 from codec.train.config import TrainConfig
+from codec.train.objective import typed_options
+from codec.train.tasks.base import RunConfig, config_class
 from codec.train.trainer import Trainer
 
 _FLAGS = """
@@ -40,7 +42,13 @@ def main(
     """
     given = sys.argv[1:] if arguments is None else arguments
     return run_recipe(
-        TrainConfig, _train(without), description + _FLAGS, words_options(), expand_flags(given), program
+        TrainConfig,
+        _train(without),
+        description + _FLAGS,
+        words_options(),
+        expand_flags(given),
+        program,
+        choose=config_class,
     )
 
 
@@ -59,11 +67,15 @@ def expand_flags(arguments: list[str]) -> list[str]:
     return expanded
 
 
-def _train(without: tuple[str, ...]) -> Callable[[TrainConfig], int]:
-    def work(config: TrainConfig) -> int:
-        losses = {k: v for k, v in config.losses.items() if k.removeprefix("distill_") not in without}
-        teachers = {k: v for k, v in config.teachers.items() if k not in without}
-        result = Trainer(dataclasses.replace(config, losses=losses, teachers=teachers)).run()
+def _train(without: tuple[str, ...]) -> Callable[[RunConfig], int]:
+    def work(config: RunConfig) -> int:
+        result = Trainer(_leave_out(config, without) if isinstance(config, TrainConfig) else config).run()
         return 128 + signal.SIGTERM if result.signal == signal.SIGTERM else 0
 
     return work
+
+
+def _leave_out(config: TrainConfig, without: tuple[str, ...]) -> TrainConfig:
+    losses = {k: v for k, v in config.losses.items() if typed_options(k, v).get("teacher") not in without}
+    teachers = {k: v for k, v in config.teachers.items() if k not in without}
+    return dataclasses.replace(config, losses=losses, teachers=teachers)

@@ -12,10 +12,11 @@ from codec.compare.config import CompareConfig
 from codec.config import from_dict, merge, to_dict
 from codec.errors import CodecError
 from codec.settings import read_settings
-from codec.train.build import build_run, output_folders
-from codec.train.checkpoint import checkpoint_name, list_checkpoints
+from codec.train.build import build_run
+from codec.train.checkpoint import check_same_run, checkpoint_name, list_checkpoints
 from codec.train.config import TrainConfig
-from codec.train.resume import check_same_run
+from codec.train.tasks.base import make_accelerator, output_folders
+from codec.train.tasks.codec import CodecTask
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def check_runs(runs: Iterable[Run]) -> None:
         built.add(run.variant)
         try:
             with quiet:
-                build_run(run.config)
+                build_run(run.config, make_accelerator(run.config))
         except CodecError as error:
             raise CodecError(f"variant {run.variant}: {error}") from None
 
@@ -115,7 +116,7 @@ def _check_begun(run: Run) -> None:
     except (OSError, ValueError, KeyError) as error:
         raise CodecError(f"{found[-1]}: cannot be read ({error}); delete {run.folder}") from None
     before = from_dict(TrainConfig, saved)
-    check_same_run(to_dict(before), to_dict(run.config), str(run.folder))
+    check_same_run(to_dict(before), to_dict(run.config), str(run.folder), CodecTask.free_settings)
     if before.max_steps != run.config.max_steps:
         raise CodecError(
             f"{run.folder} is of a run of {before.max_steps} steps, and max_steps is now "

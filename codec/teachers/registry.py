@@ -5,10 +5,10 @@ from typing import Any, Protocol
 from codec.align.types import Alignment, Utterance
 from codec.config import from_dict
 from codec.data import Clip
-from codec.errors import CodecError
+from codec.registry import Registry
 from codec.teachers.features.cache import ClipFeatures, FeatureInfo
 
-_TEACHERS: dict[str, type] = {}
+_TEACHERS: Registry[type] = Registry("teacher")
 
 
 class Teacher(Protocol):
@@ -30,11 +30,7 @@ class Teacher(Protocol):
 def teacher(name: str):
     """Class decorator: register a teacher type; see :class:`Teacher`."""
 
-    def register(cls: type) -> type:
-        _TEACHERS[name] = cls
-        return cls
-
-    return register
+    return _TEACHERS.register(name)
 
 
 def teacher_configs() -> dict[str, type]:
@@ -50,7 +46,5 @@ def build_teacher(name: str, options: dict[str, Any]) -> Teacher:
     """
     values = dict(options)
     kind = values.pop("type", None)
-    if kind not in _TEACHERS:
-        raise CodecError(f"teachers.{name}: type {kind!r} is unknown; known: {', '.join(sorted(_TEACHERS))}")
-    cls = _TEACHERS[kind]
+    cls = _TEACHERS.find(kind, f"teachers.{name}.type")
     return cls(from_dict(cls.Config, values, f"teachers.{name}"))

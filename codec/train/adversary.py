@@ -2,10 +2,9 @@
 
 from torch import Tensor, nn
 
-from codec.train.config import TrainConfig
+from codec.train.config import AdversaryConfig
 from codec.train.discriminators.container import Discriminators
-from codec.train.optimizer import Optimizer
-from codec.train.schedule import learning_rate_scale
+from codec.train.optimizer import Optimizer, Rates
 from codec.train.types import Judgement
 
 
@@ -14,7 +13,8 @@ class Adversary:
 
     def __init__(
         self,
-        config: TrainConfig,
+        config: AdversaryConfig,
+        rates: Rates,
         discriminators: Discriminators,
         wrapped: nn.Module,
         optimizer: Optimizer,
@@ -22,22 +22,24 @@ class Adversary:
     ):
         """
         Args:
-            config: of the run.
+            config: of the adversary.
+            rates: the learning rate of each step of the run.
             discriminators: the module itself.
             wrapped: the same, wrapped for several processes; its own update goes through it.
             optimizer: of the discriminators.
             autocast: makes the mixed-precision context for a device.
         """
-        self.config, self.discriminators, self.optimizer = config, discriminators, optimizer
+        self.config, self.rates = config, rates
+        self.discriminators, self.optimizer = discriminators, optimizer
         self._wrapped, self._autocast = wrapped, autocast
 
     def active(self, step: int) -> bool:
         """Whether the discriminators have started."""
-        return step >= self.config.adversary.start_step
+        return step >= self.config.start_step
 
     def turn(self, step: int) -> bool:
         """Whether the discriminators are updated in this step."""
-        return self.active(step) and step % self.config.adversary.every == 0
+        return self.active(step) and step % self.config.every == 0
 
     def update(self, real: Tensor, fake: Tensor, step: int) -> dict[str, Tensor]:
         """Compute gradients where it is the discriminators' turn; :meth:`apply` uses them.
@@ -58,9 +60,7 @@ class Adversary:
 
     def set_rate(self, step: int) -> None:
         """Set the learning rate of a step; its warm-up begins where the discriminators do."""
-        start = self.config.adversary.start_step
-        remaining = max(1, self.config.max_steps - start)
-        self.optimizer.set_rate(learning_rate_scale(self.config.schedule, max(0, step - start), remaining))
+        self.optimizer.set_rate(self.rates(step))
 
     def judge(self, real: Tensor, fake: Tensor) -> Judgement:
         """What the generator's losses look at; the discriminators gather no gradient from it."""

@@ -1,11 +1,9 @@
 """From a config to the parts of a run, each checked before the first step."""
 
 from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
 
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate import Accelerator
 from rich.console import Console
 from rich.progress import track
 from torch import nn
@@ -25,13 +23,12 @@ from codec.train.data.source import Features, open_audio, open_features, read_cl
 from codec.train.discriminators.container import Discriminators
 from codec.train.ema import WeightAverage
 from codec.train.generator import Generator
-from codec.train.guard import FiniteGuard
 from codec.train.losses.context import LossContext
 from codec.train.objective import Objective
-from codec.train.optimizer import Optimizer, hidden_matrices
+from codec.train.optimizer import Optimizer, Rates, hidden_matrices
 from codec.train.recorded import RecordedStep
 from codec.train.state import TrainState
-from codec.train.step import TrainStep
+from codec.train.step import FiniteGuard, TrainStep
 
 _DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
@@ -47,36 +44,33 @@ class Run:
     train_step: TrainStep | RecordedStep
 
 
-def build_run(config: TrainConfig) -> Run:
+def build_run(config: TrainConfig, accelerator: Accelerator) -> Run:
     """Open the data, build the networks and wrap them for several processes.
 
     Raises:
         CodecError: for anything wrong with the config, the data or the features.
     """
-    accelerator = make_accelerator(config)
     if config.data.batch_size % accelerator.num_processes:
         raise CodecError(
             f"config data.batch_size: {config.data.batch_size} crops cannot be shared evenly by "
             f"{accelerator.num_processes} processes"
         )
-    torch.manual_seed(config.seed)
     codec = Codec(config.model)
     # A released SEANet trains its convolutions so; a network without any is left as it is.
     apply_weight_norm(codec)
     store, features, infos = _open_data(config, accelerator)
     batches = _batches(config, codec, store, features, accelerator)
-    widths = {name: info.dim for name, info in infos.items()}
-    state, step = build_step(config, codec, widths, accelerator)
+    state, step = build_step(config, codec, infos, accelerator)
     return Run(accelerator, store, batches, state, step)
 
 
 def build_step(
-    config: TrainConfig, codec: Codec, teacher_dims: dict[str, int], accelerator: Accelerator
+    config: TrainConfig, codec: Codec, teachers: dict[str, FeatureInfo], accelerator: Accelerator
 ) -> tuple[TrainState, TrainStep | RecordedStep]:
     """Networks and optimizers around ``codec``, and what trains them, wrapped for several processes.
 
     Args:
-        teacher_dims: width of each teacher's features, by its name.
+        teachers: what each teacher's features are, by its name.
 
     Raises:
         CodecError: for wrong losses, discriminators or options of theirs.
@@ -86,20 +80,19 @@ def build_step(
             f"config cuda_graphs: needs one process on a CUDA device, found {accelerator.num_processes} on "
             f"{accelerator.device.type}; set cuda_graphs=false"
         )
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
-    state = _build_state(config, codec, teacher_dims, accelerator.device)
+    state = _build_state(config, codec, teachers, accelerator.device)
     adversary = None
     if state.discriminators is not None:
         adversary = Adversary(
-            config,
+            config.adversary,
+            Rates(config.schedule, config.max_steps, config.adversary.start_step),
             state.discriminators,
             accelerator.prepare_model(state.discriminators),
             state.discriminator_optimizer,
             state.generator.autocast,
         )
     step = TrainStep(
-        config,
+        Rates(config.schedule, config.max_steps),
         accelerator.prepare_model(state.generator),
         accelerator.prepare_model(state.objective),
         state.optimizer,
@@ -108,27 +101,6 @@ def build_step(
         state.balancer,
     )
     return state, RecordedStep(step) if config.cuda_graphs else step
-
-
-def make_accelerator(config: TrainConfig) -> Accelerator:
-    """Processes, device and tracker. Precision is ours: the quantizer is an island in float32."""
-    if torch.cuda.is_available():
-        torch.backends.cuda.matmul.allow_tf32 = True
-        torch.backends.cudnn.allow_tf32 = True
-        # cuDNN's own choice: timing every kernel for a hundred convolutions takes longer than a minute.
-        torch.backends.cudnn.benchmark = False
-    # Buffers differ by process only where they are meant to; codebooks are kept equal by their sums.
-    wrapper = DistributedDataParallelKwargs(broadcast_buffers=False)
-    if config.tracker != "none" and find_spec(config.tracker) is None:
-        raise CodecError(
-            f"config tracker: {config.tracker} is not installed; pip install {config.tracker}, or set tracker=none"
-        )
-    return Accelerator(
-        mixed_precision="no",
-        kwargs_handlers=[wrapper],
-        log_with=None if config.tracker == "none" else config.tracker,
-        project_dir=config.output,
-    )
 
 
 def _open_data(
@@ -172,13 +144,14 @@ def _batches(
 
 
 def _build_state(
-    config: TrainConfig, codec: Codec, teacher_dims: dict[str, int], device: torch.device
+    config: TrainConfig, codec: Codec, teachers: dict[str, FeatureInfo], device: torch.device
 ) -> TrainState:
     context = LossContext(
         sample_rate=codec.sample_rate,
         latent_dim=config.model.network.latent_dim,
         num_codebooks=codec.num_codebooks,
-        teacher_dims=teacher_dims,
+        teacher_dims={name: info.dim for name, info in teachers.items()},
+        clip_teachers=frozenset(name for name, info in teachers.items() if info.level == "clip"),
     )
     generator = Generator(codec, config.quantizer, _DTYPES[config.precision]).to(device)
     generator.freeze(config.freeze)
@@ -217,8 +190,3 @@ def _build_state(
 
 def _trainable(module: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in module.parameters() if parameter.requires_grad]
-
-
-def output_folders(config: TrainConfig) -> tuple[Path, Path]:
-    """Folders of the checkpoints and of the exported model."""
-    return Path(config.output) / "checkpoints", Path(config.output) / "export"

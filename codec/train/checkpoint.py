@@ -20,6 +20,14 @@ from codec.errors import CodecError
 
 Parts = dict[str, dict[str, Tensor]]
 
+FREE = frozenset(
+    {
+        *("output", "resume", "init_from", "max_steps", "checkpoint_every", "keep", "log_every", "sample_every"),
+        *("tracker", "threads"),
+    }
+)
+"""Settings of any run that change where, how fast or how long it goes, but no step that is taken."""
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -142,3 +150,43 @@ def _reason(error: Exception) -> str:
     text = " ".join(str(error).split())[:200]
     full = getattr(error, "errno", None) == 28 or "No space left" in text or "os error 28" in text
     return f"the disk is full: {text}" if full else text
+
+
+def check_same_run(
+    saved: dict[str, Any], now: dict[str, Any], where: str, free: frozenset[str] = frozenset()
+) -> None:
+    """Compare the plain data of two configs.
+
+    Args:
+        where: whose they are.
+        free: settings beside :data:`FREE` that may differ.
+
+    Raises:
+        CodecError: naming each setting that differs and may not.
+    """
+    before, after = _flatten(saved), _flatten(now)
+    changed = [
+        f"{key} was {before.get(key)!r} and is now {after.get(key)!r}"
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key) and not _is_free(key, FREE | free)
+    ]
+    if changed:
+        raise CodecError(
+            f"{where} is of another run: {'; '.join(changed[:5])}"
+            f"{f' and {len(changed) - 5} more' if len(changed) > 5 else ''}. "
+            "Set them back, or start a new output folder with init_from"
+        )
+
+
+def _is_free(key: str, free: frozenset[str]) -> bool:
+    return any(key == name or key.startswith(f"{name}.") for name in free)
+
+
+def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            flat.update(_flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -8,9 +8,9 @@ from codec.data.augment import AugmentationConfig
 from codec.errors import CodecError
 from codec.model.config import CodecConfig
 from codec.train.balancer import BalancerConfig
-from codec.train.optimizer import OptimizerConfig
+from codec.train.optimizer import OptimizerConfig, ScheduleConfig
 from codec.train.quantizers import QuantizerTrainingConfig
-from codec.train.schedule import ScheduleConfig
+from codec.train.tasks.base import RunConfig
 
 
 @dataclass(frozen=True)
@@ -75,11 +75,9 @@ class TeacherSource:
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """A training run."""
+class TrainConfig(RunConfig):
+    """A training run of a codec."""
 
-    output: str = "runs/default"
-    """Folder of checkpoints, logs and the exported model."""
     model: CodecConfig = field(default_factory=CodecConfig)
     quantizer: QuantizerTrainingConfig = field(default_factory=QuantizerTrainingConfig)
     data: DataConfig = field(default_factory=DataConfig)
@@ -88,7 +86,7 @@ class TrainConfig:
     """Aligner: a type (ctc by default) and that type's keys. It times the words of clips for teachers
     that work on the fly and need them."""
     losses: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """By name: weight and options. The name is the tag in the log."""
+    """By name, which is the tag in the log: weight, type (the name by default) and the type's options."""
     balancer: BalancerConfig | None = None
     """Makes weights shares of the gradient; fixed weights without."""
     discriminators: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -104,33 +102,15 @@ class TrainConfig:
     """torch.compile the networks."""
     cuda_graphs: bool = False
     """Record the step and replay it: on a GPU, launching its small kernels takes longer than they do."""
-    threads: int | None = None
-    """CPU threads; torch's choice by default."""
-    seed: int = 0
-    max_steps: int = 100_000
-    checkpoint_every: int = 1000
-    keep: int = 3
-    """Checkpoints that stay; older ones are deleted."""
-    log_every: int = 20
-    sample_every: int = 1000
-    """Steps between sound and spectrogram samples; 0 for none."""
-    tracker: Literal["tensorboard", "wandb", "none"] = "tensorboard"
-    resume: bool = False
-    """Go on from the newest good checkpoint in output."""
     freeze: tuple[Literal["encoder", "quantizer"], ...] = ()
     """Parts that stay as they are; with both, tokens keep their meaning and the decoder alone is trained."""
-    init_from: str | None = None
-    """Start from a model folder, or from a training checkpoint (discriminators included)."""
 
     def __post_init__(self) -> None:
         if self.words is not None:
             object.__setattr__(self, "words", read_words_config(self.words))
+        super().__post_init__()
         _check_precision(self.precision)
         positive = {
-            "max_steps": self.max_steps,
-            "checkpoint_every": self.checkpoint_every,
-            "keep": self.keep,
-            "log_every": self.log_every,
             "data.crop_frames": self.data.crop_frames,
             "data.batch_size": self.data.batch_size,
             "data.workers": self.data.workers,
@@ -149,7 +129,8 @@ class TrainConfig:
             raise CodecError("config data.manifests: none given; make one with codec prepare")
         if self.cuda_graphs and (self.balancer is not None or self.optimizer.name != "adamw"):
             raise CodecError("config cuda_graphs: works with adamw and without a balancer")
-        adversarial = {"adversarial", "feature_matching"} & self.losses.keys()
+        types = {name: options.get("type", name) for name, options in self.losses.items()}
+        adversarial = [name for name, kind in types.items() if kind in ("adversarial", "feature_matching")]
         if adversarial and not self.discriminators:
             raise CodecError(
                 f"config losses.{min(adversarial)}: needs discriminators, and none are configured"

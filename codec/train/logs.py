@@ -82,7 +82,10 @@ class RunLog:
         record = {"step": step, "time": round(time.time(), 1), **values}
         self._file.write(json.dumps(record) + "\n")
         self._file.flush()
-        line = f"total {values['total']:.3f}  {values['hours_per_hour']:.1f} h/h"
+        loss = next((name for name in ("total", *values) if name in values), None)
+        line = "" if loss is None else f"{loss} {values[loss]:.3f}"
+        if "hours_per_hour" in values:
+            line += f"  {values['hours_per_hour']:.1f} h/h"
         self._bar.update(self._task, line=line)
         if not self._console.is_terminal:
             self.say(f"step {step}/{self._max_steps}  {line}")

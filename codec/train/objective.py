@@ -8,8 +8,14 @@ from torch import Tensor, nn
 from codec.errors import CodecError
 from codec.train import losses as _registered  # noqa: F401  (losses register themselves)
 from codec.train.losses.context import LossContext
-from codec.train.losses.registry import build_loss
+from codec.train.losses.registry import build_loss, typed_options
 from codec.train.types import LossInput
+
+__all__ = ["Objective", "loss_weight", "typed_options"]
+
+
+RESERVED = {"total", "grad_norm", "discriminator", "discriminator_grad_norm", "hours_per_hour"}
+"""Tags of the log that are no losses."""
 
 
 class Objective(nn.Module):
@@ -18,13 +24,18 @@ class Objective(nn.Module):
     def __init__(self, losses: dict[str, dict[str, Any]], context: LossContext):
         """
         Args:
-            losses: by registered name: ``weight`` and the loss's own options.
+            losses: by name: ``weight``, ``type`` (the name by default) and the options of that type.
             context: facts of the model and the data.
 
         Raises:
             CodecError: for an unknown loss or option, or a missing or negative weight.
         """
         super().__init__()
+        for name in losses:
+            # Modules are named so, and the log has values of its own.
+            if not name.isidentifier() or name in RESERVED:
+                raise CodecError(f"config losses.{name}: not a name for a loss; use letters, digits and _")
+        self.subjects = {name: loss_subject(name, options) for name, options in losses.items()}
         self.weights = {name: loss_weight(name, options) for name, options in losses.items()}
         self.losses = nn.ModuleDict(
             {
@@ -52,3 +63,9 @@ def loss_weight(name: str, options: dict[str, Any]) -> float:
     if isinstance(weight, bool) or not isinstance(weight, (int, float)) or weight < 0:
         raise CodecError(f"config losses.{name}.weight: expected a number >= 0, got {weight!r}")
     return float(weight)
+
+
+def loss_subject(name: str, options: dict[str, Any]) -> tuple[Any, Any]:
+    """Type and teacher of a loss: with another of either, what it has learned means nothing."""
+    typed = typed_options(name, options)
+    return typed["type"], typed.get("teacher")

@@ -1,5 +1,6 @@
-"""AdamW, or Muon for hidden matrices with AdamW for the rest, behind one interface."""
+"""AdamW, or Muon for hidden matrices with AdamW for the rest, behind one interface; learning rates by step."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -122,3 +123,43 @@ def hidden_matrices(network: nn.Module) -> list[nn.Parameter]:
     Those map from its inputs and to its outputs; Muon's author leaves them to AdamW.
     """
     return [p for p in network.parameters() if p.ndim == 2 and min(p.shape) > 1][1:-1]
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """Linear warm-up, then a cosine down to a floor at the last step."""
+
+    warmup_steps: int = 500
+    floor: float = 0.05
+    """Share of the peak rate that is left at the end; it stays there if training goes on."""
+
+    def __post_init__(self) -> None:
+        if self.warmup_steps < 0 or not 0 <= self.floor <= 1:
+            raise CodecError("config schedule: warmup_steps must be >= 0 and floor in [0, 1]")
+
+
+@dataclass(frozen=True)
+class Rates:
+    """The factor on the peak learning rate as a function of a run's step.
+
+    Attributes:
+        config: the schedule.
+        max_steps: of the run.
+        start: step of the run in which it begins.
+    """
+
+    config: ScheduleConfig
+    max_steps: int
+    start: int = 0
+
+    def __call__(self, step: int) -> float:
+        """Of step ``step`` of the run."""
+        return learning_rate_scale(self.config, max(0, step - self.start), max(1, self.max_steps - self.start))
+
+
+def learning_rate_scale(config: ScheduleConfig, step: int, max_steps: int) -> float:
+    """Factor on the peak learning rate in step ``step`` (from 0) of ``max_steps``."""
+    if step < config.warmup_steps:
+        return (step + 1) / config.warmup_steps
+    progress = min(1.0, (step - config.warmup_steps) / max(1, max_steps - config.warmup_steps))
+    return config.floor + (1 - config.floor) * 0.5 * (1 + math.cos(math.pi * progress))

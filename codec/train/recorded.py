@@ -7,7 +7,7 @@ from torch import Tensor
 
 from codec.train.quantizers import QuantizerTrainer
 from codec.train.step import TrainStep, unwrap
-from codec.train.types import Batch, TeacherFrames
+from codec.train.types import Batch
 
 WARMUP = 3
 """Ordinary steps of a kind before it is recorded: libraries choose and allocate their kernels in them."""
@@ -93,10 +93,7 @@ def _tensors(batch: Batch) -> list[Tensor]:
 
 def _like(batch: Batch) -> Batch:
     """A copy in memory of its own."""
-    teachers = {
-        name: TeacherFrames(item.features.clone(), item.mask.clone()) for name, item in batch.teachers.items()
-    }
-    return Batch(batch.wav.clone(), batch.mask.clone(), teachers)
+    return batch.map(Tensor.clone)
 
 
 def _copy(source: Batch, target: Batch) -> None:

@@ -1,18 +1,21 @@
 """All that changes during a run, as tensors by part: what a checkpoint holds and resume restores."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from codec.errors import CodecError
 from codec.model.codec import Codec
+from codec.model.files import load_model
+from codec.model.fingerprint import token_settings
 from codec.train.balancer import Balancer
-from codec.train.checkpoint import Parts
+from codec.train.checkpoint import Checkpoint, Parts, list_checkpoints, read_checkpoint
 from codec.train.discriminators.container import Discriminators
 from codec.train.ema import WeightAverage
 from codec.train.generator import Generator
-from codec.train.objective import Objective
+from codec.train.objective import Objective, loss_subject
 from codec.train.optimizer import Optimizer
 
 
@@ -52,24 +55,34 @@ class TrainState:
             item.load_state_dict(parts.get(name, {}))
         torch.set_rng_state(parts["rng"]["cpu"])
 
-    def load_weights(self, parts: Parts, where: str) -> None:
-        """Take the modules of another run's checkpoint: its averaged weights, and its discriminators.
+    def load_weights(self, checkpoint: Checkpoint, where: str) -> None:
+        """Take the modules of another run: averaged weights, discriminators, and heads of the same losses.
 
         Raises:
             CodecError: when sizes differ.
         """
+        parts = checkpoint.parts
         try:
             generator = {**parts["generator"], **parts["average"]}
             self.generator.load_state_dict(generator)
             if self.discriminators is not None and "discriminators" in parts:
                 self.discriminators.load_state_dict(parts["discriminators"])
-            # Heads of losses that only one of the two runs has stay as they are.
-            known = self.objective.state_dict().keys() & parts.get("objective", {}).keys()
-            self.objective.load_state_dict({name: parts["objective"][name] for name in known}, strict=False)
+            self.objective.load_state_dict(self._heads(checkpoint), strict=False)
         except RuntimeError as error:
             reason = " ".join(str(error).split())[:300]
             raise CodecError(f"init_from {where}: does not fit this config ({reason})") from None
         self.restart_average()
+
+    def _heads(self, checkpoint: Checkpoint) -> dict[str, Tensor]:
+        """What losses learned that both runs have; one of another type or teacher is another loss."""
+        theirs = {name: loss_subject(name, o) for name, o in checkpoint.meta["config"]["losses"].items()}
+        same = {name for name, subject in self.objective.subjects.items() if theirs.get(name) == subject}
+        mine = self.objective.state_dict().keys()
+        return {
+            key: value
+            for key, value in checkpoint.parts.get("objective", {}).items()
+            if key in mine and key.split(".")[1] in same
+        }
 
     def restart_average(self) -> None:
         """Average from the weights as they are now."""
@@ -82,3 +95,49 @@ class TrainState:
         model = Codec(codec.config)
         model.load_state_dict({**codec.state_dict(), **averages})
         return model.eval().requires_grad_(False)
+
+
+def initialize(state: TrainState, source: str) -> None:
+    """Take weights from ``source``.
+
+    Args:
+        state: of the new run; its optimizers start afresh.
+        source: a model folder (``config.json``), a checkpoint folder (``step-...``, with its
+            discriminators), or the output folder of a run, whose newest checkpoint is taken.
+
+    Raises:
+        CodecError: when there is no such thing, or its sizes do not fit the config.
+    """
+    folder = Path(source)
+    checkpoints = list_checkpoints(folder / "checkpoints")
+    if checkpoints:
+        folder = checkpoints[-1]
+    if (folder / "manifest.json").is_file():
+        state.load_weights(read_checkpoint(folder), str(folder))
+        return
+    model, mine = load_model(folder, "cpu"), state.generator.codec
+    mine.load_state_dict(_fitting(model, mine, source))
+    state.generator.quantizer.adopt_codebooks()
+    state.restart_average()
+
+
+def _fitting(model: Codec, mine: Codec, source: str) -> dict[str, Tensor]:
+    """The tensors of ``model``; those that ``mine`` has beyond them, as drawn noise has in a decoder, stay.
+
+    Raises:
+        CodecError: when encoder or quantizer have other settings, or a tensor does not fit.
+    """
+    merged = mine.state_dict()
+    fits = token_settings(model) == token_settings(mine)
+    for name, tensor in model.state_dict().items() if fits else ():
+        own = merged.get(name)
+        if own is None or own.shape[1:] != tensor.shape[1:] or len(own) < len(tensor):
+            fits = False
+            break
+        merged[name] = torch.cat([tensor, own[len(tensor) :]])
+    if not fits:
+        raise CodecError(
+            f"init_from {source}: its config.json differs from this run's model; "
+            "copy its settings into the config's model section"
+        )
+    return merged

@@ -6,13 +6,44 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from codec.errors import CodecError
 from codec.train.adversary import Adversary
 from codec.train.balancer import Balancer
-from codec.train.config import TrainConfig
-from codec.train.guard import FiniteGuard
-from codec.train.optimizer import Optimizer
-from codec.train.schedule import learning_rate_scale
+from codec.train.optimizer import Optimizer, Rates
 from codec.train.types import Batch, LossInput
+
+
+class FiniteGuard:
+    """Remembers, on the device and without waiting for it, in which step each value went bad."""
+
+    def __init__(self) -> None:
+        self._first_bad: dict[tuple[str, ...], Tensor] = {}
+
+    def watch(self, values: dict[str, Tensor], step: int) -> None:
+        """Take in the scalars of a step."""
+        names = tuple(values)
+        bad = ~torch.isfinite(torch.stack([value.detach().float() for value in values.values()]))
+        first = self._first_bad.setdefault(names, torch.full_like(bad, -1, dtype=torch.int64))
+        self._first_bad[names] = torch.where((first < 0) & bad, step, first)
+
+    def check(self) -> None:
+        """Raise when any value went bad; waits for the device.
+
+        Raises:
+            CodecError: with the names that went bad first, and the step.
+        """
+        found: dict[int, list[str]] = {}
+        for names, first in self._first_bad.items():
+            for name, step in zip(names, first.tolist(), strict=True):
+                if step >= 0:
+                    found.setdefault(step, []).append(name)
+        if found:
+            step = min(found)
+            raise CodecError(
+                f"step {step}: {', '.join(sorted(set(found[step])))} became NaN or infinite; the last "
+                "checkpoint is from before. Resume with a lower optimizer.lr or optimizer.clip, or "
+                "look at the data of this step"
+            )
 
 
 class TrainStep:
@@ -20,7 +51,7 @@ class TrainStep:
 
     def __init__(
         self,
-        config: TrainConfig,
+        rates: Rates,
         generator: nn.Module,
         objective: nn.Module,
         optimizer: Optimizer,
@@ -30,7 +61,7 @@ class TrainStep:
     ):
         """
         Args:
-            config: of the run.
+            rates: the learning rate of each step.
             generator: a :class:`codec.train.generator.Generator`, maybe wrapped for several processes.
             objective: a :class:`codec.train.objective.Objective`, likewise.
             optimizer: of both.
@@ -38,7 +69,7 @@ class TrainStep:
             adversary: the discriminators, if there are any.
             balancer: replaces the fixed weights, if there is one.
         """
-        self.config, self.generator, self.objective = config, generator, objective
+        self.rates, self.generator, self.objective = rates, generator, objective
         self.optimizer, self.guard = optimizer, guard
         self.adversary, self.balancer = adversary, balancer
 
@@ -54,7 +85,7 @@ class TrainStep:
 
     def set_rates(self, step: int) -> None:
         """Set the learning rates of a step."""
-        self.optimizer.set_rate(learning_rate_scale(self.config.schedule, step, self.config.max_steps))
+        self.optimizer.set_rate(self.rates(step))
         if self.adversary is not None:
             self.adversary.set_rate(step)
 
@@ -114,8 +145,3 @@ class TrainStep:
 def unwrap(module: nn.Module) -> nn.Module:
     """The module inside the wrapper of several processes, or itself."""
     return module.module if isinstance(module, DistributedDataParallel) else module
-
-
-def seed_step(seed: int, step: int, rank: int) -> None:
-    """Make global random draws of a step (should a module make any) a function of where we are."""
-    torch.manual_seed((seed * 1_000_003 + step) * 4_099 + rank)

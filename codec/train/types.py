@@ -1,5 +1,6 @@
 """What the parts of training hand to each other."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -19,6 +20,19 @@ class TeacherFrames:
 
 
 @dataclass
+class TeacherClip:
+    """A teacher's one vector for each clip that the crops of a batch come from.
+
+    Attributes:
+        features: ``(B, D)`` float; float16 from a cache until they are where the step computes.
+        mask: ``(B,)`` bool; false where the teacher has nothing to say about the clip.
+    """
+
+    features: Tensor
+    mask: Tensor
+
+
+@dataclass
 class Batch:
     """Crops of one training step.
 
@@ -30,15 +44,19 @@ class Batch:
 
     wav: Tensor
     mask: Tensor
-    teachers: dict[str, TeacherFrames] = field(default_factory=dict)
+    teachers: dict[str, TeacherFrames | TeacherClip] = field(default_factory=dict)
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        """A batch of what ``change`` makes of each tensor."""
+        teachers = {
+            name: type(target)(change(target.features), change(target.mask))
+            for name, target in self.teachers.items()
+        }
+        return Batch(change(self.wav), change(self.mask), teachers)
 
     def pin_memory(self) -> "Batch":
         """A copy in page-locked memory, from where copies to a GPU run beside its work."""
-        teachers = {
-            name: TeacherFrames(frames.features.pin_memory(), frames.mask.pin_memory())
-            for name, frames in self.teachers.items()
-        }
-        return Batch(self.wav.pin_memory(), self.mask.pin_memory(), teachers)
+        return self.map(Tensor.pin_memory)
 
 
 @dataclass

@@ -7,13 +7,17 @@
 - ``index (T,)`` int32, optional: frame t has row ``index[t]``. Without it N = T. A language teacher
   repeats a sub-word's state over many frames; stored once, a corpus takes a tenth of the room.
 
-The metadata say which teacher, layer, rate (Hz), offset (seconds of frame 0's centre) and mode.
+A teacher of level ``clip`` has one vector for the whole clip: ``features (1, D)`` or ``(D,)``, and
+``mask (1,)``, false where it has nothing to say about the clip.
+
+The metadata say which teacher, layer, rate (Hz), offset (seconds of frame 0's centre), mode and level.
 """
 
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -41,6 +45,8 @@ class FeatureInfo:
     mode: str
     """``speech``, or the language teacher's ``aligned``, ``cls``, ``index``, ``shuffled``."""
     dim: int
+    level: Literal["frame", "clip"] = "frame"
+    """``clip``: one vector for a clip, which has no times."""
 
     def to_metadata(self) -> dict[str, str]:
         return {key: str(value) for key, value in dataclasses.asdict(self).items()}
@@ -49,7 +55,8 @@ class FeatureInfo:
     def from_metadata(cls, values: dict[str, str]) -> "FeatureInfo":
         numbers = {"rate": float(values["rate"]), "offset": float(values["offset"])}
         texts = {key: values[key] for key in ("teacher", "layer", "mode")}
-        return cls(**texts, **numbers, dim=int(values["dim"]))
+        # Files from before there were levels hold frames.
+        return cls(**texts, **numbers, dim=int(values["dim"]), level=_level(values.get("level", "frame")))
 
 
 @dataclass(frozen=True)
@@ -95,6 +102,7 @@ class CachedFeatures:
     rate = property(lambda self: self.info.rate, doc="Hz.")
     offset = property(lambda self: self.info.offset, doc="Seconds of frame 0's centre.")
     mode = property(lambda self: self.info.mode)
+    level = property(lambda self: self.info.level, doc="``frame`` or ``clip``.")
     features = property(lambda self: self.slice(0, self.num_frames)[0], doc="``(T, D)`` float16.")
     mask = property(lambda self: self.slice(0, self.num_frames)[1], doc="``(T,)`` bool.")
 
@@ -107,6 +115,18 @@ class CachedFeatures:
         index = self._handle.get_slice("index")[first:last].long()
         lowest, highest = int(index.min()), int(index.max()) + 1
         return rows[lowest:highest][index - lowest], mask
+
+    def vector(self) -> tuple[Tensor, Tensor]:
+        """The one vector ``(D,)`` float16 of a teacher of level ``clip``, and whether it counts, ``()`` bool.
+
+        Raises:
+            ValueError: for a teacher of frames.
+        """
+        if self.info.level != "clip":
+            raise ValueError(f"{self.info.teacher} has frames; ask for a slice of them")
+        vector = self._handle.get_tensor("features").reshape(self.info.dim)
+        counts = self._handle.get_tensor("mask").reshape(()).bool()
+        return vector.masked_fill(~counts, 0.0), counts
 
 
 class FeatureCache:
@@ -136,12 +156,17 @@ class FeatureCache:
         """Write in one step (temporary file, then rename).
 
         Raises:
-            CodecError: when a feature is not finite in float16.
+            CodecError: when a feature is not finite in float16, or a clip's vector is not one.
         """
         rows = features.features.to(torch.float16).contiguous()
         if not bool(rows.isfinite().all()):
             raise CodecError(f"{clip.path}: {self.teacher_name} features are not finite in float16")
         tensors = {"features": rows, "mask": features.mask.bool().contiguous()}
+        if info.level == "clip" and (rows.numel() != info.dim or features.mask.numel() != 1):
+            raise CodecError(
+                f"{clip.path}: {self.teacher_name} is of level clip, so one vector of {info.dim} and one mask "
+                f"value are due; found features {tuple(rows.shape)} and mask {tuple(features.mask.shape)}"
+            )
         if features.index is not None:
             tensors["index"] = features.index.to(torch.int32).contiguous()
         path = self.path(clip)
@@ -169,13 +194,19 @@ class FeatureCache:
             problems = (expected or ExpectedFeatures()).differences(info)
             if first is not None and info != first:
                 agreed = ExpectedFeatures(first.teacher, first.layer, first.rate, first.mode)
-                problems = problems or agreed.differences(info) or ["another width or offset"]
+                problems = problems or agreed.differences(info) or ["another width, offset or level"]
             if problems:
                 raise CodecError(f"{self.path(clip)}: {', '.join(problems)}; {REMEDY}")
             first = info
         if first is None:
             raise CodecError(f"{where}: no clips to check; the manifest gave none")
         return first
+
+
+def _level(text: str) -> Literal["frame", "clip"]:
+    if text not in ("frame", "clip"):
+        raise ValueError(f"level {text!r}")
+    return text
 
 
 def read_info(path: Path) -> FeatureInfo:

@@ -11,7 +11,7 @@ from codec.data.augment import augment, change_speed
 from codec.data.crops import CropPlan, CropPlanner
 from codec.data.manifest import Clip
 from codec.teachers.features import CachedFeatures, Crop, CropFrames, crop_frames
-from codec.train.types import Batch, TeacherFrames
+from codec.train.types import Batch, TeacherClip, TeacherFrames
 
 
 class FeatureSource(Protocol):
@@ -83,12 +83,16 @@ class CropBatches:
         wav[used:] = 0.0
         return CropAudio(wav, max(1, -(-used // self.hop_length)))
 
-    def _teacher(self, source: FeatureSource, plans: list[CropPlan], mask: torch.Tensor) -> TeacherFrames:
-        crops = [self._teacher_crop(source, plan) for plan in plans]
+    def _teacher(self, source: FeatureSource, plans: list[CropPlan], mask: torch.Tensor) -> TeacherFrames | TeacherClip:
+        clips = [self._read(source, plan) for plan in plans]
+        if clips[0].level == "clip":
+            vectors, counts = zip(*(clip.vector() for clip in clips), strict=True)
+            return TeacherClip(torch.stack(vectors), torch.stack(counts))
+        crops = [self._teacher_crop(clip, plan) for clip, plan in zip(clips, plans, strict=True)]
         features = torch.stack([crop.features for crop in crops])
         return TeacherFrames(features, torch.stack([crop.mask for crop in crops]) & mask)
 
-    def _teacher_crop(self, source: FeatureSource, plan: CropPlan) -> CropFrames:
+    def _teacher_crop(self, clip: CachedFeatures, plan: CropPlan) -> CropFrames:
         store, speed = self.planner.store, plan.augmentation.speed
         crop = Crop(
             start=round(plan.start / speed),
@@ -97,6 +101,8 @@ class CropBatches:
             sample_rate=store.sample_rate,
             speed=speed,
         )
+        return crop_frames(clip, crop)
+
+    def _read(self, source: FeatureSource, plan: CropPlan) -> CachedFeatures:
         with self._lock:
-            frames = source.read(store.clips[plan.clip])
-        return crop_frames(frames, crop)
+            return source.read(self.planner.store.clips[plan.clip])

@@ -6,11 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Self
 
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from codec.train.config import DataConfig
 from codec.train.data.loader import CropBatches
-from codec.train.types import Batch, TeacherFrames
+from codec.train.types import Batch
 
 
 def prefetch(
@@ -108,11 +109,9 @@ class _Steps(Dataset):
 
 def move_batch(batch: Batch, device: torch.device) -> Batch:
     """The batch on ``device`` in float32, copied without waiting where the memory is pinned."""
-    teachers = {
-        name: TeacherFrames(
-            frames.features.to(device, non_blocking=True).float(), frames.mask.to(device, non_blocking=True)
-        )
-        for name, frames in batch.teachers.items()
-    }
-    wav, mask = batch.wav.to(device, non_blocking=True), batch.mask.to(device, non_blocking=True)
-    return Batch(wav, mask, teachers)
+
+    def move(tensor: Tensor) -> Tensor:
+        moved = tensor.to(device, non_blocking=True)
+        return moved.float() if moved.is_floating_point() else moved
+
+    return batch.map(move)

@@ -1,4 +1,4 @@
-"""Discriminators by name."""
+"""Discriminators by type; a config names each, by its type unless it says another."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from codec.config import from_dict
-from codec.errors import CodecError
+from codec.registry import Registry
 
-_DISCRIMINATORS: dict[str, type[nn.Module]] = {}
+_DISCRIMINATORS: Registry[type[nn.Module]] = Registry("discriminator")
 
 
 @dataclass
@@ -31,20 +31,15 @@ def discriminator(name: str):
     ``(B, T)`` to a list of :class:`Opinion`, one per sub-discriminator.
     """
 
-    def register(discriminator_class: type[nn.Module]) -> type[nn.Module]:
-        _DISCRIMINATORS[name] = discriminator_class
-        return discriminator_class
-
-    return register
+    return _DISCRIMINATORS.register(name)
 
 
 def build_discriminator(name: str, options: dict[str, Any]) -> nn.Module:
-    """Build a registered discriminator from plain options.
+    """Build a registered discriminator from plain options; ``type`` is its name by default.
 
     Raises:
-        CodecError: for a name that nobody registered, or an unknown option.
+        CodecError: for a type that nobody registered, or an unknown option.
     """
-    if name not in _DISCRIMINATORS:
-        raise CodecError(f"unknown discriminator {name!r}; known: {', '.join(sorted(_DISCRIMINATORS))}")
-    discriminator_class = _DISCRIMINATORS[name]
-    return discriminator_class(from_dict(discriminator_class.Config, options, f"discriminators.{name}"))
+    values = dict(options)
+    discriminator_class = _DISCRIMINATORS.find(values.pop("type", name), f"discriminators.{name}")
+    return discriminator_class(from_dict(discriminator_class.Config, values, f"discriminators.{name}"))

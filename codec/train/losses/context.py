@@ -12,3 +12,7 @@ class LossContext:
     num_codebooks: int
     teacher_dims: dict[str, int] = field(default_factory=dict)
     """Feature width of each teacher, by its name."""
+    clip_teachers: frozenset[str] = frozenset()
+    """Those that give one vector for a whole clip."""
+    name: str = ""
+    """The loss's own, for its errors."""

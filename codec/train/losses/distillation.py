@@ -1,7 +1,8 @@
-"""Distillation of teachers into the quantizer: one loss, registered once per teacher."""
+"""Distillation of teachers into the quantizer, frame by frame or by one vector for a clip."""
 
 import re
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +13,55 @@ from codec.train.losses.context import LossContext
 from codec.train.losses.registry import loss
 from codec.train.losses.similarity import Axis, Form, d_axis, t_axis
 from codec.train.losses.standardize import Standardize
-from codec.train.types import LossInput, QuantizerOutput, TeacherFrames
+from codec.train.types import LossInput, QuantizerOutput, TeacherClip, TeacherFrames
+
+T = TypeVar("T")
 
 
-class Distillation(nn.Module):
+class _Translator(nn.Module):
+    """A linear view of the codec's latents at an attach point, to be compared with one teacher.
+
+    Attributes:
+        teacher: the teacher's name.
+        head: ``D'`` to the teacher's width.
+    """
+
+    def __init__(self, teacher: str, attach: str, standardize: bool, context: LossContext):
+        super().__init__()
+        self.name, self.teacher = context.name, teacher
+        if teacher not in context.teacher_dims:
+            known = ", ".join(sorted(context.teacher_dims)) or "none"
+            raise CodecError(
+                f"losses.{self.name} needs a teacher {teacher!r}, configured: {known}; "
+                f"add teachers.{teacher} or remove the loss"
+            )
+        dim = context.teacher_dims[teacher]
+        self.layers = parse_attach(attach, context.num_codebooks, self.name)
+        self.head = nn.Linear(context.latent_dim, dim)
+        self.standardize = Standardize(dim) if standardize else None
+
+    def _target(self, inputs: LossInput, kind: type[T]) -> T:
+        target = inputs.batch.teachers.get(self.teacher)
+        if target is None or type(target) is not kind:
+            found = "nothing" if target is None else type(target).__name__
+            raise ValueError(f"{self.name}: expected {kind.__name__} of teacher {self.teacher!r}, got {found}")
+        return target
+
+    def _attached(self, quantizer: QuantizerOutput) -> Tensor:
+        return quantizer.latent if self.layers is None else quantizer.prefix(self.layers)
+
+    def _mean(self, values: Tensor, counts: Tensor) -> Tensor:
+        """Mean of the values that count; zero, with a zero gradient, when none does."""
+        total = counts.sum().float()
+        if self.training:
+            # DDP averages gradients over processes: with the mean count, that is the global mean.
+            total = all_reduce_sum(total) / world_size()
+        tiny = torch.finfo(total.dtype).tiny
+        return values.masked_fill(~counts, 0.0).sum() / total.clamp(min=tiny)
+
+
+@loss("distill")
+class Distillation(_Translator):
     """Pull a linear view of the codec's latents towards a teacher's features, frame by frame.
 
     With ``Q (B, T, D')`` the vectors at the attach point, ``F = Q W + b (B, T, D)`` and the
@@ -30,21 +76,18 @@ class Distillation(nn.Module):
 
     Neither mean mixes items, and no cosine runs over the batch. In training both are means over
     the batches of all processes. DM-Codec's ``combined`` is ``distill_sm`` and ``distill_lm``
-    together, each with its weight.
+    together, each with its weight: a loss called ``distill_NAME`` is one of this type, of teacher NAME.
 
     The attach point ``rvq1-K`` is the sum of layers 1 to K, whose scale the head absorbs (DM-Codec
     averages them); one straight-through step carries its gradient to the encoder.
-
-    A further teacher is one registration: ``@loss("distill_music")`` on an empty subclass takes
-    ``teachers["music"]`` of the batch.
     """
-
-    name: str
 
     @dataclass(frozen=True)
     class Config:
         """How one teacher is distilled."""
 
+        teacher: str
+        """The teacher's name in the config's section teachers."""
         attach: str = "rvq1"
         """rvq1, rvq1-K (layers 1 to K) or latent (before the quantizer)."""
         axis: Axis = "d"
@@ -57,19 +100,12 @@ class Distillation(nn.Module):
         """Bring each teacher dimension to mean 0, variance 1 by running statistics."""
 
     def __init__(self, config: Config, context: LossContext):
-        super().__init__()
-        self.teacher = self.name.removeprefix("distill_")
-        if self.teacher not in context.teacher_dims:
-            known = ", ".join(sorted(context.teacher_dims)) or "none"
+        super().__init__(config.teacher, config.attach, config.standardize, context)
+        if self.teacher in context.clip_teachers:
             raise CodecError(
-                f"losses.{self.name} needs a teacher {self.teacher!r}, configured: {known}; "
-                f"add teachers.{self.teacher} or remove the loss"
+                f"losses.{self.name}: teacher {self.teacher!r} has one vector for a clip; set type: distill_clip"
             )
-        dim = context.teacher_dims[self.teacher]
         self.config = config
-        self.layers = parse_attach(config.attach, context.num_codebooks, self.name)
-        self.head = nn.Linear(context.latent_dim, dim)
-        self.standardize = Standardize(dim) if config.standardize else None
 
     def forward(self, inputs: LossInput) -> Tensor:
         frames = self._frames(inputs)
@@ -86,9 +122,7 @@ class Distillation(nn.Module):
         return self._mean(values, counts)
 
     def _frames(self, inputs: LossInput) -> TeacherFrames:
-        if self.teacher not in inputs.batch.teachers:
-            raise ValueError(f"{self.name}: the batch holds no features of teacher {self.teacher!r}")
-        frames = inputs.batch.teachers[self.teacher]
+        frames = self._target(inputs, TeacherFrames)
         if frames.mask.shape != inputs.batch.mask.shape:
             raise ValueError(
                 f"{self.name}: expected teacher frames {tuple(inputs.batch.mask.shape)}, "
@@ -96,17 +130,51 @@ class Distillation(nn.Module):
             )
         return frames
 
-    def _attached(self, quantizer: QuantizerOutput) -> Tensor:
-        return quantizer.latent if self.layers is None else quantizer.prefix(self.layers)
 
-    def _mean(self, values: Tensor, counts: Tensor) -> Tensor:
-        """Mean of the values that count; zero, with a zero gradient, when none does."""
-        total = counts.sum().float()
-        if self.training:
-            # DDP averages gradients over processes: with the mean count, that is the global mean.
-            total = all_reduce_sum(total) / world_size()
-        tiny = torch.finfo(total.dtype).tiny
-        return values.masked_fill(~counts, 0.0).sum() / total.clamp(min=tiny)
+@loss("distill_clip")
+class ClipDistillation(_Translator):
+    """Pull the mean of a crop's frames towards a teacher's one vector for the clip.
+
+    With ``Q (B, T, D')`` the vectors at the attach point, ``f_b = W mean_t Q[b, t] + b`` over unmasked
+    frames and the teacher's vector ``z (B, D)``: the mean over clips of ``penalty(cos(f_b, z_b)) +
+    l1_weight / D sum_d |f_bd - z_bd|``, as each frame of :class:`Distillation` on its axis ``t``. Clips
+    that the teacher says nothing about do not count. In training it is a mean over all processes.
+    """
+
+    @dataclass(frozen=True)
+    class Config:
+        """How one teacher is distilled."""
+
+        teacher: str
+        """The teacher's name in the config's section teachers."""
+        attach: str = "rvq1"
+        """rvq1, rvq1-K (layers 1 to K) or latent (before the quantizer)."""
+        form: Form = "one_minus_cosine"
+        """What is made of a cosine: -log sigmoid(cos), or 1 - cos."""
+        l1_weight: float = 0.0
+        """Weight of the mean |f - z|."""
+        standardize: bool = False
+        """Bring each teacher dimension to mean 0, variance 1 by running statistics."""
+
+    def __init__(self, config: Config, context: LossContext):
+        super().__init__(config.teacher, config.attach, config.standardize, context)
+        if self.teacher not in context.clip_teachers:
+            raise CodecError(
+                f"losses.{self.name}: teacher {self.teacher!r} has frames, not one vector for a clip; "
+                "set type: distill"
+            )
+        self.config = config
+
+    def forward(self, inputs: LossInput) -> Tensor:
+        clip, frames = self._target(inputs, TeacherClip), inputs.batch.mask
+        counts = (clip.mask & frames.any(dim=1)).unsqueeze(1)
+        teacher = clip.features.float().unsqueeze(1)
+        if self.standardize is not None:
+            teacher = self.standardize(teacher, counts)
+        attached = self._attached(inputs.quantizer).masked_fill(~frames.unsqueeze(1), 0.0)
+        pooled = attached.sum(dim=2) / frames.sum(dim=1, keepdim=True).clamp(min=1)
+        student = self.head(pooled).float().unsqueeze(1)
+        return self._mean(*t_axis(student, teacher, counts, self.config.form, self.config.l1_weight))
 
 
 def parse_attach(attach: str, num_codebooks: int, name: str) -> int | None:
@@ -125,13 +193,3 @@ def parse_attach(attach: str, num_codebooks: int, name: str) -> int | None:
             f"choose latent, rvq1 or rvq1-K with K up to {num_codebooks}"
         )
     return layers
-
-
-@loss("distill_sm")
-class SpeechDistillation(Distillation):
-    """:class:`Distillation` of a speech model (HuBERT, WavLM, Whisper's encoder)."""
-
-
-@loss("distill_lm")
-class LanguageDistillation(Distillation):
-    """:class:`Distillation` of a language model, aligned with the audio."""

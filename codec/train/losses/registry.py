@@ -1,11 +1,13 @@
 """Generator losses by type. A loss's name is the weight's key in YAML and the tag in the log."""
 
+import dataclasses
 from typing import Any
 
 from torch import nn
 
 from codec.config import from_dict
 from codec.registry import Registry
+from codec.train.losses.context import LossContext
 
 _LOSSES: Registry[type[nn.Module]] = Registry("loss")
 
@@ -14,17 +16,24 @@ def loss(name: str):
     """Class decorator: register a loss.
 
     The class has a nested ``Config`` dataclass, is built as ``cls(config, context)`` with a
-    :class:`LossContext`, and maps a :class:`codec.train.types.LossInput` to a scalar.
+    :class:`LossContext` that has its name, and maps a :class:`codec.train.types.LossInput` to a scalar.
     """
 
-    def register(loss_class: type[nn.Module]) -> type[nn.Module]:
-        loss_class.name = name
-        return _LOSSES.register(name)(loss_class)
-
-    return register
+    return _LOSSES.register(name)
 
 
-def build_loss(name: str, options: dict[str, Any], context: Any) -> nn.Module:
+def typed_options(name: str, options: dict[str, Any]) -> dict[str, Any]:
+    """A loss's options with its ``type``: its name, unless they say another.
+
+    A name ``distill_NAME`` that is no type itself distils the teacher NAME.
+    """
+    prefix, _, teacher = name.partition("distill_")
+    if "type" in options or name in _LOSSES or prefix or not teacher:
+        return {"type": name, **options}
+    return {"type": "distill", "teacher": teacher, **options}
+
+
+def build_loss(name: str, options: dict[str, Any], context: LossContext) -> nn.Module:
     """Build a registered loss from plain options.
 
     Args:
@@ -35,6 +44,7 @@ def build_loss(name: str, options: dict[str, Any], context: Any) -> nn.Module:
     Raises:
         CodecError: for a type that nobody registered, or an unknown option.
     """
-    values = dict(options)
-    loss_class = _LOSSES.find(values.pop("type", name), f"losses.{name}")
-    return loss_class(from_dict(loss_class.Config, values, f"losses.{name}"), context)
+    values = typed_options(name, options)
+    loss_class = _LOSSES.find(values.pop("type"), f"losses.{name}")
+    config = from_dict(loss_class.Config, values, f"losses.{name}")
+    return loss_class(config, dataclasses.replace(context, name=name))

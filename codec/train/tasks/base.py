@@ -1,0 +1,145 @@
+"""What the trainer asks of a kind of training, and the settings that every kind has."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from torch import Tensor
+
+from codec.errors import CodecError
+from codec.registry import Registry
+from codec.train.checkpoint import Parts
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Settings of a run of any task; a task's own dataclass adds to them."""
+
+    task: str = "codec"
+    """Kind of training."""
+    output: str = "runs/default"
+    """Folder of checkpoints, logs and the exported model."""
+    seed: int = 0
+    threads: int | None = None
+    """CPU threads; torch's choice by default."""
+    max_steps: int = 100_000
+    checkpoint_every: int = 1000
+    keep: int = 3
+    """Checkpoints that stay; older ones are deleted."""
+    log_every: int = 20
+    sample_every: int = 1000
+    """Steps between samples, such as sound and spectrograms; 0 for none."""
+    tracker: Literal["tensorboard", "wandb", "none"] = "tensorboard"
+    resume: bool = False
+    """Go on from the newest good checkpoint in output."""
+    init_from: str | None = None
+    """Start from a model folder, or from a training checkpoint (discriminators included)."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_steps", "checkpoint_every", "keep", "log_every"):
+            if getattr(self, name) < 1:
+                raise CodecError(f"config {name}: expected at least 1, got {getattr(self, name)}")
+
+
+class Task(ABC):
+    """One kind of training, built as ``cls(config, accelerator)`` from its ``Config``.
+
+    The trainer owns the loop: steps, logs, checkpoints, resume, signals. A task owns what a step is. Each
+    batch and each random draw is a function of the seed and the step, so that a resumed run equals an
+    uninterrupted one. Everything a user can get wrong is found in the constructor.
+    """
+
+    Config: ClassVar[type[RunConfig]]
+    free_settings: ClassVar[frozenset[str]] = frozenset()
+    """Settings of its own that may change on resume, since no step depends on them."""
+
+    @abstractmethod
+    def loader(self, start: int, stop: int) -> AbstractContextManager[Iterable[Any]]:
+        """Context of the batches of steps ``start`` to ``stop - 1``, in order, on the CPU."""
+
+    @abstractmethod
+    def step(self, batch: Any, step: int) -> dict[str, Tensor]:
+        """Train on a batch.
+
+        Returns:
+            Detached scalars for the log, by tag.
+        """
+
+    @abstractmethod
+    def tensors(self) -> Parts:
+        """All that changes during a run, by part, for a checkpoint."""
+
+    @abstractmethod
+    def load(self, parts: Parts) -> None:
+        """Restore :meth:`tensors`, bit for bit."""
+
+    @abstractmethod
+    def export(self, folder: Path) -> None:
+        """Write what the run is for, as it is now."""
+
+    def check(self) -> None:
+        """Raise a :class:`CodecError` if training went wrong; called before a save."""
+
+    def initialize(self, source: str) -> None:
+        """Take weights from ``source`` (``init_from``)."""
+        raise CodecError(f"init_from {source}: a run of this task cannot start from another")
+
+    def data_facts(self) -> Mapping[str, Any]:
+        """Plain data that tells one training set from another; a resumed run's must be equal."""
+        return {}
+
+    def facts(self, seconds_per_step: float) -> dict[str, float]:
+        """Values of a log record that no step returns, by tag."""
+        return {}
+
+    def samples(self, step: int) -> None:
+        """Hand samples to the tracker."""
+
+
+TASKS: Registry[type[Task]] = Registry("task", "codec.train.tasks")
+
+
+def task(name: str):
+    """Class decorator: register a :class:`Task`, whose configs say ``task: name``."""
+    return TASKS.register(name)
+
+
+def config_class(values: Mapping[str, Any]) -> type[RunConfig]:
+    """The dataclass of plain settings, by their ``task``.
+
+    Raises:
+        CodecError: for a task that nobody registered.
+    """
+    return TASKS.find(values.get("task", RunConfig.task), "config task").Config
+
+
+def make_accelerator(config: RunConfig) -> Accelerator:
+    """Processes, device and tracker. Precision is ours: the quantizer is an island in float32."""
+    if torch.cuda.is_available():
+        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.backends.cudnn.allow_tf32 = True
+        # cuDNN's own choice: timing every kernel for a hundred convolutions takes longer than a minute.
+        torch.backends.cudnn.benchmark = False
+    # Buffers differ by process only where they are meant to; codebooks are kept equal by their sums.
+    wrapper = DistributedDataParallelKwargs(broadcast_buffers=False)
+    if config.tracker != "none" and find_spec(config.tracker) is None:
+        raise CodecError(
+            f"config tracker: {config.tracker} is not installed; pip install {config.tracker}, or set tracker=none"
+        )
+    return Accelerator(
+        mixed_precision="no",
+        kwargs_handlers=[wrapper],
+        log_with=None if config.tracker == "none" else config.tracker,
+        project_dir=config.output,
+    )
+
+
+def output_folders(config: RunConfig) -> tuple[Path, Path]:
+    """Folders of the checkpoints and of the exported model."""
+    return Path(config.output) / "checkpoints", Path(config.output) / "export"
