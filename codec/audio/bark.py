@@ -81,8 +81,8 @@ class Loudness(nn.Module):
         self.register_buffer("exponents", _EXPONENT * steeper, persistent=False)
 
     def forward(self, power: Tensor) -> Tensor:
-        """``(..., 49)`` to ``(..., 49)``; what cannot be heard is 0."""
-        # At least 1 inside the power, so that the slope is finite where nothing is heard.
+        """``(..., 49)`` to ``(..., 49)``; what is inaudible is 0."""
+        # At least 1 inside the power, so that the slope is finite where nothing is audible.
         audible = (power / self.thresholds).clamp(min=1)
         growth = (0.5 + 0.5 * audible) ** self.exponents - 1
         return _LOUDNESS_SCALE * (self.thresholds / 0.5) ** self.exponents * growth

@@ -27,7 +27,7 @@ class System:
         name: in tables.
         sample_rate: Hz.
         encode: ``(B, T)`` float32 to codes of its own form.
-        decode: such codes to sound, in the memory where :func:`our_system` was told.
+        decode: such codes to sound, in the memory that :func:`our_system` was given.
     """
 
     name: str

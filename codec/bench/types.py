@@ -1,4 +1,4 @@
-"""What benchmarks are told, and what they give back."""
+"""The settings of a benchmark, and its results."""
 
 from dataclasses import dataclass
 

@@ -37,7 +37,7 @@ class StepModule(nn.Module):
             raise CodecError("a network's states must be float32 with the batch first to be exported")
 
     def function(self) -> StepFunction:
-        """Made anew for every trace, so that what it prepares from the weights is in the graph."""
+        """It is built for every trace, so that what it prepares from the weights is in the graph."""
         raise NotImplementedError
 
     def forward(self, x: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
