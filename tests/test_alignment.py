@@ -1,6 +1,7 @@
 """Words on frames: CTC alignment, times carried over to a known text, and states spread over frames."""
 
 import itertools
+import tempfile
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,13 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_teachers import LETTERS, save_ctc
 
-from codec.align.ctc import Vocabulary
-from codec.align.forced import Span, force_align, greedy_spans
-from codec.align.known_text import fill_gaps, share, transfer_times
-from codec.align.loudness import tighten
-from codec.align.registry import WordsConfig, build_timer
-from codec.align.utterance import Utterance
-from codec.align.words import ClipWords, Word, WordStore
+from codec.align.ctc import Span, Vocabulary, force_align, greedy_spans
+from codec.align.registry import aligner, aligner_configs, build_aligner, read_words_config
+from codec.align.store import AlignmentStore
+from codec.align.transcript import fill_gaps, share, tighten, transfer_times
+from codec.align.types import Alignment, Interval, Utterance
+from codec.config import to_dict
 from codec.data import Clip
 from codec.errors import CodecError
 from codec.teachers.language import choose_donors
@@ -69,7 +69,9 @@ def test_vocabulary_spells_in_its_own_case():
 
 @pytest.fixture(scope="module")
 def ctc_timer(tmp_path_factory):
-    return build_timer(WordsConfig(type="ctc", model=save_ctc(tmp_path_factory.mktemp("ctc"))))
+    return build_aligner(
+        read_words_config({"type": "ctc", "model": save_ctc(tmp_path_factory.mktemp("ctc"))})
+    )
 
 
 def logits_for(timer, labels: str) -> torch.Tensor:
@@ -85,14 +87,14 @@ def with_frames(timer, labels: str, monkeypatch):
 
 def spoken(timer, text):
     clip = Clip(path="x.wav", seconds=0.3, text=text)
-    return timer.words([Utterance(clip, torch.zeros(4800))])[0]
+    return timer.align([Utterance(clip, torch.zeros(4800))])[0]
 
 
 def test_greedy_words_and_times(ctc_timer, monkeypatch):
     with_frames(ctc_timer, "__caat__|_on_", monkeypatch)
     found = spoken(ctc_timer, None)
-    assert [word.text for word in found.words] == ["cat", "on"]
-    times = [(word.start, word.end) for word in found.words]
+    assert [word.label for word in found.intervals] == ["cat", "on"]
+    times = [(word.start, word.end) for word in found.intervals]
     assert times == [pytest.approx((0.0425, 0.1225)), pytest.approx((0.2025, 0.2425))]
     assert found.source.endswith(":greedy")
 
@@ -100,10 +102,15 @@ def test_greedy_words_and_times(ctc_timer, monkeypatch):
 def test_known_text_is_forced_on_frames_that_say_something_else(ctc_timer, monkeypatch):
     with_frames(ctc_timer, "__cut__|_on_", monkeypatch)
     found = spoken(ctc_timer, "Cat -- ON.")
-    assert [word.text for word in found.words] == ["Cat", "--", "ON."]
-    assert (found.words[0].start, found.words[0].end) == pytest.approx((0.0425, 0.1025))
-    assert (found.words[2].start, found.words[2].end) == pytest.approx((0.1825, 0.2225))
-    assert found.words[0].end <= found.words[1].start <= found.words[1].end <= found.words[2].start
+    assert [word.label for word in found.intervals] == ["Cat", "--", "ON."]
+    assert (found.intervals[0].start, found.intervals[0].end) == pytest.approx((0.0425, 0.1025))
+    assert (found.intervals[2].start, found.intervals[2].end) == pytest.approx((0.1825, 0.2225))
+    assert (
+        found.intervals[0].end
+        <= found.intervals[1].start
+        <= found.intervals[1].end
+        <= found.intervals[2].start
+    )
     assert found.source.endswith(":forced")
 
 
@@ -113,36 +120,43 @@ def test_a_ctc_model_times_a_batch_as_it_times_each_clip(ctc_timer):
         Utterance(Clip(path=f"{i}.wav", seconds=n / 16_000, text=text), torch.randn(n))
         for i, (n, text) in enumerate([(9_000, "a cat"), (16_000, "the dog ran far"), (4_000, None)])
     ]
-    together = ctc_timer.words(batch)
-    assert [ctc_timer.words([utterance])[0].words for utterance in batch] == [item.words for item in together]
+    together = ctc_timer.align(batch)
+    assert [ctc_timer.align([utterance])[0].intervals for utterance in batch] == [
+        item.intervals for item in together
+    ]
     for utterance, item in zip(batch[:2], together, strict=False):
         assert item.text == utterance.clip.text
-        edges = [edge for word in item.words for edge in (word.start, word.end)]
+        edges = [edge for word in item.intervals for edge in (word.start, word.end)]
         assert edges == sorted(edges) and 0 <= edges[0] and edges[-1] <= utterance.clip.seconds
 
 
 def test_text_that_no_audio_can_hold_is_refused(ctc_timer):
     long = Utterance(Clip(path="x.wav", seconds=0.1, text="cat " * 30), torch.randn(1600))
     with pytest.raises(CodecError, match="frames cannot hold 119 labels"):
-        ctc_timer.words([long])
+        ctc_timer.align([long])
     with pytest.raises(CodecError, match="knows no character of"):
         ctc_timer.check_text("Привет")
 
 
 def test_known_words_take_the_times_of_the_recognised():
-    heard = [Word("the", 0.1, 0.2), Word("cad", 0.2, 0.5), Word("sat,", 0.6, 0.9), Word("mat", 1.2, 1.5)]
+    heard = [
+        Interval("the", 0.1, 0.2),
+        Interval("cad", 0.2, 0.5),
+        Interval("sat,", 0.6, 0.9),
+        Interval("mat", 1.2, 1.5),
+    ]
     found = transfer_times("The cat sat on mat!", heard, 2.0)
     assert found == [
-        Word("The", 0.1, 0.2),
-        Word("cat", 0.2, 0.5),
-        Word("sat", 0.6, 0.9),
-        Word("on", 0.9, 1.2),
-        Word("mat!", 1.2, 1.5),
+        Interval("The", 0.1, 0.2),
+        Interval("cat", 0.2, 0.5),
+        Interval("sat", 0.6, 0.9),
+        Interval("on", 0.9, 1.2),
+        Interval("mat!", 1.2, 1.5),
     ]
 
 
 def test_a_text_of_which_nothing_was_heard_fills_the_clip():
-    assert transfer_times("ab abcd", [], 3.0) == [Word("ab", 0.0, 1.0), Word("abcd", 1.0, 3.0)]
+    assert transfer_times("ab abcd", [], 3.0) == [Interval("ab", 0.0, 1.0), Interval("abcd", 1.0, 3.0)]
 
 
 WORD = st.text(LETTERS[:4], min_size=1, max_size=5)
@@ -151,15 +165,15 @@ WORD = st.text(LETTERS[:4], min_size=1, max_size=5)
 @settings(deadline=None, max_examples=60)
 @given(st.lists(WORD, max_size=12), st.lists(WORD, max_size=12))
 def test_transferred_words_are_the_text_in_order_of_time(known, heard):
-    timed = [Word(word, i * 0.5, i * 0.5 + 0.4) for i, word in enumerate(heard)]
+    timed = [Interval(word, i * 0.5, i * 0.5 + 0.4) for i, word in enumerate(heard)]
     found = transfer_times(" ".join(known), timed, 6.0)
-    assert [word.text for word in found] == known
+    assert [word.label for word in found] == known
     edges = [edge for word in found for edge in (word.start, word.end)]
     assert edges == sorted(edges) and all(0 <= edge <= 6.0 for edge in edges)
 
 
 def test_gaps_are_shared_by_length():
-    assert share(["a", "bbb"], 1.0, 2.0) == [Word("a", 1.0, 1.25), Word("bbb", 1.25, 2.0)]
+    assert share(["a", "bbb"], 1.0, 2.0) == [Interval("a", 1.0, 1.25), Interval("bbb", 1.25, 2.0)]
     filled = fill_gaps(["x", "y", "z"], [None, (1.0, 2.0), None], 3.0)
     assert [(word.start, word.end) for word in filled] == [(0.0, 1.0), (1.0, 2.0), (2.0, 3.0)]
 
@@ -168,7 +182,9 @@ def test_silence_is_taken_off_the_edges_of_words():
     wav = torch.zeros(16_000)
     wav[4_000:6_400] = torch.randn(2_400)
     wav[8_000:12_000] = torch.randn(4_000)
-    found = tighten([Word("a", 0.0, 0.45), Word("b", 0.45, 1.0), Word("c", 0.9, 1.0)], wav, 16_000)
+    found = tighten(
+        [Interval("a", 0.0, 0.45), Interval("b", 0.45, 1.0), Interval("c", 0.9, 1.0)], wav, 16_000
+    )
     assert [(word.start, word.end) for word in found] == [
         pytest.approx((0.25, 0.4)),
         pytest.approx((0.5, 0.75)),
@@ -177,7 +193,7 @@ def test_silence_is_taken_off_the_edges_of_words():
 
 
 def test_frames_of_a_word_are_shared_by_its_sub_words():
-    words = [Word("cats", 0.04, 0.14), Word("sat", 0.2, 0.24)]
+    words = [Interval("cats", 0.04, 0.14), Interval("sat", 0.2, 0.24)]
     frames = spread_words(words, [range(2), range(2, 3)], 15, 50.0, 0.01)
     assert frames.mask.tolist() == [False] * 2 + [True] * 5 + [False] * 3 + [True] * 2 + [False] * 3
     assert frames.index[frames.mask].tolist() == [0, 0, 0, 1, 1, 2, 2]
@@ -185,7 +201,7 @@ def test_frames_of_a_word_are_shared_by_its_sub_words():
 
 def test_a_very_short_word_gets_the_nearest_free_frame():
     frames = spread_words(
-        [Word("a", 0.041, 0.045), Word("b", 0.045, 0.046)], [range(1), range(1, 2)], 5, 50.0, 0.01
+        [Interval("a", 0.041, 0.045), Interval("b", 0.045, 0.046)], [range(1), range(1, 2)], 5, 50.0, 0.01
     )
     assert frames.mask.tolist() == [False, False, True, False, False] and frames.index[2] == 0
 
@@ -195,7 +211,7 @@ def test_a_very_short_word_gets_the_nearest_free_frame():
 def test_rows_never_fall_and_only_spoken_frames_count(pieces):
     words, rows, time, row = [], [], 0.0, 0
     for pause, length, count in pieces:
-        words.append(Word("w", time + pause, time + pause + length))
+        words.append(Interval("w", time + pause, time + pause + length))
         rows.append(range(row, row + count))
         time, row = time + pause + length, row + count
     frames = spread_words(words, rows, 100, 50.0, 0.01)
@@ -205,20 +221,114 @@ def test_rows_never_fall_and_only_spoken_frames_count(pieces):
         assert any(w.start - 0.011 <= centre <= w.end + 0.011 for w, r in zip(words, rows, strict=True) if r)
 
 
-def test_word_store_drops_a_torn_line_and_refuses_a_damaged_one(tmp_path):
-    store = WordStore(tmp_path / "words" / "x.jsonl")
-    first = ClipWords("a/x", (Word("hé", 0.125, 0.5),), "m:forced", 0.25)
-    second = ClipWords("a/y", (), "m:greedy")
+def test_a_store_drops_a_torn_line_and_refuses_a_damaged_one(tmp_path):
+    store = AlignmentStore(tmp_path / "words" / "x.jsonl", "words")
+    first = Alignment("a/x", (Interval("hé", 0.125, 0.5),), "m:forced", 0.25)
+    second = Alignment("a/y", (), "m:greedy")
     assert store.read() == {}
     store.append([first])
-    with store.path.open("a") as file:
-        file.write('{"clip": "a/z", "wor')
+    with store.path.open("ab") as file:
+        file.write('{"clip": "a/zé'.encode()[:-1])
     assert store.read() == {"a/x": first}
     store.append([second])
     assert store.read() == {"a/x": first, "a/y": second}
+    assert store.path.read_bytes().endswith(b"\n") and len(store.path.read_bytes().splitlines()) == 2
     store.path.write_text("nonsense\n" + store.path.read_text())
     with pytest.raises(CodecError, match=r"x\.jsonl:1: no timed words"):
         store.read()
+
+
+SECONDS = st.integers(0, 100_000).map(lambda milliseconds: milliseconds / 1000)
+ALIGNMENTS = st.builds(
+    Alignment,
+    clip=st.text(min_size=1),
+    intervals=st.lists(st.builds(Interval, st.none() | st.text(), SECONDS, SECONDS)).map(tuple),
+    source=st.text(),
+    score=st.none() | st.sampled_from([0.0, 0.25, 1.0]),
+    key=st.none() | st.text(min_size=1),
+) | st.builds(
+    Alignment,
+    clip=st.text(min_size=1),
+    intervals=st.just(()),
+    error=st.text(),
+    key=st.none() | st.text(min_size=1),
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(ALIGNMENTS, max_size=4), st.sampled_from(["words", "phones"]), st.integers(0, 60))
+def test_what_a_store_is_given_is_read_from_it_wherever_a_run_was_cut_off(items, unit, cut):
+    with tempfile.TemporaryDirectory() as folder:
+        store = AlignmentStore(f"{folder}/x.jsonl", unit)
+        store.append(items)
+        whole = store.read()
+        assert whole == {item.key or item.clip: item for item in items}
+        lost = Alignment("lost", (Interval("ß" * 30, 0.0, 1.0),), "m", key="lost")
+        with store.path.open("ab") as file:
+            file.write(lost.to_json(unit).encode()[:cut])
+        assert store.read() == whole
+        store.append([lost])
+        assert store.read() == whole | {"lost": lost}
+
+
+def test_files_of_words_and_of_phones_in_frames_are_read_as_they_were_written_before(tmp_path):
+    words = AlignmentStore(tmp_path / "words.jsonl", "words")
+    line = '{"clip": "a/x", "words": [["hé", 0.125, 0.5], ["b", 0.5, 1.07]], "source": "m:forced", "score": 0.25}\n'
+    words.path.write_text(line, encoding="utf-8")
+    (found,) = words.read().values()
+    assert found == Alignment("a/x", (Interval("hé", 0.125, 0.5), Interval("b", 0.5, 1.07)), "m:forced", 0.25)
+    assert found.to_json("words") + "\n" == line
+    phones = AlignmentStore(tmp_path / "phones.jsonl", "phones")
+    phones.path.write_text(
+        '{"key": "f00d", "clip": "a/x", "segments": [["SIL", 0, 7], [null, 7, 29]]}\n'
+        '{"key": "beef", "clip": "b", "error": "the aligner crashed"}\n'
+    )
+    assert phones.read() == {
+        "f00d": Alignment("a/x", (Interval("SIL", 0.0, 0.07), Interval(None, 0.07, 0.29)), key="f00d"),
+        "beef": Alignment("b", (), error="the aligner crashed", key="beef"),
+    }
+    with pytest.raises(CodecError, match="no timed words"):
+        AlignmentStore(phones.path, "words").read()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"type": "whisper", "modle": "x"}, "config words: unknown key 'modle'; did you mean 'model'"),
+        ({"type": "ctc", "compute_type": "int8"}, "config words: unknown key 'compute_type'"),
+        ({"type": "wisper"}, "config words.type: unknown aligner 'wisper'; did you mean 'whisper'"),
+        (
+            {"type": "pocketsphinx"},
+            "pocketsphinx gives phones, not words; expected one of ctc, faster_whisper, whisper",
+        ),
+        ({"type": ["ctc"]}, "unknown aligner"),
+        ("ctc", "expected a mapping"),
+        ({"max_seconds": "long"}, "words.max_seconds"),
+    ],
+)
+def test_wrong_settings_of_words_are_one_line(values, message):
+    with pytest.raises(CodecError, match=message):
+        read_words_config(values)
+
+
+def test_settings_of_words_mean_what_they_meant():
+    config = read_words_config({"model": "facebook/wav2vec2-base-960h"})
+    assert (config.type, config.max_seconds, config.device) == ("ctc", 30.0, "cpu")
+    assert config.name == "ctc-facebook--wav2vec2-base-960h"
+    config = read_words_config(
+        {"type": "faster_whisper", "model": "a/b", "language": "de", "compute_type": "int8"}
+    )
+    assert (config.language, config.compute_type, config.name) == ("de", "int8", "faster_whisper-a--b")
+    assert read_words_config(to_dict(config)) == read_words_config(config) == config
+
+
+def test_every_aligner_is_in_one_registry_with_options_of_its_own():
+    assert set(aligner_configs("words")) == {"ctc", "whisper", "faster_whisper"}
+    assert set(aligner_configs("phones")) == {"pocketsphinx"}
+    for kind, config in (aligner_configs("words") | aligner_configs("phones")).items():
+        assert config().type == kind
+    with pytest.raises(CodecError, match="two aligner registrations are called 'ctc'"):
+        aligner("ctc")(SimpleNamespace)
 
 
 def test_donors_speak_the_same_language_and_say_something_else():

@@ -11,8 +11,7 @@ import torch
 from loss_inputs import loss_input
 from tiny_teachers import save_bert
 
-from codec.align.utterance import Utterance
-from codec.align.words import ClipWords, Word
+from codec.align.types import Alignment, Interval, Utterance
 from codec.data import Clip
 from codec.teachers import build_teacher
 from codec.train.losses.context import LossContext
@@ -29,9 +28,9 @@ def speak(count: int) -> list[Utterance]:
     utterances = []
     for number in range(count):
         text = [rng.choice(VOCABULARY) for _ in range(WORDS)]
-        words = tuple(Word(word, 0.1 + 0.3 * i, 0.3 + 0.3 * i) for i, word in enumerate(text))
+        words = tuple(Interval(word, 0.1 + 0.3 * i, 0.3 + 0.3 * i) for i, word in enumerate(text))
         clip = Clip(path=f"{number}.wav", seconds=FRAMES / 50, text=" ".join(text))
-        utterances.append(Utterance(clip, None, ClipWords(clip.name, words, "test")))
+        utterances.append(Utterance(clip, None, Alignment(clip.name, words, "test")))
     return utterances
 
 
@@ -39,9 +38,9 @@ def latents(utterances: list[Utterance]) -> torch.Tensor:
     """``(B, D, T)``: 1 in the row of the word that is spoken in a frame."""
     latent = torch.zeros(len(utterances), len(VOCABULARY), FRAMES)
     for number, utterance in enumerate(utterances):
-        for word in utterance.words.words:
+        for word in utterance.words.intervals:
             start, stop = round(word.start * 50), round(word.end * 50)
-            latent[number, VOCABULARY.index(word.text), start:stop] = 1.0
+            latent[number, VOCABULARY.index(word.label), start:stop] = 1.0
     return latent
 
 
@@ -69,7 +68,9 @@ def unexplained(frames: TeacherFrames, latent: torch.Tensor) -> float:
     half = len(latent) // 2
     parts = [slice(None, half), slice(half, None)]
     inputs = [
-        loss_input(latent=latent[part], teachers={"lm": TeacherFrames(frames.features[part], frames.mask[part])})
+        loss_input(
+            latent=latent[part], teachers={"lm": TeacherFrames(frames.features[part], frames.mask[part])}
+        )
         for part in parts
     ]
     for _ in range(80):

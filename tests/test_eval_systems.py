@@ -22,7 +22,7 @@ CLIP = Clip("folder/clip.wav", 1.0)
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("vorbis:6", "peers are codec2:..., dir:..., engine:..., hf:..., opus:..., speex:..."),
+        ("vorbis:6", "unknown peer 'vorbis'; known: codec2, dir, engine, hf, opus, speex"),
         ("opus:fast", "from 6 to 256"),
         ("opus:2", "from 6 to 256"),
         ("codec2:9600", "3200, 2400"),

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("sklearn")
 
-from codec.align.pocketsphinx import Segment
+from codec.align.types import Interval
 from codec.data import Clip
 from codec.errors import CodecError
 from codec.eval.probes import ModelTokens, TokenTable, probe_tokens
@@ -35,7 +35,7 @@ def aligned(monkeypatch):
     steps = {clip.name: rng.integers(1, len(PHONES), size=FRAMES // 3) for clip in clips}
     phones = {name: np.repeat(step.cumsum() % len(PHONES), 3) for name, step in steps.items()}
     alignments = {
-        name: [Segment(PHONES[phone], 6 * i, 6 * i + 6) for i, phone in enumerate(values[::3])]
+        name: [Interval(PHONES[phone], 6 * i / 100, (6 * i + 6) / 100) for i, phone in enumerate(values[::3])]
         for name, values in phones.items()
     }
     monkeypatch.setattr(
@@ -139,8 +139,8 @@ def test_the_order_of_the_clips_changes_nothing_where_all_are_compared(aligned, 
 def test_one_comparison_by_hand(monkeypatch, tmp_path):
     """Twice AH-T-IY and once AH-S-IY by one speaker, one frame a phone."""
     spoken = ["AH", "T", "IY", "SIL", "AH", "T", "IY", "SIL", "AH", "S", "IY", "SIL", "AH", None, "IY"]
-    segments = [Segment(phone, 2 * i, 2 * i + 2) for i, phone in enumerate(spoken)]
-    monkeypatch.setattr(abx_module, "align_clips", lambda asked, cache, skipped: {"a": segments, "b": []})
+    intervals = [Interval(phone, 2 * i / 100, (2 * i + 2) / 100) for i, phone in enumerate(spoken)]
+    monkeypatch.setattr(abx_module, "align_clips", lambda asked, cache, skipped: {"a": intervals, "b": []})
     monkeypatch.setattr(abx_module, "check_aligner", lambda: None)
     clips = [Clip("a.wav", 1.0, speaker="s", text="x"), Clip("b.wav", 1.0, speaker="s", text="x")]
     blank = torch.zeros(1, len(spoken), dtype=torch.long)

@@ -10,7 +10,7 @@ import torch
 pytest.importorskip("sklearn")
 pytest.importorskip("jiwer")
 
-from codec.align.pocketsphinx import Segment
+from codec.align.types import Interval
 from codec.data import Clip
 from codec.errors import CodecError
 from codec.eval.probes import TokenTable, probe_names, probe_tokens, run_probes, to_markdown
@@ -37,7 +37,7 @@ def aligned(monkeypatch):
     clips = make_clips()
     phones = {clip.name: np.repeat(rng.integers(len(PHONES), size=FRAMES // 3), 3) for clip in clips}
     alignments = {
-        name: [Segment(PHONES[phone], 2 * i, 2 * i + 2) for i, phone in enumerate(values)]
+        name: [Interval(PHONES[phone], 2 * i / 100, (2 * i + 2) / 100) for i, phone in enumerate(values)]
         for name, values in phones.items()
     }
     monkeypatch.setattr(

@@ -51,7 +51,7 @@ def test_help_lists_every_key(capsys):
         main("Train.", arguments=["--help"])
     text = capsys.readouterr().out
     assert exit_info.value.code == 0
-    for key in ("data.augmentation.speed_probability=", "optimizer.lr=", "init_from=", "--resume"):
+    for key in ("data.augmentation.speed_probability=", "compute_type=", "optimizer.lr=", "init_from=", "--resume"):
         assert key in text
 
 

@@ -15,16 +15,16 @@ from conftest import make_speech
 from safetensors.torch import load_file
 from tiny_teachers import save_bert, save_ctc, save_hubert, save_whisper
 
-from codec.align.registry import WordsConfig, build_timer
-from codec.align.utterance import Utterance
-from codec.align.words import ClipWords, Word, WordStore
+from codec.align.registry import build_aligner, read_words_config
+from codec.align.store import AlignmentStore
+from codec.align.types import Alignment, Interval, Utterance
 from codec.cli.features import ExtractConfig
 from codec.cli.features import main as extract_features
 from codec.config import from_dict
 from codec.data import Clip, write_manifest
 from codec.encoders.hub import locate, teacher_id
 from codec.encoders.layers import choose_layers
-from codec.encoders.windows import cut_at_silence
+from codec.encoders.waveform import cut_at_silence
 from codec.errors import CodecError
 from codec.settings import read_config
 from codec.teachers import build_teacher, teacher_configs
@@ -154,7 +154,7 @@ def test_wrong_layers_are_refused(layer, message):
     [
         ({"type": "sound"}, "type: unknown teacher 'sound'; known: .*language"),
         ({"type": "speech", "layers": 1}, "unknown key 'layers'; did you mean 'layer'"),
-        ({"type": "speech"}, "no teacher model named"),
+        ({"type": "speech"}, "no model named"),
         ({"type": "speech", "model": "./nowhere/x"}, "no such folder"),
         ({"type": "speech", "model": "package:no_such_package/model"}, "no package 'no_such_package'"),
     ],
@@ -185,9 +185,9 @@ def language_teacher(models, mode, **options):
 
 def said(name: str, text: str, **values) -> Utterance:
     """0.2 s a word from 0.1 s on, with 0.1 s between."""
-    words = [Word(word, 0.1 + 0.3 * i, 0.3 + 0.3 * i) for i, word in enumerate(text.split())]
+    words = [Interval(word, 0.1 + 0.3 * i, 0.3 + 0.3 * i) for i, word in enumerate(text.split())]
     clip = Clip(path=f"{name}.wav", seconds=0.3 * len(words) + 0.1, text=text, **values)
-    return Utterance(clip, None, ClipWords(clip.name, tuple(words), "test"))
+    return Utterance(clip, None, Alignment(clip.name, tuple(words), "test"))
 
 
 def frames_of(features):
@@ -267,11 +267,11 @@ def test_missing_text_is_named_before_work(models):
 
 
 def test_transformers_whisper_times_a_known_text(models):
-    timer = build_timer(WordsConfig(type="whisper", model=models["whisper"]))
+    timer = build_aligner(read_words_config({"type": "whisper", "model": models["whisper"]}))
     clip = Clip("a.wav", 1.5, language="en", text="the cat sat")
-    (found,) = timer.words([Utterance(clip, torch.from_numpy(make_speech(1.5)))])
+    (found,) = timer.align([Utterance(clip, torch.from_numpy(make_speech(1.5)))])
     assert found.text == "the cat sat" and found.source == "whisper:transferred"
-    assert all(0 <= word.start <= word.end <= 2.0 for word in found.words)
+    assert all(0 <= word.start <= word.end <= 2.0 for word in found.intervals)
 
 
 @pytest.fixture(scope="module")
@@ -283,7 +283,8 @@ def ctranslate_timer(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ctranslate")
     source = save_whisper(folder / "whisper", positions=1500, text_positions=448)
     TransformersConverter(source, copy_files=["tokenizer.json"]).convert(str(folder / "ct2"))
-    return build_timer(WordsConfig(type="faster_whisper", model=str(folder / "ct2"), compute_type="float32"))
+    options = {"type": "faster_whisper", "model": str(folder / "ct2"), "compute_type": "float32"}
+    return build_aligner(read_words_config(options))
 
 
 def noise(text, seconds=1.5):
@@ -294,17 +295,17 @@ def noise(text, seconds=1.5):
 
 def test_ctranslate_whisper_aligns_recognises_and_transfers(ctranslate_timer):
     batch = [noise("the cat sat"), noise(None), noise(" "), noise("the cat", 30.5)]
-    forced, recognised, empty, transferred = ctranslate_timer.words(batch)
+    forced, recognised, empty, transferred = ctranslate_timer.align(batch)
     assert (forced.text, forced.source) == ("the cat sat", "ct2:forced")
-    assert recognised.source == "ct2:recognised" and empty.words == ()
+    assert recognised.source == "ct2:recognised" and empty.intervals == ()
     assert (transferred.text, transferred.source) == ("the cat", "ct2:transferred")
     for item, utterance in zip(
         (forced, recognised, transferred), (batch[0], batch[1], batch[3]), strict=True
     ):
-        edges = [edge for word in item.words for edge in (word.start, word.end)]
+        edges = [edge for word in item.intervals for edge in (word.start, word.end)]
         assert edges == sorted(edges) and all(0 <= edge <= utterance.clip.seconds for edge in edges)
     with pytest.raises(CodecError, match="Whisper knows no language 'xx'"):
-        ctranslate_timer.words([Utterance(Clip("a.wav", 1.0, language="xx", text="a"), torch.zeros(16_000))])
+        ctranslate_timer.align([Utterance(Clip("a.wav", 1.0, language="xx", text="a"), torch.zeros(16_000))])
 
 
 def test_ctranslate_word_times_are_those_of_their_first_tokens(ctranslate_timer, monkeypatch):
@@ -313,8 +314,8 @@ def test_ctranslate_word_times_are_those_of_their_first_tokens(ctranslate_timer,
     result = SimpleNamespace(alignments=alignment, text_token_probs=[0.5, 0.7])
     stub = SimpleNamespace(encode=lambda mel: mel, align=lambda *args, **kwargs: [result])
     monkeypatch.setattr(ctranslate_timer, "_model", SimpleNamespace(model=stub))
-    (found,) = ctranslate_timer.words([noise("cat on")])
-    assert [(word.text, word.start, word.end) for word in found.words] == [
+    (found,) = ctranslate_timer.align([noise("cat on")])
+    assert [(word.label, word.start, word.end) for word in found.intervals] == [
         ("cat", 0.0, 0.5),
         ("on", 0.5, 1.5),
     ]
@@ -388,7 +389,7 @@ def test_language_teacher_without_words_is_an_error_before_work(models, corpus, 
 def test_features_on_the_fly_equal_the_extracted_ones(models, corpus, tmp_path):
     extract(models, corpus)
     clips = [Clip(f"{i}.wav", seconds, root=str(corpus.parent)) for i, seconds in ((0, 0.8), (1, 1.1))]
-    words = WordStore(corpus.parent / "cache" / "words" / "ctc-ctc.jsonl").read()
+    words = AlignmentStore(corpus.parent / "cache" / "words" / "ctc-ctc.jsonl", "words").read()
     for name, options in (
         ("sm", {"type": "speech", "model": models["group"]}),
         ("lm", {"type": "language", "model": models["bert"]}),

@@ -1,19 +1,23 @@
-"""Phone labels of clips: alignments cached in a file, and looked up at token frames."""
+"""Phones of clips: aligned by pocketsphinx, kept in a file, and looked up at token frames."""
 
+import dataclasses
 import hashlib
 import importlib.util
 import json
 import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Literal, Self
 
 import numpy as np
 
-from codec.align.pocketsphinx import FRAME_RATE, Segment
+from codec.align.pocketsphinx import FRAME_RATE
+from codec.align.registry import AlignerConfig, aligner
+from codec.align.store import AlignmentStore
 from codec.align.transcript import normalise
-from codec.align.utterance import Skip
+from codec.align.types import Alignment, Interval, Skip, Utterance
 from codec.data import Clip
 from codec.errors import CodecError
 
@@ -23,82 +27,102 @@ _COMMAND = "from codec.align.pocketsphinx import main; main()"
 def check_aligner() -> None:
     """Raise a :class:`CodecError` when pocketsphinx is not installed."""
     if importlib.util.find_spec("pocketsphinx") is None:
-        raise CodecError("phones are aligned by pocketsphinx, which is not installed; pip install 'codec[eval]'")
+        raise CodecError(
+            "phones are aligned by pocketsphinx, which is not installed; pip install 'codec[eval]'"
+        )
 
 
-def align_clips(clips: Iterable[Clip], cache: Path, skipped: list[Skip]) -> dict[str, list[Segment]]:
+def align_clips(clips: Iterable[Clip], cache: Path, skipped: list[Skip]) -> dict[str, tuple[Interval, ...]]:
     """Phones of each clip with text, by clip name.
 
     Args:
-        cache: JSON lines, one clip a line; what it holds is not aligned again, what is new is
-            appended at once, so that an interrupted run goes on where it was.
+        cache: file of an :class:`AlignmentStore`; what it holds is not aligned again, what is new is
+            appended at once, so that an interrupted run resumes.
         skipped: clips that cannot be aligned are added, with the reason.
+
+    Raises:
+        CodecError: when the file holds something else.
     """
-    found = _read(cache)
-    alignments = {}
-    with _AlignerProcess() as process, cache.open("a", encoding="utf-8") as file:
+    store = AlignmentStore(cache, "phones")
+    known, found = store.read(), {}
+    with PocketsphinxAligner(PocketsphinxConfig()) as process:
         for clip in clips:
             try:
-                normalise(clip.text)
+                process.check_text(clip.text or "")
                 key = _key(clip)
             except (CodecError, OSError) as error:
                 skipped.append(Skip(clip.name, str(error)))
                 continue
-            if key not in found:
-                found[key] = process.align(clip)
-                file.write(json.dumps({"key": key, "clip": clip.name, **found[key]}) + "\n")
-                file.flush()
-            if "error" in found[key]:
-                skipped.append(Skip(clip.name, found[key]["error"]))
+            if key not in known:
+                (alignment,) = process.align([Utterance(clip)])
+                known[key] = dataclasses.replace(alignment, key=key)
+                store.append([known[key]])
+            if known[key].error is not None:
+                skipped.append(Skip(clip.name, known[key].error))
             else:
-                alignments[clip.name] = [Segment(*values) for values in found[key]["segments"]]
-    return alignments
+                found[clip.name] = known[key].intervals
+    return found
 
 
-def phones_at_frames(segments: list[Segment], num_frames: int, frame_rate: float) -> list[str | None]:
+def phones_at_frames(phones: Iterable[Interval], num_frames: int, frame_rate: float) -> list[str | None]:
     """The phone at the centre of each of ``num_frames`` token frames; None where unknown."""
-    timeline: list[str | None] = [None] * max((segment.stop for segment in segments), default=0)
-    for segment in segments:
-        timeline[segment.start : segment.stop] = [segment.phone] * (segment.stop - segment.start)
-    centres = np.floor((np.arange(num_frames) + 0.5) / frame_rate * FRAME_RATE).astype(int)
+    timeline: list[str | None] = []
+    for phone in phones:
+        start, stop = on_grid(phone.start), on_grid(phone.end)
+        timeline += [None] * (stop - len(timeline))
+        timeline[start:stop] = [phone.label] * (stop - start)
+    centres = np.floor(frame_centres(num_frames, frame_rate)).astype(int)
     return [timeline[centre] if centre < len(timeline) else None for centre in centres]
 
 
-class _AlignerProcess:
-    """The aligner in a process of its own, started when first needed and again after a crash."""
+def frame_centres(num_frames: int, frame_rate: float) -> np.ndarray:
+    """``(num_frames,)``: the centres of token frames, in frames of the aligner."""
+    return (np.arange(num_frames) + 0.5) / frame_rate * FRAME_RATE
 
-    def __init__(self) -> None:
+
+def on_grid(seconds: float) -> int:
+    """The frame of the aligner that begins at a border between phones."""
+    return round(seconds * FRAME_RATE)
+
+
+@dataclass(frozen=True)
+class PocketsphinxConfig(AlignerConfig):
+    """The aligner ``pocketsphinx`` has no options: it brings its own model."""
+
+    type: Literal["pocketsphinx"] = "pocketsphinx"
+
+
+@aligner("pocketsphinx")
+class PocketsphinxAligner:
+    """English phones, by a process of its own that is started when needed, and again after a crash.
+
+    A clip that cannot be aligned has the reason as its ``error``.
+    """
+
+    Config = PocketsphinxConfig
+    unit = "phones"
+    sample_rate = None
+
+    def __init__(self, config: PocketsphinxConfig) -> None:
+        self._source = config.type
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop()
+        self.close()
 
-    def align(self, clip: Clip) -> dict[str, Any]:
-        """``{"segments": [[phone, start, stop], ...]}`` or ``{"error": reason}``."""
-        if self._process is None:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _COMMAND],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-                encoding="utf-8",
-            )
-        try:
-            self._process.stdin.write(json.dumps({"audio": str(clip.audio), "text": clip.text}) + "\n")
-            self._process.stdin.flush()
-            reply = self._process.stdout.readline()
-        except BrokenPipeError:
-            reply = ""
-        if reply:
-            return json.loads(reply)
-        self._stop()
-        return {"error": "the aligner crashed"}
+    def check_text(self, text: str) -> None:
+        """Raise a :class:`CodecError` for a text without words, or with digits."""
+        normalise(text)
 
-    def _stop(self) -> None:
+    def align(self, batch: list[Utterance]) -> list[Alignment]:
+        """Timed phones per utterance; see :class:`codec.align.registry.Aligner`."""
+        return [self._one(utterance.clip) for utterance in batch]
+
+    def close(self) -> None:
+        """Stop the process."""
         if self._process is None:
             return
         try:
@@ -109,25 +133,37 @@ class _AlignerProcess:
         self._process.stdout.close()
         self._process = None
 
+    def _one(self, clip: Clip) -> Alignment:
+        reply = self._ask(json.dumps({"audio": str(clip.audio), "text": clip.text}))
+        if not reply:
+            self.close()
+            return Alignment(clip.name, (), error="the aligner crashed")
+        values = json.loads(reply)
+        if "error" in values:
+            return Alignment(clip.name, (), error=values["error"])
+        return Alignment(clip.name, tuple(Interval(*row) for row in values["phones"]), self._source)
+
+    def _ask(self, request: str) -> str:
+        """The process's answer to a request, one line each; empty when it crashed."""
+        if self._process is None:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _COMMAND],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                encoding="utf-8",
+            )
+        try:
+            self._process.stdin.write(request + "\n")
+            self._process.stdin.flush()
+            return self._process.stdout.readline()
+        except BrokenPipeError:
+            return ""
+
 
 def _key(clip: Clip) -> str:
     """What an alignment depends on: the recording and its text."""
     digest = hashlib.sha256(clip.audio.read_bytes())
     digest.update((clip.text or "").encode())
     return digest.hexdigest()[:24]
-
-
-def _read(cache: Path) -> dict[str, dict[str, Any]]:
-    """Alignments by key; a line cut short by an interruption is dropped from the file."""
-    if not cache.exists():
-        return {}
-    found, whole = {}, []
-    for line in cache.read_text(encoding="utf-8").splitlines():
-        try:
-            entry = json.loads(line)
-            found[entry.pop("key")] = entry
-            whole.append(line + "\n")
-        except (ValueError, KeyError):
-            continue
-    cache.write_text("".join(whole), encoding="utf-8")
-    return found

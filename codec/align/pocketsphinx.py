@@ -1,16 +1,16 @@
 """Forced alignment of English speech to its transcript, with pocketsphinx and its own model.
 
-Run as a process of its own (:func:`main`), because a crash in the C library must cost one clip
+It runs as a process of its own (:func:`main`), because a crash in the C library must cost one clip
 and not the evaluation: requests and replies are JSON lines on stdin and stdout.
 """
 
 import json
 import sys
-from dataclasses import dataclass
 
 from torch import Tensor
 
 from codec.align.transcript import normalise
+from codec.align.types import Interval
 from codec.audio.io import load_audio
 from codec.errors import CodecError
 
@@ -23,18 +23,6 @@ MAX_UNKNOWN = 0.25
 _UNKNOWN = "<unknown>"
 
 
-@dataclass(frozen=True)
-class Segment:
-    """A phone and its frames, ``start <= frame < stop`` at :data:`FRAME_RATE`.
-
-    ``phone`` is an ARPAbet symbol without stress, ``SIL``, or None where it is not known.
-    """
-
-    phone: str | None
-    start: int
-    stop: int
-
-
 class PhoneAligner:
     """Two passes of pocketsphinx: words, then phones within the words."""
 
@@ -45,9 +33,10 @@ class PhoneAligner:
         self._decoder = Decoder(lm=None, bestpath=False, loglevel="FATAL")
         self._decoder.add_word(_UNKNOWN, "+SPN+")
 
-    def align(self, wav: Tensor, text: str) -> list[Segment]:
+    def align(self, wav: Tensor, text: str) -> list[Interval]:
         """Phones of ``wav (T,)`` at 16 kHz, in order, without gaps.
 
+        Labels are ARPAbet symbols without stress, ``SIL``, or None where the phone is not known.
         A word that the dictionary lacks is aligned to the model's noise phone, which blurs the
         borders around it; that word and what touches it come back without a phone.
 
@@ -69,9 +58,9 @@ class PhoneAligner:
             raise CodecError("the text could not be aligned to the sound") from None
         if sum(not _is_silence(name) for name, _ in aligned) != len(words):
             raise CodecError("the text could not be aligned to the sound")
-        return _segments(aligned, known)
+        return trusted_phones(aligned, known)
 
-    def _two_passes(self, text: str, pcm: bytes) -> list[tuple[str, list[Segment]]]:
+    def _two_passes(self, text: str, pcm: bytes) -> list[tuple[str, list[Interval]]]:
         # Noise removal and cepstral means adapt from clip to clip; a clip must not depend on others.
         self._decoder.reinit_feat()
         self._decoder.set_align_text(text)
@@ -83,7 +72,8 @@ class PhoneAligner:
         for word in self._decoder.get_alignment():
             name, phones = word.name, []
             for phone in word:
-                phones.append(Segment(phone.name, phone.start, phone.start + phone.duration))
+                start, end = phone.start / FRAME_RATE, (phone.start + phone.duration) / FRAME_RATE
+                phones.append(Interval(phone.name, start, end))
             words.append((name, phones))
         return words
 
@@ -93,21 +83,21 @@ class PhoneAligner:
         self._decoder.end_utt()
 
 
-def _segments(aligned: list[tuple[str, list[Segment]]], known: list[bool]) -> list[Segment]:
+def trusted_phones(aligned: list[tuple[str, list[Interval]]], known: list[bool]) -> list[Interval]:
     """All phones in order; those near unknown words lose their name.
 
     That is the words beside an unknown one, and silence that touches it: the noise phone often
     leaves part of its word to the silence.
     """
-    segments, position = [], 0
+    trusted, position = [], 0
     for name, phones in aligned:
         silent = _is_silence(name)
         near = known[max(position - 1, 0) : position + (1 if silent else 2)]
         for phone in phones:
-            symbol = SILENCE if silent else phone.phone
-            segments.append(Segment(symbol if all(near) else None, phone.start, phone.stop))
+            label = SILENCE if silent else phone.label
+            trusted.append(Interval(label if all(near) else None, phone.start, phone.end))
         position += not silent
-    return segments
+    return trusted
 
 
 def _is_silence(word: str) -> bool:
@@ -115,14 +105,14 @@ def _is_silence(word: str) -> bool:
 
 
 def main() -> None:
-    """Answer one request ``{"audio", "text"}`` a line with ``{"segments"}`` or ``{"error"}``."""
+    """Answer one request ``{"audio", "text"}`` a line with ``{"phones"}`` or ``{"error"}``."""
     aligner = PhoneAligner()
     for line in sys.stdin:
         request = json.loads(line)
         try:
             wav = load_audio(request["audio"], SAMPLE_RATE).wav
-            segments = aligner.align(wav, request["text"])
-            reply = {"segments": [[s.phone, s.start, s.stop] for s in segments]}
+            phones = aligner.align(wav, request["text"])
+            reply = {"phones": [[phone.label, phone.start, phone.end] for phone in phones]}
         except CodecError as error:
             reply = {"error": str(error)}
         except (OSError, RuntimeError, ValueError) as error:

@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from codec.align.registry import WordsConfig, build_timer
-from codec.align.words import ClipWords, WordStore
+from codec.align.registry import build_aligner, read_words_config, words_options
+from codec.align.store import AlignmentStore
+from codec.align.types import Alignment
 from codec.cli.recipe import run_recipe
 from codec.data import Clip, read_manifest
 from codec.errors import CodecError
@@ -38,13 +39,18 @@ class ExtractConfig:
     """Folder for features and word times."""
     teachers: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By name (sm, lm, ...): a type and that type's keys, listed below."""
-    words: WordsConfig | None = None
+    words: Any = None
+    """Aligner of words: a type (ctc by default) and that type's keys, listed below."""
     limit: int | None = None
     """Only so many clips, a fair sample of the manifest's folders."""
     batch_seconds: float = 120.0
     """Padded audio in a batch."""
     threads: int | None = None
     """Threads of torch; null leaves its default."""
+
+    def __post_init__(self) -> None:
+        if self.words is not None:
+            object.__setattr__(self, "words", read_words_config(self.words))
 
 
 def extract(config: ExtractConfig) -> int:
@@ -56,7 +62,7 @@ def extract(config: ExtractConfig) -> int:
     clips = interleave(read_manifest(config.manifest))[: config.limit]
     teachers = {name: build_teacher(name, options) for name, options in config.teachers.items()}
     spoken = clips_to_time(clips, teachers)
-    words: dict[str, ClipWords] = {}
+    words: dict[str, Alignment] = {}
     reports: dict[str, Report] = {}
     if spoken:
         if config.words is None:
@@ -64,8 +70,8 @@ def extract(config: ExtractConfig) -> int:
                 f"{spoken[0].path}: {len(spoken)} clips need word times or a text for the language teacher; "
                 "set words.type and words.model"
             )
-        store = WordStore(Path(config.cache) / "words" / f"{config.words.name}.jsonl")
-        reports["words"] = extract_words(spoken, build_timer(config.words), store, config.batch_seconds)
+        store = AlignmentStore(Path(config.cache) / "words" / f"{config.words.name}.jsonl", "words")
+        reports["words"] = extract_words(spoken, build_aligner(config.words), store, config.batch_seconds)
         words = store.read()
     failed = {failure.clip for failure in reports["words"].failures} if spoken else set()
     for name, teacher in teachers.items():
@@ -104,5 +110,5 @@ def show(reports: dict[str, Report]) -> int:
 def main(arguments: list[str] | None = None, program: str | None = None) -> int:
     """Extract as the command line says; the exit status."""
     groups = {f"teachers.NAME.* where type={kind}": cls for kind, cls in teacher_configs().items()}
-    groups["words.*"] = WordsConfig
+    groups |= words_options()
     return run_recipe(ExtractConfig, extract, __doc__, groups, arguments, program)

@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Callable
 
+from codec.align.registry import words_options
 from codec.cli.recipe import run_recipe
 from codec.train.config import TrainConfig
 from codec.train.objective import typed_options
@@ -44,8 +45,9 @@ def main(
         TrainConfig,
         _train(without),
         description + _FLAGS,
-        arguments=expand_flags(given),
-        program=program,
+        words_options(),
+        expand_flags(given),
+        program,
         choose=config_class,
     )
 

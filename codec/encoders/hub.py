@@ -19,7 +19,7 @@ def locate(model: str) -> str:
         CodecError: when nothing was named, or the package or folder does not exist.
     """
     if not model:
-        raise CodecError("no teacher model named; set model to a hub id, a folder or package:NAME/FOLDER")
+        raise CodecError("no model named; set model to a hub id, a folder or package:NAME/FOLDER")
     if not model.startswith(PACKAGE):
         looks_like_path = model.startswith((".", "/", "~")) or model.count("/") > 1
         if looks_like_path and not Path(model).expanduser().is_dir():
@@ -28,7 +28,9 @@ def locate(model: str) -> str:
     package, _, inside = model.removeprefix(PACKAGE).partition("/")
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise CodecError(f"{model}: no package {package!r}; see recipes/requirements-teachers.txt")
+        raise CodecError(
+            f"{model}: no package {package!r} is installed; install it, or name a hub id or folder"
+        )
     folder = Path(spec.submodule_search_locations[0]) / inside
     if not folder.is_dir():
         raise CodecError(f"{model}: package {package!r} has no folder {inside!r}")
@@ -44,21 +46,18 @@ def teacher_id(model: str) -> str:
 
 
 def load_pretrained(loader: Any, model: str, **options: Any) -> Any:
-    """``loader.from_pretrained``, with one line for a wrong id or folder.
+    """``loader.from_pretrained`` of a hub id, folder or package, without transformers' progress bars.
+
+    Those would tear ours apart.
 
     Raises:
         CodecError: when it cannot be loaded.
     """
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
     try:
         return loader.from_pretrained(locate(model), **options)
     except (OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise CodecError(f"teacher {model}: {loader.__name__} cannot load it ({reason})") from None
-
-
-def from_pretrained(auto_class: Any, name: str) -> Any:
-    """``auto_class.from_pretrained(name)`` without transformers' progress bars: they would tear ours apart."""
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    return auto_class.from_pretrained(name)
+        raise CodecError(f"{model}: {loader.__name__} cannot load it ({reason})") from None

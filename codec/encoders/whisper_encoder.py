@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from codec.encoders.hub import locate
-from codec.encoders.windows import cut_at_silence
+from codec.encoders.hub import load_pretrained
+from codec.encoders.waveform import cut_at_silence
+from codec.errors import CodecError
 
 CONTEXT_STEP = 1.0
 """Seconds; contexts are rounded up to it, so that a clip's features depend on no other clip's length."""
@@ -21,8 +22,8 @@ def whisper_extractor(model: str, config: Any) -> Any:
     from transformers import WhisperFeatureExtractor
 
     try:
-        return WhisperFeatureExtractor.from_pretrained(locate(model))
-    except (OSError, ValueError):
+        return load_pretrained(WhisperFeatureExtractor, model)
+    except CodecError:
         return WhisperFeatureExtractor(feature_size=config.num_mel_bins)
 
 

@@ -1,6 +1,6 @@
 """Teachers of the distillation: speech models, and language models timed by words."""
 
-from codec.align.utterance import Utterance
+from codec.align.types import Utterance
 from codec.teachers import language, speech  # noqa: F401  (registers the two types)
 from codec.teachers.registry import Teacher, build_teacher, teacher_configs
 

@@ -7,8 +7,7 @@ from typing import Literal
 
 import torch
 
-from codec.align.utterance import Utterance
-from codec.align.words import ClipWords
+from codec.align.types import Alignment, Utterance
 from codec.data import Clip
 from codec.encoders.hub import teacher_id
 from codec.encoders.text_encoder import TextEncoder
@@ -68,7 +67,7 @@ class LanguageTeacher:
             dim=self._encoder.dim,
         )
 
-    def prepare(self, clips: list[Clip], words: dict[str, ClipWords]) -> None:
+    def prepare(self, clips: list[Clip], words: dict[str, Alignment]) -> None:
         """Check that each clip has a text or words, and choose the donors of a shuffle.
 
         Raises:
@@ -96,7 +95,7 @@ class LanguageTeacher:
                 index, mask = torch.zeros(num_frames), torch.full((num_frames,), bool(states.rows))
                 results.append(ClipFeatures(states.sentence[None], mask, index))
                 continue
-            words = utterance.words.words if utterance.words else ()
+            words = utterance.words.intervals if utterance.words else ()
             rows = [states.rows[i % len(states.rows)] for i in range(len(words))] if states.rows else []
             results.append(self._spread(words if rows else (), rows, states.states, num_frames))
         return results
@@ -133,10 +132,10 @@ class LanguageTeacher:
         return max(1, math.ceil(clip.seconds * self.info.rate - 1e-6))
 
 
-def clip_words(clip: Clip, words: ClipWords | None) -> list[str]:
+def clip_words(clip: Clip, words: Alignment | None) -> list[str]:
     """The words to encode: those that were timed, else the manifest's text."""
     if words is not None:
-        return [word.text for word in words.words]
+        return [word.label for word in words.intervals]
     return (clip.text or "").split()
 
 
@@ -145,7 +144,7 @@ def is_speech(clip: Clip) -> bool:
     return clip.domain == "speech"
 
 
-def choose_donors(clips: list[Clip], words: dict[str, ClipWords], seed: int) -> dict[str, list[str]]:
+def choose_donors(clips: list[Clip], words: dict[str, Alignment], seed: int) -> dict[str, list[str]]:
     """For each clip, the words of another clip of its language with another text.
 
     The same list of clips and seed gives the same choice.

@@ -2,8 +2,7 @@
 
 from typing import Any, Protocol
 
-from codec.align.utterance import Utterance
-from codec.align.words import ClipWords
+from codec.align.types import Alignment, Utterance
 from codec.config import from_dict
 from codec.data import Clip
 from codec.registry import Registry
@@ -21,7 +20,7 @@ class Teacher(Protocol):
     """Hz of the audio it needs; ``None``: it needs no audio."""
     needs_words: bool
 
-    def prepare(self, clips: list[Clip], words: dict[str, ClipWords]) -> None:
+    def prepare(self, clips: list[Clip], words: dict[str, Alignment]) -> None:
         """Look at all clips before work starts; raises CodecError for what it cannot do."""
 
     def features(self, batch: list[Utterance]) -> list[ClipFeatures]:

@@ -5,8 +5,7 @@ from typing import Any, Literal
 
 import torch
 
-from codec.align.utterance import Utterance
-from codec.align.words import ClipWords
+from codec.align.types import Alignment, Utterance
 from codec.data import Clip
 from codec.encoders.hub import load_pretrained, teacher_id
 from codec.encoders.layers import LayerChoice, choose_layers
@@ -55,7 +54,7 @@ class SpeechTeacher:
             dim=dim,
         )
 
-    def prepare(self, clips: list[Clip], words: dict[str, ClipWords]) -> None:
+    def prepare(self, clips: list[Clip], words: dict[str, Alignment]) -> None:
         """Nothing to look at beforehand: all it needs is audio."""
 
     def features(self, batch: list[Utterance]) -> list[ClipFeatures]:

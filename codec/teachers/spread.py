@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from codec.align.words import Word
+from codec.align.types import Interval
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class FrameRows:
 
 
 def spread_words(
-    words: Sequence[Word], rows: Sequence[range], num_frames: int, rate: float, offset: float
+    words: Sequence[Interval], rows: Sequence[range], num_frames: int, rate: float, offset: float
 ) -> FrameRows:
     """Give each word's frames to its sub-words, in equal parts.
 

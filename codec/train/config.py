@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from codec.align.registry import WordsConfig
+from codec.align.registry import read_words_config
 from codec.data.augment import AugmentationConfig
 from codec.errors import CodecError
 from codec.model.config import CodecConfig
@@ -82,8 +82,9 @@ class TrainConfig(RunConfig):
     quantizer: QuantizerTrainingConfig = field(default_factory=QuantizerTrainingConfig)
     data: DataConfig = field(default_factory=DataConfig)
     teachers: dict[str, TeacherSource] = field(default_factory=dict)
-    words: WordsConfig | None = None
-    """Times the words of clips for teachers that work on the fly and need them."""
+    words: Any = None
+    """Aligner: a type (ctc by default) and that type's keys. It times the words of clips for teachers
+    that work on the fly and need them."""
     losses: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By name, which is the tag in the log: weight, type (the name by default) and the type's options."""
     balancer: BalancerConfig | None = None
@@ -105,6 +106,8 @@ class TrainConfig(RunConfig):
     """Parts that stay as they are; with both, tokens keep their meaning and the decoder alone is trained."""
 
     def __post_init__(self) -> None:
+        if self.words is not None:
+            object.__setattr__(self, "words", read_words_config(self.words))
         super().__post_init__()
         _check_precision(self.precision)
         positive = {

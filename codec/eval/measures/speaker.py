@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from codec.encoders.hub import from_pretrained
+from codec.encoders.hub import load_pretrained
 from codec.errors import CodecError
 from codec.eval.measures.base import Column, JudgeSettings, Measure
 from codec.eval.measures.registry import measure
@@ -101,5 +101,5 @@ def _provide_pkg_resources() -> None:
 def _xvector_model(name: str):
     from transformers import AutoFeatureExtractor, AutoModelForAudioXVector
 
-    extractor = from_pretrained(AutoFeatureExtractor, name)
-    return from_pretrained(AutoModelForAudioXVector, name).eval(), extractor
+    extractor = load_pretrained(AutoFeatureExtractor, name)
+    return load_pretrained(AutoModelForAudioXVector, name).eval(), extractor

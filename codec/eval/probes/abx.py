@@ -1,14 +1,15 @@
 """ABX probe: whether the same triphone lies nearer than one that differs in its middle phone."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 
 import numpy as np
 
-from codec.align.phones import align_clips, check_aligner
-from codec.align.pocketsphinx import FRAME_RATE, SILENCE, Segment
+from codec.align.phones import align_clips, check_aligner, frame_centres, on_grid
+from codec.align.pocketsphinx import SILENCE
+from codec.align.types import Interval
 from codec.config import to_dict
 from codec.errors import CodecError
 from codec.eval.probes.abx_distance import pair_distances
@@ -81,8 +82,8 @@ class AbxProbe:
 
     def run(self, task: ProbeTask) -> ProbeResult:
         result = ProbeResult("abx", settings=to_dict(self.config))
-        clips, segments = self._aligned(task, result.skipped)
-        items = [item for i, clip in enumerate(clips) for item in _items(i, clip, segments[i], task.tokens)]
+        clips, phones = self._aligned(task, result.skipped)
+        items = [item for i, clip in enumerate(clips) for item in _items(i, clip, phones[i], task.tokens)]
         rng = np.random.default_rng(task.seed)
         groups = _group(items, self.config.items, rng)
         kinds = {
@@ -102,7 +103,9 @@ class AbxProbe:
                     result.measures.append(_measure(name, view, cells, pieces, len(clips), task.seed))
         return result
 
-    def _aligned(self, task: ProbeTask, skipped: list[Skip]) -> tuple[list[CodedClip], list[list[Segment]]]:
+    def _aligned(
+        self, task: ProbeTask, skipped: list[Skip]
+    ) -> tuple[list[CodedClip], list[Sequence[Interval]]]:
         """Clips that have tokens and phones, and their phones."""
         usable = [clip for clip in task.clips if can_be_aligned(clip)]
         skipped += [
@@ -132,15 +135,15 @@ def _frames(clip: CodedClip, view: View, tokens: TokenSource) -> np.ndarray:
     return frames if isinstance(frames, np.ndarray) else frames.toarray()
 
 
-def _items(index: int, clip: CodedClip, segments: list[Segment], tokens: TokenSource) -> Iterator[Item]:
+def _items(index: int, clip: CodedClip, phones: Sequence[Interval], tokens: TokenSource) -> Iterator[Item]:
     """Triphones without silence or unknown phones that have a frame's centre in them."""
-    centres = (np.arange(clip.codes.shape[1]) + 0.5) / tokens.frame_rate * FRAME_RATE
-    for before, middle, after in zip(segments, segments[1:], segments[2:]):
-        if {before.phone, middle.phone, after.phone} & {None, SILENCE}:
+    centres = frame_centres(clip.codes.shape[1], tokens.frame_rate)
+    for before, middle, after in zip(phones, phones[1:], phones[2:]):
+        if {before.label, middle.label, after.label} & {None, SILENCE}:
             continue
-        start, stop = np.searchsorted(centres, [before.start, after.stop]).tolist()
+        start, stop = np.searchsorted(centres, [on_grid(before.start), on_grid(after.end)]).tolist()
         if start < stop:
-            yield Item(index, clip.speaker, (before.phone, after.phone), middle.phone, start, stop)
+            yield Item(index, clip.speaker, (before.label, after.label), middle.label, start, stop)
 
 
 Groups = dict[tuple[str, str], dict[str, dict[str, list[int]]]]

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from codec.align.utterance import Skip
+from codec.align.types import Skip
 from codec.data import Clip
 from codec.errors import CodecError
 from codec.eval.probes.sources import TokenSource, View

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from codec.data.manifest import Clip
-from codec.encoders.hub import from_pretrained
+from codec.encoders.hub import load_pretrained
 from codec.errors import CodecError
 from codec.eval.systems.base import System
 from codec.eval.systems.registry import parse_number, peer
@@ -54,8 +54,8 @@ class HuggingFace(System):
             return "the package transformers is not installed; pip install 'codec[eval]'"
         try:
             _load(self.model)
-        except (OSError, ValueError, ImportError) as error:
-            return f"{self.model} cannot be loaded: {' '.join(str(error).split())[:160]}"
+        except (CodecError, ImportError) as error:
+            return " ".join(str(error).split())
         return None
 
     def signature(self) -> str:
@@ -138,7 +138,7 @@ def _by_layer(codes: Tensor) -> Tensor:
 def _load(name: str) -> Any:
     from transformers import AutoConfig, AutoModel
 
-    family = from_pretrained(AutoConfig, name).model_type
+    family = load_pretrained(AutoConfig, name).model_type
     if family not in _FAMILIES:
-        raise ValueError(f"it is a {family} model; expected one of {', '.join(_FAMILIES)}")
-    return from_pretrained(AutoModel, name).eval()
+        raise CodecError(f"{name}: it is a {family} model; expected one of {', '.join(_FAMILIES)}")
+    return load_pretrained(AutoModel, name).eval()

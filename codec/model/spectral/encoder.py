@@ -31,7 +31,7 @@ class SpectralEncoder(nn.Module):
     It sees each frame twice. The spectrum at unit energy, with the energy's logarithm beside it, is a
     linear picture of the waveform, from which phase can be coded; the power-compressed spectrum shows
     the quiet bins. Compressed bins alone hide the phase behind a non-linearity that takes very long
-    to learn (docs/experiments.md).
+    to learn (docs/experiments/README.md).
     """
 
     causal = True

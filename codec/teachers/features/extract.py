@@ -1,8 +1,8 @@
 """Teachers' features and word times for all clips of a manifest: resumable, in batches."""
 
-from codec.align.registry import WordTimer
-from codec.align.utterance import Utterance
-from codec.align.words import ClipWords, WordStore
+from codec.align.registry import Aligner
+from codec.align.store import AlignmentStore
+from codec.align.types import Alignment, Utterance
 from codec.audio.io import load_audio
 from codec.data import Clip
 from codec.errors import CodecError
@@ -11,15 +11,15 @@ from codec.teachers.features.cache import FeatureCache, read_info
 from codec.teachers.registry import Teacher
 
 
-def extract_words(clips: list[Clip], timer: WordTimer, store: WordStore, batch_seconds: float) -> Report:
+def extract_words(clips: list[Clip], aligner: Aligner, store: AlignmentStore, batch_seconds: float) -> Report:
     """Time the words of the clips that ``store`` lacks."""
     known = store.read()
     todo = [clip for clip in clips if clip.name not in known]
 
     def work(batch: list[Clip]) -> None:
         for clip in batch:
-            timer.check_text(clip.text or "")
-        store.append(timer.words([load_utterance(clip, timer.sample_rate) for clip in batch]))
+            aligner.check_text(clip.text or "")
+        store.append(aligner.align([load_utterance(clip, aligner.sample_rate) for clip in batch]))
 
     report = run_batches(todo, work, batch_seconds, "words")
     report.skipped = len(clips) - len(todo)
@@ -30,7 +30,7 @@ def extract_features(
     clips: list[Clip],
     teacher: Teacher,
     cache: FeatureCache,
-    words: dict[str, ClipWords],
+    words: dict[str, Alignment],
     batch_seconds: float,
 ) -> Report:
     """Compute the features that ``cache`` lacks. Clips without timed words fail if the teacher needs them.
@@ -53,7 +53,7 @@ def extract_features(
     return report
 
 
-def compute(batch: list[Clip], teacher: Teacher, words: dict[str, ClipWords]):
+def compute(batch: list[Clip], teacher: Teacher, words: dict[str, Alignment]):
     """:class:`ClipFeatures` of each clip.
 
     Raises:
@@ -65,7 +65,7 @@ def compute(batch: list[Clip], teacher: Teacher, words: dict[str, ClipWords]):
     return teacher.features([load_utterance(clip, teacher.sample_rate, words) for clip in batch])
 
 
-def lacks_words(clip: Clip, teacher: Teacher, words: dict[str, ClipWords]) -> bool:
+def lacks_words(clip: Clip, teacher: Teacher, words: dict[str, Alignment]) -> bool:
     """Whether the teacher needs word times that nobody made; clips without speech need none."""
     return teacher.needs_words and clip.domain == "speech" and clip.name not in words
 
@@ -86,7 +86,7 @@ def check_cached(teacher: Teacher, cache: FeatureCache, clips: list[Clip]) -> No
 
 
 def load_utterance(
-    clip: Clip, sample_rate: int | None, words: dict[str, ClipWords] | None = None
+    clip: Clip, sample_rate: int | None, words: dict[str, Alignment] | None = None
 ) -> Utterance:
     """The clip with its audio at ``sample_rate`` (``None``: without), and its words.
 

