@@ -61,7 +61,7 @@ def open_audio(
 
 
 def open_features(
-    teachers: dict[str, TeacherSource], words: WordsConfig | None, store: AudioStore
+    teachers: dict[str, TeacherSource], words: AlignerConfig | None, store: AudioStore
 ) -> tuple[dict[str, Features], dict[str, FeatureInfo]]:
     """Where each teacher's features come from, and what they are, checked for every clip with audio.
 
