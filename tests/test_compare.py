@@ -273,7 +273,7 @@ def test_processes_score_as_this_one_does_and_a_failure_is_one_line(finished, da
             super().__init__(config, run)
 
     monkeypatch.setattr("codec.compare.pool._Worker", Sabotaged)
-    monkeypatch.setattr("codec.train.build.find_spec", lambda name: True)
+    monkeypatch.setattr("codec.train.tasks.base.find_spec", lambda name: True)
     assert compare(config) == 1
     assert read_scores(good, config.scoring) == read_scores(plan_runs(finished)[2], finished.scoring)
     said = capsys.readouterr().out

@@ -11,8 +11,7 @@ import pytest
 import torch
 from ddp_worker import train
 from safetensors.torch import load_file
-from test_resume import write_features
-from training_runs import run_config, run_values, write_corpus
+from training_runs import run_config, run_values, write_corpus, write_features
 
 from codec.errors import CodecError
 from codec.train.build import build_run
@@ -46,7 +45,7 @@ def start(folder: Path, values: dict, rank: int, port: int) -> subprocess.Popen:
 
 def test_two_processes_agree_with_each_other_and_with_one(tmp_path):
     manifest = write_corpus(tmp_path / "data")
-    write_features(tmp_path / "features", manifest)
+    write_features(tmp_path / "features", manifest, "sm")
     losses = run_values(tmp_path, manifest)["losses"]
     # Normalised feature matching is a ratio of means, which each process takes over its own crops.
     losses["feature_matching"]["normalize"] = False

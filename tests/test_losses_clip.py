@@ -3,13 +3,16 @@
 import pytest
 import torch
 from loss_inputs import loss_input
+from training_runs import run_config, write_corpus
 
 from codec.data import Clip
+from codec.data.manifest import read_manifest
 from codec.errors import CodecError
 from codec.teachers.features import FeatureCache, FeatureInfo
 from codec.teachers.features.cache import ClipFeatures
 from codec.train.losses.context import LossContext
 from codec.train.losses.registry import build_loss
+from codec.train.trainer import Trainer
 from codec.train.types import Batch, TeacherClip, TeacherFrames
 
 CONTEXT = LossContext(
@@ -114,3 +117,30 @@ def test_a_batch_keeps_both_levels_when_it_moves():
     moved = batch.map(lambda tensor: tensor[:0])
     assert [type(target) for target in moved.teachers.values()] == [TeacherFrames, TeacherClip]
     assert all(len(target.mask) == 0 for target in moved.teachers.values()) and len(moved.wav) == 0
+
+
+def test_a_run_distils_a_vector_for_a_clip(tmp_path):
+    manifest = write_corpus(tmp_path / "data")
+    cache = FeatureCache(tmp_path / "features", "music")
+    for number, clip in enumerate(read_manifest(manifest)):
+        known = torch.tensor([number != 0])
+        cache.write(clip, ClipFeatures(torch.full((1, 3), 1.0 + number), known), INFO)
+    losses = {
+        "distill_music": {"type": "distill_clip", "teacher": "music", "weight": 1.0},
+        "waveform": {"weight": 1},
+    }
+    teachers = {"music": {"features": str(tmp_path / "features")}}
+    trainer = Trainer(
+        run_config(tmp_path, manifest, losses=losses, teachers=teachers, discriminators={}, max_steps=4)
+    )
+    parts, seen = trainer.task.parts, set()
+    for step in range(8):
+        target = parts.batches.batch(step).teachers["music"]
+        plans = [parts.batches.planner.plan(step, slot) for slot in parts.batches.slots]
+        assert target.mask.tolist() == [plan.clip != 0 for plan in plans]
+        assert target.features[:, 0].tolist() == [float(plan.clip and 1 + plan.clip) for plan in plans]
+        seen |= {plan.clip for plan in plans}
+    assert 0 in seen and len(seen) > 1
+    before = parts.state.objective.losses["distill_music"].head.weight.detach().clone()
+    trainer.run()
+    assert not torch.equal(parts.state.objective.losses["distill_music"].head.weight, before)

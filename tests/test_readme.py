@@ -1,8 +1,7 @@
 """The code blocks of README and docs run, and their links lead somewhere.
 
 Blocks of ``bash``, ``console`` and ``python`` run page by page, each page in a folder of its own with the bundled clip
-as ``speech.flac`` and ``in.wav``, two ``recordings`` and what lies beside the page. A block that cannot run there
-says why in a line ``<!-- not run: reason -->`` above it.
+as ``speech.flac`` and ``in.wav`` and two ``recordings``. A block that cannot run there says why in a line ``<!-- not run: reason -->`` above it.
 """
 
 import os
@@ -76,8 +75,6 @@ def run(language: str, source: str, folder: Path, environment: dict[str, str]) -
 
 @pytest.mark.parametrize("page", [page for page in PAGES if runnable(page)], ids=name_of)
 def test_the_blocks_of_a_page_run(page, workshop, environment):
-    if page.parent.name == "audio":
-        shutil.copytree(page.parent, workshop, dirs_exist_ok=True)
     blocks = runnable(page)
     for source in (source for language, source in blocks if language != "python"):
         run("bash", source, workshop, environment)
@@ -92,7 +89,7 @@ def test_the_blocks_of_a_page_run(page, workshop, environment):
 
 
 def test_some_pages_run():
-    expected = {"README.md", "docs/audio/README.md", "docs/python.md", "docs/streaming.md"}
+    expected = {"README.md", "docs/python.md", "docs/streaming.md"}
     assert expected <= {name_of(page) for page in PAGES if runnable(page)}
 
 

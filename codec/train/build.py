@@ -118,7 +118,7 @@ def _open_data(
     # The first process packs the audio and times words, then the others find it done.
     with accelerator.main_process_first():
         store = open_audio(config.data, clips, config.model.sample_rate, progress, warn)
-        features, infos = open_features(config, store)
+        features, infos = open_features(config.teachers, config.words, store)
     return store, features, infos
 
 

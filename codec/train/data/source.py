@@ -15,7 +15,7 @@ from codec.teachers.features import ExpectedFeatures, FeatureCache, FeatureInfo
 from codec.teachers.features.extract import extract_words
 from codec.teachers.features.live import LiveFeatures
 from codec.teachers.language import is_speech
-from codec.train.config import DataConfig, TeacherSource, TrainConfig
+from codec.train.config import DataConfig, TeacherSource
 
 Features = FeatureCache | LiveFeatures
 
@@ -61,7 +61,7 @@ def open_audio(
 
 
 def open_features(
-    config: TrainConfig, store: AudioStore
+    teachers: dict[str, TeacherSource], words: AlignerConfig | None, store: AudioStore
 ) -> tuple[dict[str, Features], dict[str, FeatureInfo]]:
     """Where each teacher's features come from, and what they are, checked for every clip with audio.
 
@@ -70,10 +70,10 @@ def open_features(
     """
     used = [clip for clip, length in zip(store.clips, store.lengths, strict=True) if length]
     sources, infos = {}, {}
-    for name, source in config.teachers.items():
+    for name, source in teachers.items():
         cache = FeatureCache(source.features, source.name or name)
         live = source.extract is not None and cache.missing(used)
-        sources[name] = _live(name, source, config.words, cache, used) if live else cache
+        sources[name] = _live(name, source, words, cache, used) if live else cache
         expected = ExpectedFeatures(source.teacher, source.layer, source.rate, source.mode)
         infos[name] = sources[name].check(used, expected)
     return sources, infos
