@@ -1,7 +1,8 @@
 """The code blocks of README and docs run, and their links lead somewhere.
 
 Blocks of ``bash``, ``console`` and ``python`` run page by page, each page in a folder of its own with the bundled clip
-as ``speech.flac`` and ``in.wav`` and two ``recordings``. A block that cannot run there says why in a line ``<!-- not run: reason -->`` above it.
+as ``speech.flac`` and ``in.wav`` and two ``recordings``. A block that cannot run there says why
+in a line ``<!-- not run: reason -->`` above it.
 """
 
 import os
