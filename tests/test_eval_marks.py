@@ -52,11 +52,12 @@ def test_a_recogniser_that_is_not_the_teacher_is_not_marked():
 
 def test_the_shipped_model_tells_losses_that_are_registered():
     from codec.train import losses  # noqa: F401  (they register themselves)
-    from codec.train.losses.registry import _LOSSES
+    from codec.train.losses.registry import _LOSSES, typed_options
 
     training = read_training(find_model("default"))
     assert training is not None and training.losses
-    assert {loss.partition(":")[0] for loss in training.losses} <= set(_LOSSES)
+    names = {loss.partition(":")[0] for loss in training.losses}
+    assert {typed_options(name, {})["type"] for name in names} <= set(_LOSSES)
 
 
 @pytest.mark.parametrize(
