@@ -26,7 +26,7 @@ Codebooks = Annotated[
 Format = Annotated[
     str, typer.Option("--format", "-f", help="Sound format of outputs that OUT does not name.")
 ]
-Force = Annotated[bool, typer.Option("--force", help="Decode tokens of another model all the same.")]
+Force = Annotated[bool, typer.Option("--force", help="Decode tokens of another model anyway.")]
 
 
 def decode(
@@ -40,7 +40,7 @@ def decode(
     overwrite: options.Overwrite = False,
     skip_existing: options.SkipExisting = False,
 ) -> None:
-    """Turn tokens back into speech, as long as the original to the sample."""
+    """Decode tokens to speech with exactly the original number of samples."""
     from pathlib import Path
 
     from codec.audio.io import WRITTEN_SUFFIXES, check_sound_suffix

@@ -30,7 +30,7 @@ Device = Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")]
 Deterministic = Annotated[
     bool, typer.Option("--deterministic", help="Fixed shapes: codes equal to the last bit, a little slower.")
 ]
-Force = Annotated[bool, typer.Option("--force", help="Decode tokens of another model all the same.")]
+Force = Annotated[bool, typer.Option("--force", help="Decode tokens of another model anyway.")]
 
 _PIPE_CLOSED = 128 + 13
 """Exit status of a program that SIGPIPE ended."""
