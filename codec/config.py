@@ -37,6 +37,16 @@ def from_dict(cls: type[T], values: dict[str, Any], where: str = "") -> T:
     for key in values:
         if key not in hints:
             raise CodecError(_unknown_key(key, hints, where or cls.__name__))
+    missing = [
+        field.name
+        for field in dataclasses.fields(cls)
+        if field.init
+        and field.name not in values
+        and field.default is dataclasses.MISSING
+        and field.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise CodecError(f"config {where or cls.__name__}: {', '.join(missing)} must be given")
     arguments = {
         key: _convert(hints[key], value, f"{where}.{key}" if where else key)
         for key, value in values.items()
@@ -55,7 +65,7 @@ def to_dict(config: Any) -> dict[str, Any]:
 def override(values: dict[str, Any], dotted: str, value: Any) -> None:
     """Set ``values["a"]["b"] = value`` in place for ``dotted == "a.b"``.
 
-    Missing mappings on the way are made; whether the keys exist is checked by :func:`from_dict`.
+    Missing mappings on the way are made, and ``None`` removes a mapping that is there; whether the keys exist is checked by :func:`from_dict`.
 
     Raises:
         CodecError: when a key on the way holds something that is no mapping.
@@ -65,7 +75,11 @@ def override(values: dict[str, Any], dotted: str, value: Any) -> None:
         values = values.setdefault(key, {})
         if not isinstance(values, dict):
             raise CodecError(f"cannot set {dotted}: {key} is {values!r}, not a group of settings")
-    values[last] = value
+    if value is None and isinstance(values.get(last), dict):
+        # As in a config that is laid over another: null removes a group.
+        del values[last]
+    else:
+        values[last] = value
 
 
 def merge(base: dict[str, Any], changes: dict[str, Any], where: str = "") -> dict[str, Any]:

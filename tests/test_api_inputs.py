@@ -420,3 +420,17 @@ def test_the_page_runs(block, tmp_path):
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stderr
+
+
+def test_numbers_of_codebooks_are_whole(tiny_model):
+    wav = 0.1 * torch.randn(1_000)
+    assert tiny_model.encode(wav, num_codebooks=np.int64(2)).codes.shape[1] == 2
+    for wrong in (2.0, "2", True, [1]):
+        with pytest.raises(codec.CodecError, match="give a whole number"):
+            tiny_model.encode(wav, num_codebooks=wrong)
+
+
+def test_a_path_is_never_a_shipped_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(codec.CodecError, match="no model './default'"):
+        codec.load("./default", device="cpu")

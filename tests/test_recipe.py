@@ -43,7 +43,7 @@ def test_overrides_win_over_the_file(tmp_path):
         ("steps: 1", ["optim"], "'optim' is no override; expected key.sub=value"),
         ("steps: 1", ["tag=[1"], "the value is not YAML"),
         ("steps: 1", ["tag.x=1"], "config tag: expected str"),
-        ("optim: {}", [], "config Settings: .*'steps'"),
+        ("optim: {}", [], "config Settings: steps must be given"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path, text, overrides, message):

@@ -100,3 +100,9 @@ def check_losses(config):
         built = Discriminators(config.discriminators, adversary.kind, adversary.reduction)
         assert list(built.members) == list(config.discriminators)
     assert dataclasses.is_dataclass(config)
+
+
+def test_null_removes_a_group_on_the_command_line_too():
+    removed = ["teachers=null", "losses.distill_sm=null", "losses.distill_lm=null", "words=null"]
+    config = read_config(TrainConfig, "tiny", removed)
+    assert not config.teachers and "distill_sm" not in config.losses and "mel" in config.losses

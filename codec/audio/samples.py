@@ -58,6 +58,8 @@ def _scale_of(samples: np.ndarray) -> tuple[float, float]:
 
 
 def _check_floats(samples: np.ndarray, block: int) -> None:
+    if samples.size == 0:
+        raise CodecError("no samples; nothing was written")
     peak = 0.0
     for start in range(0, len(samples), block):
         piece = np.abs(samples[start : start + block]).max()

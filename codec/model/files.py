@@ -97,7 +97,12 @@ def find_model(name_or_path: str | Path) -> Path:
     path = Path(name_or_path).expanduser()
     shipped_folders = [root / path for root in _CHECKPOINT_ROOTS]
     is_bare = isinstance(name_or_path, str) and path.name == name_or_path
-    for folder in [*shipped_folders, path] if is_bare else [path, *shipped_folders]:
+    if is_bare:
+        folders = [*shipped_folders, path]
+    else:
+        # A path that is written as one means a folder, and no shipped model.
+        folders = [path, *shipped_folders] if path.name == str(name_or_path) else [path]
+    for folder in folders:
         if (folder / "config.json").is_file():
             return folder
     shipped = sorted({p.parent.name for root in _CHECKPOINT_ROOTS for p in root.glob("*/config.json")})

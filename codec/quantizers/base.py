@@ -113,6 +113,8 @@ class Quantizer(nn.Module):
         available = self.num_codebooks
         if num_codebooks is None:
             return available
+        if isinstance(num_codebooks, bool) or not hasattr(num_codebooks, "__index__"):
+            raise CodecError(f"num_codebooks {num_codebooks!r}; give a whole number, 1 to {available}")
         if not 1 <= num_codebooks <= available:
             raise CodecError(f"{num_codebooks} codebooks asked for; this model has 1 to {available}")
         return num_codebooks

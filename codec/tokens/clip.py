@@ -104,8 +104,8 @@ class TokenClip:
         """As a batch of one."""
         return Tokens(
             codes=self.codes.unsqueeze(0),
-            lengths=torch.tensor([self.num_frames]),
-            num_samples=torch.tensor([self.num_samples]),
+            lengths=torch.tensor([self.num_frames], device="cpu"),
+            num_samples=torch.tensor([self.num_samples], device="cpu"),
             sample_rate=self.sample_rate,
             fingerprint=self.fingerprint,
         )
