@@ -44,6 +44,8 @@ def read_config(
 def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> None:
     """Set ``key.sub=value`` items, whose values are YAML, in ``values``.
 
+    ``null`` takes out a group of settings that is there (``teachers.sm=null``), and is a value elsewhere.
+
     Raises:
         CodecError: for an item without ``=``, a value that is not YAML, or a key below one that is no mapping.
     """
@@ -52,9 +54,22 @@ def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> None:
         if not equals or not dotted:
             raise CodecError(f"{item!r} is no override; expected key.sub=value")
         try:
-            override(values, dotted, yaml.safe_load(text))
+            value = yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise CodecError(f"{item!r}: the value is not YAML ({_one_line(error)})") from None
+        if value is not None or not _remove_group(values, dotted):
+            override(values, dotted, value)
+
+
+def _remove_group(values: dict[str, Any], dotted: str) -> bool:
+    """Take out the mapping at ``dotted``; false where there is none."""
+    *parents, last = dotted.split(".")
+    for key in parents:
+        below = values.get(key)
+        if not isinstance(below, dict):
+            return False
+        values = below
+    return isinstance(values.get(last), dict) and values.pop(last) is not None
 
 
 def read_settings(config: str | Path, based: bool = True) -> dict[str, Any]:

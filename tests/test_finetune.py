@@ -1,18 +1,26 @@
 """Fine-tuning: the decoder learns, tokens stay, and what became of the sound is said."""
 
+import dataclasses
 import json
+import signal
 
 import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import make_speech, make_tiny_model
+from conftest import TINY_CONFIG, make_speech, make_tiny_model
+from seanet_models import CAUSAL, make_seanet
 
 import codec
 from codec.cli import main
+from codec.config import from_dict
+from codec.model.aliases import Aliases
+from codec.model.config import CodecConfig
+from codec.train.generator import Generator
+from codec.train.quantizers import QuantizerTrainingConfig
 from codec.train.trainer import Trainer
 
-SHORT = ["max_steps=4", "checkpoint_every=2", "data.batch_size=2", "data.crop_frames=24", "precision=fp32"]
+SHORT = ["max_steps=4", "checkpoint_every=2", "data.batch_size=2", "data.crop_frames=24", "precision=fp32", "log_every=2"]
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +52,80 @@ def test_tokens_stay_and_the_decoder_does_not(voice, model_dir, tmp_path, capsys
     found = json.loads((out / "finetune.json").read_text())
     assert found["before"].keys() == found["after"].keys() and found["after"]["mel_clips"] == 1
     said = capsys.readouterr()
+    assert not any(key.startswith(("usage", "perplexity")) for key in last_record(out))
     assert "2 clips to train on, 1 kept aside" in said.err and "before" in said.out
+
+
+def last_record(out):
+    return json.loads((out / "log.jsonl").read_text().splitlines()[-1])
+
+
+QUANTIZERS = {
+    "projected": {"num_codebooks": 2, "codebook_size": 8, "dim": 4, "normalise": True},
+    "split": {"type": "split_rvq", "num_codebooks": 3, "codebook_size": 8, "dim": 4},
+    "fsq": {"type": "fsq", "levels": [5, 4, 3]},
+}
+
+
+@pytest.fixture(params=[*QUANTIZERS, "seanet"])
+def other(request, tmp_path):
+    """A model of another kind, whose codes vary."""
+    if request.param == "seanet":
+        model = make_seanet(CAUSAL)
+    else:
+        torch.manual_seed(3)
+        model = codec.Codec(from_dict(CodecConfig, TINY_CONFIG | {"quantizer": QUANTIZERS[request.param]}))
+        for tensor in model.requires_grad_(False).quantizer.state_dict().values():
+            tensor.normal_(std=0.3)
+    codec.save(model.eval(), tmp_path / "other")
+    return tmp_path / "other"
+
+
+def test_every_kind_of_encoder_and_quantizer_can_be_frozen(voice, other, tmp_path):
+    out = tmp_path / "run"
+    assert main(["finetune", str(other), str(voice), "--out", str(out), *SHORT, "precision=bf16"]) == 0
+    before, after = codec.load(other, device="cpu"), codec.load(out / "export", device="cpu")
+    tokens = before.encode(make_speech(0.7, seed=9))
+    assert len(tokens.codes.unique()) > 3 and after.fingerprint == before.fingerprint
+    assert torch.equal(after.encode(make_speech(0.7, seed=9)).codes, tokens.codes)
+    assert not torch.equal(after.decode(tokens), before.decode(tokens))
+
+
+def test_a_frozen_encoder_gives_in_bf16_the_codes_that_users_get():
+    model = make_tiny_model()
+    generator = Generator(model, QuantizerTrainingConfig(dropout=0.0), torch.bfloat16)
+    generator.quantizer.adopt_codebooks()
+    wav = torch.from_numpy(make_speech(2.0))[None, : 100 * 320]
+    mask = torch.ones(1, 100, dtype=torch.bool)
+    learning = generator.train()(wav, mask, 0).quantizer.latent
+    generator.freeze(("encoder", "quantizer"))
+    frozen = generator.train()(wav, mask, 0).quantizer
+    assert not model.encoder.training and not frozen.latent.requires_grad
+    assert torch.equal(frozen.latent, model.encoder(wav)[0]) and not torch.equal(frozen.latent, learning)
+
+
+def test_the_model_keeps_its_former_names_and_tells_the_losses_of_both(voice, tmp_path, capsys):
+    model = make_tiny_model()
+    model.aliases = Aliases(model.fingerprint, ("0123456789abcdef",))
+    codec.save(model, tmp_path / "model")
+    (tmp_path / "model" / "training.json").write_text('{"losses": ["loudness"]}')
+    out, losses = tmp_path / "run", "losses={again: {type: mel, weight: 1.0, n_fft: [256], num_mels: [20]}}"
+    assert main(["finetune", str(tmp_path / "model"), str(voice), "--out", str(out), *SHORT, losses]) == 0
+    assert codec.load(out / "export", device="cpu").aliases == model.aliases
+    assert json.loads((out / "export" / "training.json").read_text()) == {"losses": ["loudness", "mel"]}
+    shown = capsys.readouterr().out
+    assert "mel distance *" in shown and "STOI *" not in shown
+
+
+@pytest.mark.parametrize("number, status", [(signal.SIGINT, 0), (signal.SIGTERM, 143)])
+def test_a_run_that_was_stopped_reports_nothing(
+    voice, model_dir, tmp_path, monkeypatch, number, status, capsys
+):
+    run = Trainer.run
+    monkeypatch.setattr(Trainer, "run", lambda self: dataclasses.replace(run(self, until=2), signal=number))
+    out = tmp_path / "run"
+    assert main(["finetune", str(model_dir), str(voice), "--out", str(out), *SHORT]) == status
+    assert "the same command goes on" in capsys.readouterr().err and not (out / "finetune.json").exists()
 
 
 def test_a_run_that_was_stopped_resumes_to_the_same_model(voice, model_dir, tmp_path, monkeypatch):

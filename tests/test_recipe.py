@@ -8,6 +8,7 @@ from codec.cli.recipe import run_recipe
 from codec.config import field_docs
 from codec.errors import CodecError
 from codec.settings import read_config
+from codec.train.config import TrainConfig
 
 
 @dataclass(frozen=True)
@@ -85,3 +86,11 @@ def test_docs_of_inherited_fields():
         """Another."""
 
     assert field_docs(More) == {"steps": "How many steps.", "other": "Another."}
+
+
+def test_null_takes_a_group_out_and_is_a_value_elsewhere(tmp_path):
+    file = tmp_path / "c.yaml"
+    file.write_text("steps: 1\ntag: a\nextra: {lr: 2}\n")
+    assert read_config(Settings, file, ["extra=null", "tag=null"]) == Settings(1)
+    config = read_config(TrainConfig, "default", ["teachers.sm=null", "losses.distill_sm=null"])
+    assert "sm" not in config.teachers and "distill_sm" not in config.losses and "lm" in config.teachers

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,11 +20,15 @@ from codec.eval.clips import read_clips
 from codec.eval.measures.base import JudgeSettings
 from codec.eval.measures.registry import build_measures, installed_measures
 from codec.eval.quick import score
+from codec.eval.training import FILE as TRAINING_FILE
+from codec.eval.training import Training, read_training
+from codec.model.aliases import read_aliases, write_aliases
 from codec.model.config import CodecConfig, load_config
 from codec.model.files import find_model, load_model
 from codec.settings import apply_overrides, read_settings
 from codec.train.checkpoint import list_checkpoints
 from codec.train.config import TrainConfig
+from codec.train.objective import typed_options
 from codec.train.trainer import Trainer
 
 MEASURES = ("pesq", "stoi", "mel")
@@ -48,7 +53,7 @@ def finetune(
     overrides: Overrides = None,
     out: Out = Path("runs/finetune"),
     config: Config = "finetune",
-) -> None:
+) -> int:
     """Train the decoder of MODEL on a voice. Encoder and codebooks stay, so tokens and fingerprint stay valid.
 
     A tenth of the recordings is kept aside and decoded before and after. Run again to resume.
@@ -59,10 +64,17 @@ def finetune(
     run = run_config(folder, train_clips, out, config, overrides or [])
     before = quality(folder, held_out)
     print_note(f"{len(train_clips)} clips to train on, {len(held_out)} kept aside")
-    Trainer(run).run()
+    stopped = Trainer(run).run().signal
+    if stopped is not None:
+        print_note("stopped; the same command goes on")
+        return 128 + signal.SIGTERM if stopped == signal.SIGTERM else 0
     export = out / "export"
     check_tokens(folder, export)
-    report(out, before, quality(export, held_out), run)
+    # Files with the model's former fingerprints stay readable as well.
+    write_aliases(export, read_aliases(folder))
+    training = tell_losses(folder, export, run)
+    report(out, before, quality(export, held_out), run, training)
+    return 0
 
 
 def split(clips: Sequence[Clip]) -> tuple[list[Clip], list[Clip]]:
@@ -116,12 +128,28 @@ def check_tokens(folder: Path, export: Path) -> None:
         raise CodecError(f"{export}: its tokens ({second}) are not those of {folder} ({first})")
 
 
-def report(out: Path, before: dict[str, float], after: dict[str, float], run: TrainConfig) -> None:
+def tell_losses(folder: Path, export: Path, run: TrainConfig) -> Training:
+    """The losses of the model and of this run; in ``training.json`` too, unless the model does not tell its own."""
+    known = read_training(folder)
+    losses = [] if known is None else list(known.losses)
+    for name, options in run.losses.items():
+        typed = typed_options(name, options)
+        losses.append(f"{typed['type']}:{typed['teacher']}" if "teacher" in typed else typed["type"])
+    training = Training(list(dict.fromkeys(losses)))
+    if known is not None:
+        with atomic_path(export / TRAINING_FILE) as temporary:
+            temporary.write_text(json.dumps(dataclasses.asdict(training), indent=2) + "\n", encoding="utf-8")
+    return training
+
+
+def report(
+    out: Path, before: dict[str, float], after: dict[str, float], run: TrainConfig, training: Training
+) -> None:
     """Print both sets of metrics and write them to ``finetune.json``."""
     measures = build_measures(installed_measures(list(MEASURES)), JudgeSettings())
     table, worse = Table("metric", "before", "after"), []
     for measure in measures:
-        marked = any(name in run.losses for name in measure.resembles)
+        marked = bool(training.like(measure.resembles))
         for column in measure.columns:
             if column.name not in after:
                 continue
@@ -131,7 +159,7 @@ def report(out: Path, before: dict[str, float], after: dict[str, float], run: Tr
             if after[column.name] != before[column.name] and column.higher_is_better is not rose:
                 worse.append(column.title)
     Console().print(table)
-    print_note("* resembles a loss of this training, which flatters it")
+    print_note("* resembles a loss that the model was trained with, which flatters it")
     if worse:
         print_note(
             f"worse than before on the recordings kept aside: {', '.join(worse)}; try fewer steps or more data"

@@ -1,6 +1,7 @@
 """The part that is trained by reconstruction: the model with the training side of its quantizer."""
 
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -42,14 +43,14 @@ class Generator(nn.Module):
         self.codec = codec
         self.quantizer = train_quantizer(codec.quantizer, config)
         self.dtype = dtype
+        self._frozen: tuple[str, ...] = ()
 
     def forward(self, wav: Tensor, mask: Tensor, step: int, active: Tensor | None = None) -> Generated:
         """``wav (B, T)`` of whole frames, ``mask (B, F)`` bool, and the step for random draws.
 
         ``active (B,)`` are the layers that each clip is decoded from; drawn by default.
         """
-        with self.autocast(wav.device):
-            latent, _ = self.codec.encoder(wav)
+        latent = self._encode(wav)
         quantized = self.quantizer(latent.float(), mask, step, active)
         delay = self.codec.decoder.delay
         inside = quantized.quantized * mask.unsqueeze(1)
@@ -59,11 +60,30 @@ class Generator(nn.Module):
         return Generated(fake[:, delay:].float(), quantized)
 
     def freeze(self, parts: tuple[str, ...]) -> None:
-        """Keep ``encoder``, ``quantizer`` or both as they are: no gradients, no moving averages."""
+        """Keep ``encoder``, ``quantizer`` or both as they are: no gradients, no moving averages.
+
+        A frozen encoder works in float32, so that the decoder learns from the codes that users get.
+        """
+        self._frozen = parts
         for part in parts:
-            getattr(self.codec, part).requires_grad_(False)
+            self.codec.get_submodule(part).requires_grad_(False).eval()
         if "quantizer" in parts:
             self.quantizer.freeze()
+
+    def train(self, mode: bool = True) -> Self:
+        """As of every module, but frozen parts stay in eval mode."""
+        super().train(mode)
+        for part in self._frozen:
+            self.codec.get_submodule(part).eval()
+        return self
+
+    def _encode(self, wav: Tensor) -> Tensor:
+        """Latents ``(B, D, F)``."""
+        if "encoder" in self._frozen:
+            with torch.no_grad(), torch.autocast(wav.device.type, enabled=False):
+                return self.codec.encoder(wav)[0]
+        with self.autocast(wav.device):
+            return self.codec.encoder(wav)[0]
 
     def autocast(self, device: torch.device) -> torch.autocast:
         """Mixed precision around the networks, off for float32."""

@@ -127,7 +127,10 @@ def _fitting(model: Codec, mine: Codec, source: str) -> dict[str, Tensor]:
     Raises:
         CodecError: when encoder or quantizer have other settings, or a tensor does not fit.
     """
-    merged = mine.state_dict()
+    # With plain weights, as a file has them: those of a SEANet in training are in the weight-norm form.
+    plain = Codec(mine.config)
+    plain.load_state_dict(mine.state_dict())
+    merged = plain.state_dict()
     fits = token_settings(model) == token_settings(mine)
     for name, tensor in model.state_dict().items() if fits else ():
         own = merged.get(name)

@@ -70,6 +70,9 @@ class CodecTask(Task):
         """Speed and the codebooks' health."""
         crop = self.config.data.crop_frames / self.config.model.frame_rate
         values = {"hours_per_hour": self.config.data.batch_size * crop / seconds_per_step}
+        if "quantizer" in self.config.freeze:
+            # It counts nothing.
+            return values
         quantizer = self.parts.state.generator.quantizer
         for name, layers in (("usage", quantizer.usage()), ("perplexity", quantizer.perplexity())):
             values |= {f"{name}/{layer}": value for layer, value in enumerate(layers.tolist(), start=1)}
