@@ -65,7 +65,7 @@ def to_dict(config: Any) -> dict[str, Any]:
 def override(values: dict[str, Any], dotted: str, value: Any) -> None:
     """Set ``values["a"]["b"] = value`` in place for ``dotted == "a.b"``.
 
-    Missing mappings on the way are made, and ``None`` removes a mapping that is there; whether the keys exist is checked by :func:`from_dict`.
+    Missing mappings on the way are made; whether the keys exist is checked by :func:`from_dict`.
 
     Raises:
         CodecError: when a key on the way holds something that is no mapping.
@@ -75,11 +75,7 @@ def override(values: dict[str, Any], dotted: str, value: Any) -> None:
         values = values.setdefault(key, {})
         if not isinstance(values, dict):
             raise CodecError(f"cannot set {dotted}: {key} is {values!r}, not a group of settings")
-    if value is None and isinstance(values.get(last), dict):
-        # As in a config that is laid over another: null removes a group.
-        del values[last]
-    else:
-        values[last] = value
+    values[last] = value
 
 
 def merge(base: dict[str, Any], changes: dict[str, Any], where: str = "") -> dict[str, Any]:
