@@ -15,7 +15,7 @@ CHUNK_FRAMES = 1024
 class StepFunction(Protocol):
     """``(input (B, ..., n * unit), state) -> (output (B, ..., n * unit'), state)``, causal."""
 
-    def __call__(self, x: Tensor, state: State = None) -> tuple[Tensor, State]: ...
+    def __call__(self, x: Tensor, state: State = None, /) -> tuple[Tensor, State]: ...
 
 
 class Steps:
