@@ -1,5 +1,8 @@
 """The discriminators' side of a step: when they work, their update, their judgement."""
 
+from collections.abc import Callable
+
+import torch
 from torch import Tensor, nn
 
 from codec.train.config import AdversaryConfig
@@ -18,7 +21,7 @@ class Adversary:
         discriminators: Discriminators,
         wrapped: nn.Module,
         optimizer: Optimizer,
-        autocast,
+        autocast: Callable[[torch.device], torch.autocast],
     ):
         """
         Args:
