@@ -20,7 +20,7 @@ def offline(config: BenchConfig) -> Table:
     rounds = [
         [_once(system, config.seconds, config.device) for system in systems] for _ in range(config.repeats)
     ]
-    rows = []
+    rows: list[tuple[str | float, ...]] = []
     for index, system in enumerate(systems):
         encode, decode = (median(times[index][part] for times in rounds) for part in (0, 1))
         ratio = median(sum(times[index]) / sum(times[0]) for times in rounds)

@@ -112,11 +112,12 @@ def _onnx_kinds(model: Codec, part: str, x: Tensor, size: int, runs: int) -> Cou
     from codec.engines.onnx import OnnxEngine
 
     engine = model.engine
+    assert isinstance(engine, OnnxEngine)
     with tempfile.TemporaryDirectory() as folder:
-        model.engine = OnnxEngine(model, engine.folder, Path(folder))
+        model.engine = profiled = OnnxEngine(model, engine.folder, Path(folder))
         try:
             _run(_step(model, part), x, size, runs + 1)
-            (path,) = model.engine.profiles().values()
+            (path,) = profiled.profiles().values()
         finally:
             model.engine = engine
         events = json.loads(path.read_text(encoding="utf-8"))

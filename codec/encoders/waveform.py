@@ -40,7 +40,7 @@ class WaveformEncoder:
     """
 
     def __init__(
-        self, model: torch.nn.Module, extractor: Any, read: Callable[[Any], Tensor], max_seconds: float
+        self, model: Any, extractor: Any, read: Callable[[Any], Tensor], max_seconds: float
     ):
         kernels, strides = (
             getattr(model.config, "conv_kernel", None),
