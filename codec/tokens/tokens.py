@@ -71,7 +71,8 @@ class Tokens:
             )
         )
 
-    __hash__ = None
+    # What is compared by its content, which can change, has no hash.
+    __hash__ = None  # type: ignore[assignment]
 
     @property
     def num_codebooks(self) -> int:
