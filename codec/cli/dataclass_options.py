@@ -115,7 +115,7 @@ def options_of(
                 override(values, option.path, option.plain(given.pop(name)))
             return command(from_dict(cls, values), **given)
 
-        run.__signature__ = inspect.Signature(shown)
+        run.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]  # where inspect looks
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in shown}
         return run
 
@@ -127,7 +127,7 @@ def _options(cls: type, flags: dict[str, Flag], prefix: str) -> Iterator[_Option
     hints, docs = typing.get_type_hints(cls), field_docs(cls)
     for field in dataclasses.fields(cls):
         hint, path = hints[field.name], prefix + field.name
-        if dataclasses.is_dataclass(hint):
+        if isinstance(hint, type) and dataclasses.is_dataclass(hint):
             yield from _options(hint, flags, f"{path}.")
             continue
         looks = flags.pop(path, Flag())
@@ -164,7 +164,7 @@ def _kind(hint: Any, repeated: bool) -> tuple[Any, type | None]:
     if typing.get_origin(hint) in (list, tuple):
         if arguments[0] not in _SCALARS:
             raise TypeError
-        return (list[arguments[0]], None) if repeated else (str, arguments[0])
+        return (types.GenericAlias(list, (arguments[0],)), None) if repeated else (str, arguments[0])
     if hint not in _SCALARS and typing.get_origin(hint) is not typing.Literal:
         raise TypeError
     return hint, None
