@@ -91,7 +91,7 @@ def check_runs(runs: Iterable[Run]) -> None:
     Raises:
         CodecError: naming the variant, for whatever would stop one of its runs.
     """
-    built = set()
+    built: set[str] = set()
     for run in runs:
         _check_begun(run)
         if run.trained or run.variant in built:
