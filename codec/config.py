@@ -119,7 +119,8 @@ def field_docs(cls: type) -> dict[str, str]:
         except (OSError, TypeError):
             continue
         definition = tree.body[0]
-        for field, after in itertools.pairwise(definition.body if isinstance(definition, ast.ClassDef) else ()):
+        body = definition.body if isinstance(definition, ast.ClassDef) else ()
+        for field, after in itertools.pairwise(body):
             if not isinstance(after, ast.Expr) or not isinstance(after.value, ast.Constant):
                 continue
             if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):

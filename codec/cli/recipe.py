@@ -72,7 +72,8 @@ def _rows(cls: type, prefix: str) -> Iterator[str]:
     for field in dataclasses.fields(cls):
         if not field.init:
             continue
-        nested = next((hint for hint in _members(hints[field.name]) if isinstance(hint, type) and dataclasses.is_dataclass(hint)), None)
+        classes = (hint for hint in _members(hints[field.name]) if isinstance(hint, type))
+        nested = next((hint for hint in classes if dataclasses.is_dataclass(hint)), None)
         if nested is not None:
             yield from _rows(nested, f"{prefix}{field.name}.")
             continue

@@ -108,7 +108,8 @@ def _export(module: StepModule, source: str, result: str) -> Graph:
 
 def _simplified(model: onnx_ir.Model, names: set[str], quantizer: set[str]) -> Graph:
     """The graph without superfluous operations, the weights of these names replaced by references."""
-    found = {name: value for name, value in model.graph.initializers.items() if name in names and value.uses()}
+    initializers = model.graph.initializers
+    found = {name: value for name, value in initializers.items() if name in names and value.uses()}
     used, weights = list(found), list(found.values())
     for name, value in found.items():
         model.graph.initializers.pop(name)

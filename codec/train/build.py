@@ -171,7 +171,8 @@ def _build_state(
         discriminators = Discriminators(config.discriminators, adversary.kind, adversary.reduction).to(device)
         if device.type == "cuda":
             # The layout that cuDNN's bf16 convolutions work in; others are transposed back and forth.
-            discriminators.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a form that torch's stubs lack
+            # A form of `to` that torch's own types lack.
+            discriminators.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if config.compile:
             for member in discriminators.members.values():
                 member.compile()

@@ -44,13 +44,13 @@ class Measure:
     """Whether it compares with the reference, and so cannot judge against a silent one."""
 
     if TYPE_CHECKING:
-        # Class attributes of most measures, properties of others: here they are only said to be readable.
+        # Attributes of most measures, properties of others: all that is said here is that they can be read.
         @property
         def columns(self) -> tuple[Column, ...]: ...
 
         @property
         def resembles(self) -> tuple[str, ...]:
-            """Losses, or teachers of losses, that a model must not be trained with to be judged without a mark."""
+            """Losses, or their teachers, that a model must not be trained with to be judged without a mark."""
 
     else:
         resembles = ()

@@ -16,7 +16,7 @@ class System:
     """Something that codes and decodes speech. Light and picklable: models are loaded on first use."""
 
     if TYPE_CHECKING:
-        # Fields or class attributes of most systems, properties of others: here they are only said to be readable.
+        # Attributes of most systems, properties of others: all that is said here is that they can be read.
         @property
         def label(self) -> str:
             """Name in tables, unique in a run."""
