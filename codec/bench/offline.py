@@ -1,6 +1,7 @@
 """A whole clip at once: times real time, ours and the peers' in turn."""
 
 from statistics import median
+from typing import Any
 
 import torch
 
@@ -33,6 +34,6 @@ def offline(config: BenchConfig) -> Table:
 def _once(system: System, seconds: float, device: str) -> tuple[float, float]:
     """Seconds to encode and to decode."""
     wav = noise(seconds, system.sample_rate)
-    codes: list = []
+    codes: list[Any] = []
     encode = seconds_of(lambda: codes.append(system.encode(wav)), device)
     return encode, seconds_of(lambda: system.decode(codes[0]), device)

@@ -80,7 +80,7 @@ class _Option:
 
 def options_of(
     cls: type, flags: Mapping[str, Flag] | None = None, order: Sequence[str] = ()
-) -> Callable[[Callable], Callable]:
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorate a command whose first parameter is a ``cls``: typer sees that config's fields as options.
 
     A field gives the option its default, its type and, with the string under it, its help. The fields of
@@ -101,7 +101,7 @@ def options_of(
     if flags:
         raise TypeError(f"{cls.__name__} has no field {next(iter(flags))}")
 
-    def decorate(command: Callable) -> Callable:
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
         known = {parameter.name: parameter for parameter in own}
         known |= {name: option.parameter for name, option in options.items()}
@@ -170,7 +170,7 @@ def _kind(hint: Any, repeated: bool) -> tuple[Any, type | None]:
     return hint, None
 
 
-def _default(field: dataclasses.Field, item: type | None) -> Any:
+def _default(field: "dataclasses.Field[Any]", item: type | None) -> Any:
     """As the option shows it; without one the option is required."""
     if field.default is not dataclasses.MISSING:
         value = field.default

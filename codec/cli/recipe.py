@@ -90,7 +90,7 @@ def _members(hint: Any) -> tuple[Any, ...]:
     return arguments if type(None) in arguments else (hint,)
 
 
-def _default(field: dataclasses.Field) -> str:
+def _default(field: "dataclasses.Field[Any]") -> str:
     if field.default is not dataclasses.MISSING:
         value = field.default
     elif field.default_factory is not dataclasses.MISSING:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 from codec.atomic import atomic_path
 from codec.compare.config import CompareConfig
@@ -109,11 +110,11 @@ def _list(values: Sequence[float]) -> str:
     return " or ".join(f"{value:g}" for value in values)
 
 
-def _facts(score: Score) -> dict:
+def _facts(score: Score) -> dict[str, Any]:
     return {name: getattr(score, name) for name in ("title", "better", "digits", "scale")}
 
 
-def _finite(values: dict) -> dict:
+def _finite(values: dict[str, Any]) -> Any:
     """Plain data without infinite numbers, which JSON does not have."""
     text = json.dumps(values)
     return json.loads(text, parse_constant=lambda name: None)
