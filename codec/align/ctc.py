@@ -79,7 +79,7 @@ class CtcAligner(Aligner):
         self._characters = {label: text for text, label in ids.items()}
         self._encoder = WaveformEncoder(
             model.to(config.device),
-            wave_extractor(config.model, model.config),
+            wave_extractor(config.model),
             lambda output: output.logits,
             config.max_seconds,
         )

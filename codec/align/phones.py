@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal, Self
@@ -127,10 +128,8 @@ class PocketsphinxAligner(Aligner):
         if self._process is None:
             return
         requests, replies = _pipes(self._process)
-        try:
+        with suppress(BrokenPipeError):
             requests.close()
-        except BrokenPipeError:
-            pass
         self._process.wait()
         replies.close()
         self._process = None

@@ -111,8 +111,9 @@ def tighten(
         if len(active):
             start = max(word.start, (first + int(active[0])) * STEP)
             end = min(word.end, (first + int(active[-1]) + 1) * STEP)
-            word = Interval(word.label, start, max(start, end))
-        result.append(word)
+            result.append(Interval(word.label, start, max(start, end)))
+        else:
+            result.append(word)
     return result
 
 

@@ -27,7 +27,8 @@ def floor(config: BenchConfig) -> Table:
     model = load_model(config.model, "cpu", config.engine)
     rate, bandwidth = product_rate(), read_rate()
     weights = {
-        "encoder + quantizer": weights_of(model.encoder) + sum(x.numel() for x in model.quantizer.state_dict().values()),
+        "encoder + quantizer": weights_of(model.encoder)
+        + sum(x.numel() for x in model.quantizer.state_dict().values()),
         "decoder": weights_of(model.decoder),
     }
     rows = []

@@ -59,9 +59,11 @@ def profile(config: BenchConfig) -> Table:
         unit = model.hop_length if part == "encode" else 1
         clip = _profiled(model, part, x, x.shape[-1], _CLIPS)
         frame = _profiled(model, part, x, unit, _FRAMES)
-        for kind in (*_KINDS, _REST):
-            if clip.kinds[kind] or frame.kinds[kind]:
-                rows.append((part, kind, *_cells(clip, kind), *_cells(frame, kind)))
+        rows += [
+            (part, kind, *_cells(clip, kind), *_cells(frame, kind))
+            for kind in (*_KINDS, _REST)
+            if clip.kinds[kind] or frame.kinds[kind]
+        ]
         rows.append((part, "all, without the profiler", clip.total, 100, frame.total, 100))
     columns = ("step", "kind of work", "clip (ms)", "%", "frame (ms)", "%")
     title = (

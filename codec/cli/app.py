@@ -130,6 +130,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGTERM, previous)
 
 
-def _terminate(number: int, frame: object) -> None:
+def _terminate(number: int, _frame: object) -> None:
     """Let a polite kill unwind like an exception, so that temporary files are removed."""
     sys.exit(128 + number)

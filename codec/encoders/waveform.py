@@ -16,7 +16,7 @@ SEARCH = 1 / 3
 """Part of a window, at its end, in which the quietest place is looked for."""
 
 
-def wave_extractor(model: str, config: Any) -> Any:
+def wave_extractor(model: str) -> Any:
     """The model's own feature extractor, or the family's usual one where its folder has none."""
     from transformers import AutoFeatureExtractor, Wav2Vec2FeatureExtractor
 
@@ -67,8 +67,7 @@ class WaveformEncoder:
                 raise CodecError(
                     f"{len(wav)} samples are fewer than the teacher's {self.field} for one frame"
                 )
-            for window in self._windows(wav):
-                pieces.append((number, window))
+            pieces += [(number, window) for window in self._windows(wav)]
         outputs = self._run([piece for _, piece in pieces])
         frames: list[list[Tensor]] = [[] for _ in wavs]
         for (number, _), output in zip(pieces, outputs, strict=True):

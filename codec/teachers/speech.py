@@ -76,7 +76,7 @@ def _build_encoder(
         )
         return whisper, layers, model.config.d_model
     layers = choose_layers(config.layer, getattr(model.config, "num_hidden_layers", 0))
-    extractor = wave_extractor(config.model, model.config)
+    extractor = wave_extractor(config.model)
     encoder = WaveformEncoder(model, extractor, _reader(layers), config.max_seconds)
     return encoder, layers, model.config.hidden_size
 

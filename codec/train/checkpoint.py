@@ -46,6 +46,7 @@ class Checkpoint:
 
 
 def checkpoint_name(step: int) -> str:
+    """The folder of a checkpoint, such that names sort as steps do."""
     return f"step-{step:08d}"
 
 

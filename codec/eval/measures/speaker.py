@@ -66,7 +66,7 @@ def _cosine(first: np.ndarray, second: np.ndarray) -> float:
 
 
 @lru_cache(maxsize=16)
-def _cached_reference(path: str, samples: bytes) -> np.ndarray:
+def _cached_reference(_path: str, samples: bytes) -> np.ndarray:
     return _resemblyzer(np.frombuffer(samples, dtype=np.float32))
 
 

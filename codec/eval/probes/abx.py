@@ -140,7 +140,7 @@ def _frames(clip: CodedClip, view: View, tokens: TokenSource) -> np.ndarray:
 def _items(index: int, clip: CodedClip, phones: Sequence[Interval], tokens: TokenSource) -> Iterator[Item]:
     """Triphones without silence or unknown phones that have a frame's centre in them."""
     centres = frame_centres(clip.codes.shape[1], tokens.frame_rate)
-    for before, middle, after in zip(phones, phones[1:], phones[2:]):
+    for before, middle, after in zip(phones, phones[1:], phones[2:], strict=False):
         left, phone, right = before.label, middle.label, after.label
         if left is None or phone is None or right is None or SILENCE in (left, phone, right):
             continue

@@ -32,9 +32,11 @@ def can_be_aligned(clip: Clip) -> bool:
 def label_clips(clips: list[Clip], task: ProbeTask, skipped: list[Skip]) -> list[LabelledClip]:
     """Tokens and phones of the clips; those without either are added to ``skipped``."""
     usable = [clip for clip in clips if can_be_aligned(clip)]
-    for clip in clips:
-        if not can_be_aligned(clip):
-            skipped.append(Skip(clip.name, "not English" if clip.text else "no text"))
+    skipped += [
+        Skip(clip.name, "not English" if clip.text else "no text")
+        for clip in clips
+        if not can_be_aligned(clip)
+    ]
     coded = task.code(usable, skipped)
     alignments = align_clips([c.clip for c in coded], task.out / "alignments.jsonl", skipped)
     labelled = []

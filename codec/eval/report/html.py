@@ -3,8 +3,8 @@
 import base64
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 

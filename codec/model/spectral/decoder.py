@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from codec.model.registry import Decoder
 from codec.model.spectral.blocks import MIN_ROWS, Backbone, BackboneState

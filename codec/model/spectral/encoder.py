@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from codec.model.registry import Encoder
 from codec.model.spectral.blocks import MIN_ROWS, Backbone, BackboneState

@@ -91,7 +91,7 @@ class Task(ABC):
     def export(self, folder: Path) -> None:
         """Write what the run is for, as it is now."""
 
-    def check(self) -> None:
+    def check(self) -> None:  # noqa: B027  (most have nothing to check)
         """Raise a :class:`CodecError` if training went wrong; called before a save."""
 
     def initialize(self, source: str) -> None:
@@ -106,7 +106,7 @@ class Task(ABC):
         """Values of a log record that no step returns, by tag."""
         return {}
 
-    def samples(self, step: int) -> None:
+    def samples(self, step: int) -> None:  # noqa: B027  (not every task has any)
         """Hand samples to the tracker."""
 
 
