@@ -55,8 +55,11 @@ class Generator(nn.Module):
         delay = self.codec.decoder.delay
         inside = quantized.quantized * mask.unsqueeze(1)
         flushed = F.pad(inside, (0, delay // self.codec.hop_length))
+        decoder = self.codec.decoder
+        crop_start = getattr(decoder, "crop_start", None)
+        start = crop_start(wav) if crop_start is not None else None
         with self.autocast(wav.device):
-            fake, _ = self.codec.decoder(flushed)
+            fake, _ = decoder(flushed, start)
         return Generated(fake[:, delay:].float(), quantized)
 
     def freeze(self, parts: tuple[str, ...]) -> None:

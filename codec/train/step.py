@@ -80,7 +80,8 @@ class TrainStep:
 
         Returns:
             Detached scalars on the device, by log tag: the losses, their weighted ``total``, the
-            gradient norms, and with a balancer each loss's share of the gradient.
+            gradient norms, and with a balancer each loss's share of the gradient; while the
+            discriminators learn alone, theirs only.
         """
         self.set_rates(step)
         return self.compute(batch, step, self._watch)
@@ -89,7 +90,7 @@ class TrainStep:
         """Set the learning rates of a step."""
         self.optimizer.set_rate(self.rates(step))
         if self.adversary is not None:
-            self.adversary.set_rate(step)
+            self.adversary.prepare(step)
 
     def compute(
         self,
@@ -109,15 +110,20 @@ class TrainStep:
         Returns:
             As a call.
         """
-        generated = self.generator(batch.wav, batch.mask, step, active)
+        still = self.adversary is not None and self.adversary.warming(step)
+        with torch.set_grad_enabled(not still):
+            generated = self.generator(batch.wav, batch.mask, step, active)
         inputs = LossInput(batch.wav, generated.fake, batch, generated.quantizer)
         values: dict[str, Tensor] = {}
         if self.adversary is not None and self.adversary.active(step):
             values |= _discriminate(self.adversary, inputs, step, watch)
+            if still:
+                return values
             inputs.judgement = self.adversary.judge(inputs.real, inputs.fake)
         losses = self.objective(inputs)
         objective: Objective = unwrap(self.objective)
-        total = objective.total(losses)
+        strength = None if inputs.judgement is None else inputs.judgement.strength
+        total = objective.total(losses, strength)
         values |= {name: value.detach() for name, value in losses.items()}
         values["total"] = total.detach()
         if self.balancer is None:
@@ -130,6 +136,12 @@ class TrainStep:
         watch(values, step)
         self.optimizer.step()
         return values
+
+    def check(self) -> None:
+        """Raise when a value went bad or a discriminator has won; waits for the device."""
+        self.guard.check()
+        if self.adversary is not None:
+            self.adversary.check()
 
     def _watch(self, values: dict[str, Tensor], step: int) -> None:
         self.guard.watch(values, step)
