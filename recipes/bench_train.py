@@ -17,12 +17,12 @@ from rich.console import Console
 from rich.table import Table
 
 from codec.cli.recipe import run_recipe
+from codec.data.batch import Batch
 from codec.model.codec import Codec
 from codec.settings import read_config
 from codec.train.build import build_step
 from codec.train.config import TrainConfig
 from codec.train.tasks.base import make_accelerator
-from codec.train.types import Batch
 
 CONFIGS = Path(__file__).parent / "configs"
 

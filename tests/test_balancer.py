@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from loss_inputs import CONTEXT, loss_input
 
+from codec.data.batch import TeacherFrames
 from codec.errors import CodecError
 from codec.train.balancer import Balancer, BalancerConfig, gradient_norms, output_gradients
 from codec.train.losses.registry import build_loss
-from codec.train.types import TeacherFrames
 
 A = torch.tensor([[3.0, 4.0]])  # of norm 5
 B = torch.tensor([[0.0, -2.0]])  # of norm 2

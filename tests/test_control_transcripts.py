@@ -13,10 +13,10 @@ from tiny_teachers import save_bert
 
 from codec.align.types import Alignment, Interval, Utterance
 from codec.data import Clip
+from codec.data.batch import TeacherFrames
 from codec.teachers import build_teacher
 from codec.train.losses.context import LossContext
 from codec.train.losses.registry import build_loss
-from codec.train.types import TeacherFrames
 
 VOCABULARY = ("the", "cat", "sat", "dog", "ran", "far", "away")
 WORDS, FRAMES = 6, 100

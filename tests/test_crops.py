@@ -14,13 +14,13 @@ from training_runs import HOP, write_corpus
 from codec.data import read_manifest
 from codec.data.augment import AugmentationConfig
 from codec.data.crops import CropPlanner
+from codec.data.loading.batches import CropBatches
+from codec.data.loading.config import DataConfig
+from codec.data.loading.prefetch import Prefetcher, ProcessPrefetcher, move_batch
+from codec.data.loading.source import open_audio, read_clips
 from codec.data.manifest import Clip
 from codec.data.store import AudioStore, open_store
 from codec.errors import CodecError
-from codec.train.config import DataConfig
-from codec.train.data.loader import CropBatches
-from codec.train.data.prefetch import Prefetcher, ProcessPrefetcher, move_batch
-from codec.train.data.source import open_audio, read_clips
 
 ALL = AugmentationConfig(
     **{f"{name}_probability": 0.5 for name in ("speed", "gain", "eq", "noise", "reverb")}

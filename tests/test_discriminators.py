@@ -5,11 +5,11 @@ import itertools
 import pytest
 import torch
 
+from codec.discriminators.container import Discriminators
+from codec.discriminators.msd import MultiScaleDiscriminator
+from codec.discriminators.objectives import discriminator_loss
+from codec.discriminators.registry import build_discriminator
 from codec.errors import CodecError
-from codec.train.discriminators.container import Discriminators
-from codec.train.discriminators.msd import MultiScaleDiscriminator
-from codec.train.discriminators.registry import build_discriminator
-from codec.train.losses.gan import discriminator_loss
 
 TINY = {
     "mpd": {"periods": [2, 3], "channels": [4, 8, 8]},

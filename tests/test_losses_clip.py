@@ -6,6 +6,7 @@ from loss_inputs import loss_input
 from training_runs import run_config, write_corpus
 
 from codec.data import Clip
+from codec.data.batch import Batch, TeacherClip, TeacherFrames
 from codec.data.manifest import read_manifest
 from codec.errors import CodecError
 from codec.teachers.features import FeatureCache, FeatureInfo
@@ -13,7 +14,6 @@ from codec.teachers.features.cache import ClipFeatures
 from codec.train.losses.context import LossContext
 from codec.train.losses.registry import build_loss
 from codec.train.trainer import Trainer
-from codec.train.types import Batch, TeacherClip, TeacherFrames
 
 CONTEXT = LossContext(
     sample_rate=16_000,

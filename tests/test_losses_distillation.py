@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from loss_inputs import CONTEXT, loss_input
 from torch import Tensor
 
+from codec.data.batch import TeacherFrames
 from codec.errors import CodecError
 from codec.train.losses.context import LossContext
 from codec.train.losses.distillation import Distillation
@@ -16,7 +17,6 @@ from codec.train.losses.registry import build_loss
 from codec.train.losses.similarity import d_axis, t_axis
 from codec.train.losses.standardize import Standardize
 from codec.train.objective import Objective
-from codec.train.types import TeacherFrames
 
 ATTACH = ["rvq1", "rvq1-2", "rvq1-4", "latent"]
 

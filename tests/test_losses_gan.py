@@ -4,10 +4,10 @@ import pytest
 import torch
 from loss_inputs import CONTEXT, loss_input
 
+from codec.discriminators.objectives import discriminator_loss, generator_loss
+from codec.discriminators.registry import Judgement
 from codec.errors import CodecError
-from codec.train.losses.gan import discriminator_loss, generator_loss
 from codec.train.losses.registry import build_loss
-from codec.train.types import Judgement
 
 REAL = [torch.tensor([2.0, 0.5]), torch.tensor([[-1.0]])]
 FAKE = [torch.tensor([-2.0, 0.5]), torch.tensor([[3.0]])]

@@ -9,10 +9,10 @@ from codec.cli.features import ExtractConfig
 from codec.compare import CompareConfig
 from codec.compare.plan import plan_runs
 from codec.data.corpus import CorpusConfig
+from codec.discriminators.container import Discriminators
 from codec.errors import CodecError
 from codec.settings import CONFIGS, find_config, read_config, read_settings, read_yaml
 from codec.train.config import TrainConfig
-from codec.train.discriminators.container import Discriminators
 from codec.train.losses.context import LossContext
 from codec.train.objective import Objective
 

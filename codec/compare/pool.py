@@ -45,7 +45,8 @@ def run_all(
             started(run)
             ended(Ended(run, _work_here(config, run)))
         return
-    waiting, active = deque(runs), []
+    waiting: deque[Run] = deque(runs)
+    active: list[_Worker] = []
     try:
         while waiting or active:
             while waiting and len(active) < config.jobs:
@@ -58,7 +59,7 @@ def run_all(
                 ended(Ended(worker.run, worker.close()))
     finally:
         for worker in active:
-            worker.process.stdin.close()
+            worker.ask_to_stop()
         for worker in active:
             worker.process.wait()
             worker.close()
@@ -93,9 +94,14 @@ class _Worker:
             start_new_session=True,
         )
 
+    def ask_to_stop(self) -> None:
+        """The worker saves and ends where its input does."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+
     def close(self) -> str | None:
         """Close files of a process that has ended; one line about what went wrong, if anything did."""
-        self.process.stdin.close()
+        self.ask_to_stop()
         self._log.close()
         if self.process.returncode == 0:
             return None

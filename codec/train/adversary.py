@@ -5,11 +5,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from codec.discriminators.container import Discriminators
+from codec.discriminators.registry import Judgement
 from codec.errors import CodecError
 from codec.train.config import AdversaryConfig
-from codec.train.discriminators.container import Discriminators
 from codec.train.optimizer import Optimizer, Rates
-from codec.train.types import Judgement
 
 
 class Adversary:

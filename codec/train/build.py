@@ -11,7 +11,10 @@ from rich.progress import track
 from torch import nn
 
 from codec.data.crops import CropPlanner
+from codec.data.loading.batches import CropBatches
+from codec.data.loading.source import Features, open_audio, open_features, read_clips
 from codec.data.store import AudioStore
+from codec.discriminators.container import Discriminators
 from codec.errors import CodecError
 from codec.model.codec import Codec
 from codec.model.seanet.weight_norm import apply_weight_norm
@@ -20,9 +23,6 @@ from codec.teachers.features.live import LiveFeatures
 from codec.train.adversary import Adversary
 from codec.train.balancer import Balancer
 from codec.train.config import TrainConfig
-from codec.train.data.loader import CropBatches
-from codec.train.data.source import Features, open_audio, open_features, read_clips
-from codec.train.discriminators.container import Discriminators
 from codec.train.ema import WeightAverage
 from codec.train.generator import Generator
 from codec.train.losses.context import LossContext

@@ -4,42 +4,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from codec.align.registry import read_words_config
-from codec.data.augment import AugmentationConfig
+from codec.data.loading.config import DataConfig, TeacherSource
 from codec.errors import CodecError
 from codec.model.config import CodecConfig
 from codec.train.balancer import BalancerConfig
 from codec.train.optimizer import OptimizerConfig, ScheduleConfig
 from codec.train.quantizers import QuantizerTrainingConfig
 from codec.train.tasks.base import RunConfig
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """What is trained on."""
-
-    manifests: tuple[str, ...] = ()
-    """JSONL files, see codec prepare, or folders of audio."""
-    root: str | None = None
-    """Folder that the manifests' paths are relative to; each manifest's own by default."""
-    max_clips: int | None = None
-    """Use this many clips, evenly spread over the manifests; all by default."""
-    skip_bad_audio: bool = False
-    """Leave out clips that cannot be decoded instead of stopping; they are listed."""
-    cache: str = "cache/audio"
-    """Folder for the decoded audio (115 MB per hour at 16 kHz)."""
-    crop_frames: int = 100
-    """Frames of a crop; shorter clips are padded and masked."""
-    batch_size: int = 16
-    """Crops of a step, over all processes."""
-    domain_weights: dict[str, float] = field(default_factory=dict)
-    """Share of crops by the clips' domain; by default all seconds are equally likely."""
-    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
-    workers: int = 1
-    """Threads that make batches."""
-    processes: int = 0
-    """Processes that make batches instead, for a GPU that outruns threads."""
-    prefetch: int = 4
-    """Batches made ahead."""
 
 
 @dataclass(frozen=True)
@@ -64,23 +35,6 @@ class AdversaryConfig:
     its value at chance: it tells decoded from real audio without error, so its gradient teaches no more. 0: never."""
     optimizer: OptimizerConfig | None = None
     """The generator's by default."""
-
-
-@dataclass(frozen=True)
-class TeacherSource:
-    """Features that distillation losses compare with."""
-
-    features: str = "cache/features"
-    """Cache folder of codec features."""
-    name: str | None = None
-    """The teacher's name in that cache; its name here by default."""
-    extract: dict[str, Any] | None = None
-    """A teacher (type, model, ...) that computes on the fly what the cache lacks."""
-    teacher: str | None = None
-    """Refuse features of another teacher, layer, rate or mode; anything goes by default."""
-    layer: str | None = None
-    rate: float | None = None
-    mode: str | None = None
 
 
 @dataclass(frozen=True)

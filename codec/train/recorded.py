@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from codec.data.batch import Batch
 from codec.train.quantizers import QuantizerTrainer
 from codec.train.step import TrainStep, unwrap
-from codec.train.types import Batch
 
 WARMUP = 3
 """Ordinary steps of a kind before it is recorded: libraries choose and allocate their kernels in them."""

@@ -6,13 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from codec.discriminators.container import Discriminators
 from codec.errors import CodecError
 from codec.model.codec import Codec
 from codec.model.files import load_model
 from codec.model.fingerprint import token_settings
 from codec.train.balancer import Balancer
 from codec.train.checkpoint import Checkpoint, Parts, list_checkpoints, read_checkpoint
-from codec.train.discriminators.container import Discriminators
 from codec.train.ema import WeightAverage
 from codec.train.generator import Generator
 from codec.train.objective import Objective, loss_subject

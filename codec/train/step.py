@@ -7,12 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from codec.data.batch import Batch
 from codec.errors import CodecError
 from codec.train.adversary import Adversary
 from codec.train.balancer import Balancer
 from codec.train.objective import Objective
 from codec.train.optimizer import Optimizer, Rates
-from codec.train.types import Batch, LossInput
+from codec.train.types import LossInput
 
 
 class FiniteGuard:
@@ -122,7 +123,8 @@ class TrainStep:
             inputs.judgement = self.adversary.judge(inputs.real, inputs.fake)
         losses = self.objective(inputs)
         objective: Objective = unwrap(self.objective)
-        total = objective.total(losses, inputs.judgement.strength if inputs.judgement else None)
+        strength = None if inputs.judgement is None else inputs.judgement.strength
+        total = objective.total(losses, strength)
         values |= {name: value.detach() for name, value in losses.items()}
         values["total"] = total.detach()
         if self.balancer is None:

@@ -1,62 +1,11 @@
 """What the parts of training hand to each other."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from torch import Tensor
 
-
-@dataclass
-class TeacherFrames:
-    """A teacher's view of a batch, on the codec's frames.
-
-    Attributes:
-        features: ``(B, T, D)`` float; float16 from a cache until they are where the step computes.
-        mask: ``(B, T)`` bool; false where the teacher has nothing to say (silence, padding).
-    """
-
-    features: Tensor
-    mask: Tensor
-
-
-@dataclass
-class TeacherClip:
-    """A teacher's one vector for each clip that the crops of a batch come from.
-
-    Attributes:
-        features: ``(B, D)`` float; float16 from a cache until they are where the step computes.
-        mask: ``(B,)`` bool; false where the teacher has nothing to say about the clip.
-    """
-
-    features: Tensor
-    mask: Tensor
-
-
-@dataclass
-class Batch:
-    """Crops of one training step.
-
-    Attributes:
-        wav: ``(B, T)`` float32, T a multiple of the hop.
-        mask: ``(B, F)`` bool over frames; false after a clip's end.
-        teachers: by teacher name (``sm``, ``lm``, ...).
-    """
-
-    wav: Tensor
-    mask: Tensor
-    teachers: dict[str, TeacherFrames | TeacherClip] = field(default_factory=dict)
-
-    def map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
-        """A batch of what ``change`` makes of each tensor."""
-        teachers = {
-            name: type(target)(change(target.features), change(target.mask))
-            for name, target in self.teachers.items()
-        }
-        return Batch(change(self.wav), change(self.mask), teachers)
-
-    def pin_memory(self) -> "Batch":
-        """A copy in page-locked memory, from where copies to a GPU run beside its work."""
-        return self.map(Tensor.pin_memory)
+from codec.data.batch import Batch
+from codec.discriminators.registry import Judgement
 
 
 @dataclass
@@ -87,23 +36,6 @@ class QuantizerOutput:
         if self.projected:
             return self.sums[num_codebooks - 1]
         return self.latent + (self.sums[num_codebooks - 1] - self.latent).detach()
-
-
-@dataclass
-class Judgement:
-    """Discriminators' outputs for a generator step, one entry per sub-discriminator.
-
-    Attributes:
-        fake_logits: tensors of any shape.
-        real_features: per sub-discriminator, a list of feature maps, detached.
-        fake_features: likewise, with gradient.
-        strength: scalar from 0 to 1, the factor on the weights of losses that use this.
-    """
-
-    fake_logits: list[Tensor]
-    real_features: list[list[Tensor]]
-    fake_features: list[list[Tensor]]
-    strength: Tensor | None = None
 
 
 @dataclass

@@ -7,13 +7,14 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from codec.data.batch import TeacherClip, TeacherFrames
 from codec.errors import CodecError
 from codec.train.distributed import all_reduce_sum, world_size
 from codec.train.losses.context import LossContext
 from codec.train.losses.registry import loss
 from codec.train.losses.similarity import Axis, Form, d_axis, t_axis
 from codec.train.losses.standardize import Standardize
-from codec.train.types import LossInput, QuantizerOutput, TeacherClip, TeacherFrames
+from codec.train.types import LossInput, QuantizerOutput
 
 T = TypeVar("T")
 

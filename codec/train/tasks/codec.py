@@ -6,15 +6,15 @@ from typing import ClassVar
 from accelerate import Accelerator
 from torch import Tensor
 
+from codec.data.batch import Batch
+from codec.data.loading.prefetch import Prefetcher, ProcessPrefetcher, move_batch, prefetch
 from codec.model.files import save_model
 from codec.train.build import build_run
 from codec.train.checkpoint import Parts
 from codec.train.config import TrainConfig
-from codec.train.data.prefetch import Prefetcher, ProcessPrefetcher, move_batch, prefetch
 from codec.train.samples import log_samples
 from codec.train.state import initialize
 from codec.train.tasks.base import Task, task
-from codec.train.types import Batch
 
 
 @task("codec")

@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
+from codec.discriminators.layers import ConvStack
+from codec.discriminators.registry import Opinion, discriminator
 from codec.errors import CodecError
-from codec.train.discriminators.layers import ConvStack
-from codec.train.discriminators.registry import Opinion, discriminator
 
 # Kernel size, stride and groups of each layer.
 _LAYERS = ((15, 1, 1), (41, 2, 4), (41, 2, 16), (41, 4, 16), (41, 4, 16), (41, 1, 16), (5, 1, 1))

@@ -7,6 +7,7 @@ from pathlib import Path
 from codec.align.registry import AlignerConfig, build_aligner
 from codec.align.store import AlignmentStore
 from codec.data.corpus import CorpusConfig, collect
+from codec.data.loading.config import DataConfig, TeacherSource
 from codec.data.manifest import Clip, read_manifest
 from codec.data.store import AudioStore, Progress, open_store
 from codec.errors import CodecError
@@ -15,7 +16,6 @@ from codec.teachers.features import ExpectedFeatures, FeatureCache, FeatureInfo
 from codec.teachers.features.extract import extract_words
 from codec.teachers.features.live import LiveFeatures
 from codec.teachers.language import is_speech
-from codec.train.config import DataConfig, TeacherSource
 
 Features = FeatureCache | LiveFeatures
 
@@ -44,7 +44,7 @@ def _read_source(source: str) -> list[Clip]:
 
 
 def open_audio(
-    config: DataConfig, clips: list[Clip], sample_rate: int, progress: Progress | None, warn: Callable
+    config: DataConfig, clips: list[Clip], sample_rate: int, progress: Progress | None, warn: Callable[[str], None]
 ) -> AudioStore:
     """The decoded audio.
 

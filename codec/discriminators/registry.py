@@ -25,6 +25,23 @@ class Opinion:
     features: list[Tensor]
 
 
+@dataclass
+class Judgement:
+    """Discriminators' outputs for a generator step, one entry per sub-discriminator.
+
+    Attributes:
+        fake_logits: tensors of any shape.
+        real_features: per sub-discriminator, a list of feature maps, detached.
+        fake_features: likewise, with gradient.
+        strength: scalar from 0 to 1, the factor on the weights of losses that use this.
+    """
+
+    fake_logits: list[Tensor]
+    real_features: list[list[Tensor]]
+    fake_features: list[list[Tensor]]
+    strength: Tensor | None = None
+
+
 def discriminator(name: str) -> Callable[[type[Any]], type[Any]]:
     """Class decorator: register a discriminator.
 

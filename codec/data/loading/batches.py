@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from codec.data.augment import augment, change_speed
+from codec.data.batch import Batch, TeacherClip, TeacherFrames
 from codec.data.crops import CropPlan, CropPlanner
 from codec.data.manifest import Clip
 from codec.teachers.features import CachedFeatures, Crop, CropFrames, crop_frames
-from codec.train.types import Batch, TeacherClip, TeacherFrames
 
 
 class FeatureSource(Protocol):

@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
+from codec.discriminators.layers import ConvStack
+from codec.discriminators.registry import Opinion, discriminator
 from codec.errors import CodecError
-from codec.train.discriminators.layers import ConvStack
-from codec.train.discriminators.registry import Opinion, discriminator
 
 
 @discriminator("mpd")

@@ -2,16 +2,16 @@
 
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Self
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from codec.train.config import DataConfig
-from codec.train.data.loader import CropBatches
-from codec.train.types import Batch
+from codec.data.batch import Batch
+from codec.data.loading.batches import CropBatches
+from codec.data.loading.config import DataConfig
 
 
 def prefetch(
@@ -38,7 +38,7 @@ class Prefetcher:
         self._batches, self._steps = batches, iter(range(start, stop))
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="crops")
         self._ahead, self._pin = max(1, ahead), pin
-        self._waiting: deque = deque()
+        self._waiting: deque[Future[Batch]] = deque()
 
     def __iter__(self) -> Iterator[Batch]:
         self._fill()
@@ -73,7 +73,7 @@ class ProcessPrefetcher:
 
     def __init__(self, batches: CropBatches, start: int, stop: int, processes: int, ahead: int, pin: bool):
         # A thread of the loader's pins: this one has a GPU to keep busy.
-        self._loader: DataLoader | None = DataLoader(
+        self._loader: DataLoader[Batch] | None = DataLoader(
             _Steps(batches, start, stop),
             batch_size=None,
             num_workers=processes,
@@ -94,7 +94,7 @@ class ProcessPrefetcher:
         self._loader = None
 
 
-class _Steps(Dataset):
+class _Steps(Dataset[Batch]):
     """The batches of a range of steps."""
 
     def __init__(self, batches: CropBatches, start: int, stop: int):

@@ -7,10 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from codec.discriminators.objectives import CHANCE, GanKind, Reduction, discriminator_terms, reduce
+from codec.discriminators.registry import Judgement, Opinion, build_discriminator
 from codec.errors import CodecError
-from codec.train.discriminators.registry import Opinion, build_discriminator
-from codec.train.losses.gan import CHANCE, GanKind, Reduction, discriminator_terms, reduce
-from codec.train.types import Judgement
 
 _DECAY = 0.995
 """Of the averaged losses by which :meth:`Discriminators.won` goes: about 200 steps."""

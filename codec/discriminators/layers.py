@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from codec.train.discriminators.registry import Opinion
+from codec.discriminators.registry import Opinion
 
 
 class ConvStack(nn.Module):
