@@ -122,8 +122,7 @@ class TrainStep:
             inputs.judgement = self.adversary.judge(inputs.real, inputs.fake)
         losses = self.objective(inputs)
         objective: Objective = unwrap(self.objective)
-        strength = None if inputs.judgement is None else inputs.judgement.strength
-        total = objective.total(losses, strength)
+        total = objective.total(losses, inputs.judgement.strength if inputs.judgement else None)
         values |= {name: value.detach() for name, value in losses.items()}
         values["total"] = total.detach()
         if self.balancer is None:
