@@ -44,7 +44,11 @@ def _read_source(source: str) -> list[Clip]:
 
 
 def open_audio(
-    config: DataConfig, clips: list[Clip], sample_rate: int, progress: Progress | None, warn: Callable[[str], None]
+    config: DataConfig,
+    clips: list[Clip],
+    sample_rate: int,
+    progress: Progress | None,
+    warn: Callable[[str], None],
 ) -> AudioStore:
     """The decoded audio.
 
