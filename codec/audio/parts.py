@@ -8,8 +8,9 @@ write them, or the end of the file is missing.
 import os
 from typing import BinaryIO
 
-from codec.audio.bitstreams import find_flac, find_mpeg, find_ogg
+from codec.audio.bitstreams import find_mpeg, find_ogg
 from codec.audio.containers import read_container
+from codec.audio.flac import find_flac
 from codec.audio.kinds import MPEG_BYTES, sound_kind
 from codec.audio.views import Part, read_at
 

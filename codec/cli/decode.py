@@ -67,10 +67,10 @@ def decode_file(
     from codec.audio.io import write_sound
     from codec.cli.run import Done, open_input, open_output
     from codec.errors import CodecError
-    from codec.tokens.files import read_clip
+    from codec.tokens.files import load_tokens
 
     with open_output(job, overwrite) as output:
-        tokens = read_clip(open_input(job)).to_tokens()
+        tokens = load_tokens(open_input(job))
         try:
             wav = model.decode(tokens if codebooks is None else tokens.first(codebooks), force)[0]
         except CodecError as error:

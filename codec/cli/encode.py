@@ -70,18 +70,18 @@ def encode_file(
     """Encode one input; ``suffix`` is the format for standard output."""
     from codec.audio.io import load_audio
     from codec.cli.run import Done, open_input, open_output
-    from codec.tokens.files import clip_of, write_clip
+    from codec.tokens.files import write_tokens
 
     with open_output(job, overwrite) as output:
         audio = load_audio(open_input(job), model.sample_rate)
         try:
-            clip = clip_of(model.encode(audio, num_codebooks=codebooks), model)
+            tokens = model.encode(audio, num_codebooks=codebooks)
         except CodecError as error:
             raise CodecError(f"{job.name}: {error}") from None
-        write_clip(output, clip, job.target.suffix.lower() if job.target else suffix)
+        write_tokens(output, tokens, job.target.suffix.lower() if job.target else suffix)
     summary = (
-        f"{job.target or 'standard output'}: {clip.seconds:.2f} s, {clip.num_frames} frames x "
-        f"{clip.num_codebooks} codebooks, {clip.bitrate / 1000:g} kbps"
+        f"{job.target or 'standard output'}: {len(audio.wav) / model.sample_rate:.2f} s, "
+        f"{tokens.codes.shape[2]} frames x {tokens.num_codebooks} codebooks, {tokens.bitrate / 1000:g} kbps"
     )
     warnings = tuple(f"{job.name}: {words}" for words in audio.notes)
     return Done(summary, _conversion_note(audio, job.name), warnings)

@@ -10,7 +10,7 @@ from pathlib import Path
 from codec.atomic import check_target
 from codec.data.search import search_folder
 from codec.errors import CodecError
-from codec.reading import STANDARD_INPUT, check_name, is_regular
+from codec.reading import STANDARD_INPUT, is_regular, path_of
 
 STREAM = "-"
 
@@ -83,7 +83,7 @@ def split_paths(paths: Sequence[str], rules: Rules) -> tuple[list[str], str | No
     several, the name of an input.
     """
     for path in paths:
-        check_name(path, f"one of the {rules.kind} or -")
+        path_of(path, f"one of the {rules.kind} or -")
     *sources, last = paths
     if not sources:
         return [last], None
