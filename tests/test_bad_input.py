@@ -52,9 +52,10 @@ def spoil(path: Path, kind: str) -> Path:
     elif kind in ("NaN", "Inf"):
         speech[4_000] = float(kind)
         wav_file(path, speech)
-    elif kind == "truncated":
+    elif kind == "damaged":
         soundfile.write(path, speech, 16_000, format="FLAC")
-        path.write_bytes(path.read_bytes()[:-2_000])
+        data = path.read_bytes()
+        path.write_bytes(data[:2_000] + bytes(len(data) - 2_000))
     elif kind == "text":
         path.write_text("The quick brown fox jumps over the lazy dog.\n" * 100)
     return path
@@ -67,7 +68,7 @@ def spoil(path: Path, kind: str) -> Path:
         ("no samples", "has no samples"),
         ("NaN", "holds NaN or infinite samples; repair"),
         ("Inf", "holds NaN or infinite samples; repair"),
-        ("truncated", "cut short or damaged (flac decoder lost sync); get the whole file"),
+        ("damaged", "cut short or damaged (flac decoder lost sync); get the whole file"),
         ("text", "not a sound file that can be read (format not recognised); expected wav"),
     ],
 )

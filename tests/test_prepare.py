@@ -127,7 +127,7 @@ def test_a_manifest_is_measured_again_and_completed(folder, tmp_path):
     "source, message",
     [
         ("./nowhere", r"\./nowhere: no such folder; name an audio folder"),
-        ("nowhere.jsonl", "cannot be read as a manifest"),
+        ("nowhere.jsonl", "nowhere.jsonl: no such manifest or folder"),
     ],
 )
 def test_a_missing_source_is_one_line(source, message, tmp_path):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from codec.console import printable
+from codec.console import counted, printable
 from codec.reading import open_seekable, path_of
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def _print_tokens(name: str, tokens: "Tokens", size: int) -> None:
             "tokens": name,
             "size": f"{size} bytes, {8 * size / seconds / 1000:.2f} kbps as a file",
             "sound": f"{seconds:.3f} s, {samples} samples at {tokens.sample_rate} Hz",
-            "codes": f"{tokens.num_codebooks} codebooks x {frames} frames, {_bits(tokens)} bits each",
+            "codes": f"{counted(tokens.num_codebooks, 'codebook')} x {counted(frames, 'frame')}, {_bits(tokens)} bits each",
             "bitrate": f"{tokens.bitrate / 1000:g} kbps of raw codes",
             "tokens/s": f"{tokens.num_codebooks * tokens.sample_rate / tokens.hop_length:g}",
             "fingerprint": tokens.fingerprint,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from codec.atomic import check_target
+from codec.console import counted
 from codec.data.search import search_folder
 from codec.errors import CodecError
 from codec.reading import STANDARD_INPUT, is_regular, path_of
@@ -125,7 +126,7 @@ def make_plan(sources: Sequence[str], target: str | None, rules: Rules, existing
             files, folders = _matches(source)
             found |= {file: _fixed_part(path) for file in files if file not in found}
             if folders and "**" not in path.parts:
-                notes.append(f"not looked at: {len(folders)} folder(s) that match {source}, as {folders[0]}")
+                notes.append(f"not looked at: {counted(len(folders), 'folder')} matching {source}, as {folders[0]}")
     if not found:
         reasons = [*unreadable, *notes]
         raise CodecError(
