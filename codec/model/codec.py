@@ -16,7 +16,7 @@ from codec.model.inputs import Sound, read_clips
 from codec.model.network import Network
 from codec.model.shield import shielded
 from codec.model.slots import Latency, latency_of
-from codec.model.stamp import Stamp, stamp_of
+from codec.model.stamp import Stamp, stamp_of, steady_weights
 from codec.model.streaming_decoder import StreamingDecoder
 from codec.model.streaming_encoder import StreamingEncoder
 from codec.tokens.tokens import Tokens
@@ -103,13 +103,15 @@ class Codec(Network):
         """
         self.quantizer.check_count(num_codebooks)
         clips = read_clips(wav, sample_rate, lengths, self.sample_rate)
-        codes = encode_chunked(self, self.engine, clips.wav, clips.counts, num_codebooks, deterministic)
+        with steady_weights():
+            codes = encode_chunked(self, self.engine, clips.wav, clips.counts, num_codebooks, deterministic)
+            fingerprint = self.fingerprint
         return Tokens(
             codes=codes,
             lengths=torch.tensor([self.num_frames(n) for n in clips.counts]),
             num_samples=torch.tensor(clips.counts),
             sample_rate=self.sample_rate,
-            fingerprint=self.fingerprint,
+            fingerprint=fingerprint,
             hop_length=self.hop_length,
             codebook_sizes=self.quantizer.sizes[: codes.shape[1]],
         )
