@@ -1,7 +1,5 @@
 """Reading and writing sound files through libsndfile, in blocks."""
 
-import os
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,8 +12,8 @@ import torch
 from torch import Tensor
 
 from codec.atomic import atomic_file, named_errors
-from codec.audio.kinds import FOREIGN_KINDS, MPEG_BYTES, TOKEN_KINDS, sound_kind
-from codec.audio.parts import describe, find_parts
+from codec.audio.kinds import MPEG_BYTES
+from codec.audio.parts import describe, find_parts, not_sound
 from codec.audio.pcm import to_int16
 from codec.audio.resample import StreamResampler
 from codec.audio.samples import FAR_BEYOND, mono_blocks, whole_rate
@@ -260,29 +258,9 @@ def _open_part(file: BinaryIO, part: Part, name: str) -> Iterator[SoundStream]:
     try:
         sound = opened.__enter__()
     except soundfile.LibsndfileError as error:
-        raise _not_sound(read_at(file, 0, MPEG_BYTES), name, _words(error)) from None
+        raise not_sound(read_at(file, 0, MPEG_BYTES), name, _words(error)) from None
     with sound:
         yield sound
-
-
-def _not_sound(start: bytes, name: str, words: str) -> CodecError:
-    """What to say of a file that libsndfile cannot open, and what to do."""
-    kind = sound_kind(start)
-    if kind is not None and kind not in TOKEN_KINDS:
-        source, into = "IN", "OUT.wav"
-        if os.path.exists(name):
-            target = Path(name).with_suffix(".converted.wav" if kind == "wav" else ".wav")
-            source, into = shlex.quote(name), shlex.quote(str(target))
-        what = f"but {kind}" if kind in FOREIGN_KINDS else f"but {kind} of a kind that is not known ({words})"
-        return CodecError(
-            f"{name}: not a sound file that can be read here, {what}; convert it first: "
-            f"ffmpeg -i {source} {into}"
-        )
-    if Path(name).suffix.lower() == ".raw":
-        return CodecError(f"{name}: raw samples have no header; convert the file to wav first")
-    return CodecError(
-        f"{name}: not a sound file that can be read ({words}); expected wav, flac, ogg, opus or mp3"
-    )
 
 
 def _write(file: BinaryIO, blocks: Iterator[np.ndarray], sample_rate: int, suffix: str, name: str) -> None:

@@ -43,7 +43,7 @@ def read_pt(file: BinaryIO) -> Tokens:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CodecError("no token file, though PyTorch can read it; make one with `codec encode`")
     version = content.get("version")
-    if version not in (1, VERSION):
+    if not isinstance(version, int) or version not in (1, VERSION):
         raise CodecError(f"token file version {version!r} is unknown; update codec to read it")
     if ("codebook_sizes" in content) is not (version == VERSION):
         raise CodecError(f"codebook_sizes belong to version {VERSION} alone, and this file says version {version}")
