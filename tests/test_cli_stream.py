@@ -169,7 +169,7 @@ def test_a_file_is_not_taken_for_raw_samples(filtered, tiny_model_dir, kind):
     result = filtered(data, "encode", "-m", tiny_model_dir)
     errors = [line for line in result.lines if not line.startswith("latency")]
     name = "mp3" if kind == "id3" else kind
-    article = "an" if name in ("rf64", "mp3", "aiff", "au", "m4a") else "a"
+    article = "an" if name in ("rf64", "ogg", "mp3", "aiff", "au", "m4a") else "a"
     advice = "codec stream decode" if kind == "crvs" else "use codec encode IN OUT, or pipe it through ffmpeg"
     assert result.status == 1
     assert result.out == b""
