@@ -7,14 +7,14 @@ import stat
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, BinaryIO, TextIO, cast
 
 from codec.atomic import reason
 from codec.errors import CodecError
 
-Source = str | os.PathLike | bytes | bytearray | memoryview | BinaryIO | TextIO
+Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | TextIO
 """A path, also of a pipe, a file's bytes, or an open file."""
 
 STANDARD_INPUT = "standard input"
@@ -37,8 +37,7 @@ def open_seekable(source: Source, expected: str) -> Iterator[tuple[BinaryIO, str
     """
     name, opened = _named(source, expected)
     try:
-        source = _open(name, expected) if opened is None else nullcontext(opened)
-        with source as opened, _seekable(opened) as file:
+        with _opened(opened, name, expected) as stream, _seekable(stream) as file:
             _check_content(file, name, expected)
             yield file, name
     except OSError as error:
@@ -54,7 +53,7 @@ def is_source(value: Any) -> bool:
     return isinstance(value, str | os.PathLike | bytes | bytearray | memoryview) or hasattr(value, "read")
 
 
-def path_of(path: str | os.PathLike, expected: str) -> str:
+def path_of(path: Any, expected: str) -> str:
     """A path as the user gave it, but for a ``~`` in front, which is the home folder.
 
     Args:
@@ -71,7 +70,7 @@ def path_of(path: str | os.PathLike, expected: str) -> str:
     return os.path.expanduser(name)
 
 
-def _named(source: Source, expected: str) -> tuple[str, BinaryIO | None]:
+def _named(source: Any, expected: str) -> tuple[str, BinaryIO | None]:
     """Name for messages, and the open file where it is not to be opened by that name."""
     if isinstance(source, bytes | bytearray | memoryview):
         return "the bytes", io.BytesIO(source)
@@ -97,10 +96,13 @@ def is_regular(path: Path) -> bool:
         return False
 
 
-def _open(path: str, expected: str) -> BinaryIO:
-    if os.path.isdir(path):
-        raise CodecError(f"{path}: is a folder; expected {expected}")
-    return open(path, "rb")
+def _opened(file: BinaryIO | None, name: str, expected: str) -> AbstractContextManager[BinaryIO]:
+    """The file of that name, to be closed; a file that is open stays open."""
+    if file is not None:
+        return nullcontext(file)
+    if os.path.isdir(name):
+        raise CodecError(f"{name}: is a folder; expected {expected}")
+    return open(name, "rb")
 
 
 @contextmanager
@@ -112,7 +114,8 @@ def _seekable(file: BinaryIO) -> Iterator[BinaryIO]:
     with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as spool:
         shutil.copyfileobj(file, spool)
         spool.seek(0)
-        yield spool
+        # From Python 3.11 on it has all that a binary file has.
+        yield cast(BinaryIO, spool)
 
 
 def _check_content(file: BinaryIO, name: str, expected: str) -> None:

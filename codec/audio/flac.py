@@ -85,12 +85,11 @@ def _is_header(data: bytes) -> bool:
 
 def _table(polynomial: int, bits: int) -> list[int]:
     table = []
-    for value in range(256):
-        value <<= bits - 8
+    for byte in range(256):
+        rest = byte << bits - 8
         for _ in range(8):
-            value = value << 1 ^ (polynomial if value >> bits - 1 else 0)
-            value &= (1 << bits) - 1
-        table.append(value)
+            rest = (rest << 1 ^ (polynomial if rest >> bits - 1 else 0)) & (1 << bits) - 1
+        table.append(rest)
     return table
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import numpy as np
 import soundfile
@@ -139,7 +139,7 @@ def save_audio(
     """
     wav, rate = _with_rate(wav, sample_rate)
     if hasattr(path, "write"):
-        write_sound(path, wav, rate)
+        write_sound(cast(BinaryIO, path), wav, rate)
         return
     path = path_of(path, "a sound file")
     check_sound_suffix(path)
@@ -210,6 +210,7 @@ class _Mixer:
         """All of it."""
         if self._frames == 0:
             raise CodecError(f"{self._name}: has no samples (0 s of sound); nothing to encode")
+        assert self._resampler is not None and self._source is not None and self._rate is not None
         self._pieces.append(self._resampler.finish())
         if num_parts > 1:
             self._notes.append(f"holds {num_parts} recordings one after the other; all were read")
@@ -248,6 +249,7 @@ class _Mixer:
         if block.shape[1] > 1:
             self._mixed_energy += float(np.square(mono, dtype=np.float64).sum())
             self._channel_energy += float(np.square(block, dtype=np.float64).mean(axis=1).sum())
+        assert self._resampler is not None
         self._pieces.append(self._resampler.feed(mono))
 
 

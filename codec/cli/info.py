@@ -10,6 +10,8 @@ from codec.console import counted, printable
 from codec.reading import open_seekable, path_of
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from codec.model.codec import Codec
     from codec.tokens.tokens import Tokens
 
@@ -92,7 +94,8 @@ def _print_tokens(name: str, tokens: "Tokens", size: int) -> None:
             "tokens": name,
             "size": f"{size} bytes, {8 * size / seconds / 1000:.2f} kbps as a file",
             "sound": f"{seconds:.3f} s, {samples} samples at {tokens.sample_rate} Hz",
-            "codes": f"{counted(tokens.num_codebooks, 'codebook')} x {counted(frames, 'frame')}, {_bits(tokens)} bits each",
+            "codes": f"{counted(tokens.num_codebooks, 'codebook')} x {counted(frames, 'frame')}, "
+            f"{_bits(tokens)} bits each",
             "bitrate": f"{tokens.bitrate / 1000:g} kbps of raw codes",
             "tokens/s": f"{tokens.num_codebooks * tokens.sample_rate / tokens.hop_length:g}",
             "fingerprint": tokens.fingerprint,
@@ -121,7 +124,7 @@ def licence(folder: Path) -> str:
     return "not stated"
 
 
-def _count(module) -> int:
+def _count(module: "nn.Module") -> int:
     """Parameters and codebook entries; windows and the like do not count."""
     tensors = [*module.parameters(), *(t for name, t in module.named_buffers() if name == "codebooks")]
     return sum(tensor.numel() for tensor in tensors)

@@ -1,6 +1,7 @@
 """Options that several commands share: fields of their configs, and annotations of single parameters."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
 from codec.cli.dataclass_options import annotations_of, flag
 
@@ -30,5 +31,10 @@ class FileOptions(ModelOptions):
     """Pass over inputs whose output is there, as after a stop."""
 
 
-_ANNOTATIONS = annotations_of(ModelOptions, FLAGS)
-Model, Device, Engine = (_ANNOTATIONS[name] for name in ("model", "device", "engine"))
+if TYPE_CHECKING:
+    Model: TypeAlias = str
+    Device: TypeAlias = str
+    Engine: TypeAlias = str
+else:
+    _ANNOTATIONS = annotations_of(ModelOptions, FLAGS)
+    Model, Device, Engine = (_ANNOTATIONS[name] for name in ("model", "device", "engine"))

@@ -29,7 +29,7 @@ class TorchEngine:
         self.network = network
         self._copies: dict[str, tuple[Stamp, nn.Module]] = {}
         # The last function of each direction, with what it was made of.
-        self._functions: dict[Callable, tuple[tuple, StepFunction]] = {}
+        self._functions: dict[Callable[..., StepFunction], tuple[tuple[Any, ...], StepFunction]] = {}
 
     def encoding(self, num_codebooks: int) -> Computation:
         encoder, quantizer = self._copy("encoder"), self._copy("quantizer")
@@ -41,12 +41,12 @@ class TorchEngine:
 
     def _function(self, make: Callable[..., StepFunction], *parts: Any) -> StepFunction:
         """``make(*parts)``, which prepares tables: for a second of sound that would be some per cent of the work."""
-        known, function = self._functions.get(make, ((), None))
-        if len(known) != len(parts) or any(old is not new for old, new in zip(known, parts, strict=True)):
+        known = self._functions.get(make)
+        if known is None or any(old is not new for old, new in zip(known[0], parts, strict=True)):
             with torch.inference_mode(False), torch.no_grad():
-                function = make(*parts)
-            self._functions[make] = parts, function
-        return function
+                known = parts, make(*parts)
+            self._functions[make] = known
+        return known[1]
 
     def _copy(self, name: str) -> Any:
         module = self.network.get_submodule(name)

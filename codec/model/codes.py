@@ -13,7 +13,7 @@ from codec.tokens.files import load_tokens
 from codec.tokens.tokens import Tokens
 
 Codes = Tensor | np.ndarray | Source | Sequence[Any]
-"""Whole numbers ``(K, T)`` or ``(B, K, T)``, a token file or its bytes, or a list of clips ``(K, T)``, tokens or files."""
+"""Whole numbers ``(K, T)`` or ``(B, K, T)``, a token file or its bytes, or a list of such clips or of tokens."""
 
 _EXPECTED = "tokens, an array (K, T) or (B, K, T), a path, or a list of such clips"
 
@@ -34,7 +34,7 @@ def read_tokens(codes: Any) -> Tokens | None:
     return Tokens.joined(clips)
 
 
-def read_codes(codes: Codes) -> list[Tensor]:
+def read_codes(codes: Any) -> list[Tensor]:
     """The clips ``(K, T)`` of codes, at least one frame each.
 
     Raises:

@@ -139,7 +139,7 @@ def _has_rate(sound: Any) -> bool:
     )
 
 
-def _apart(sound: tuple[Any, Any], sample_rate: Any) -> tuple[Any, int]:
+def _apart(sound: Any, sample_rate: Any) -> tuple[Any, int]:
     samples, rate = sound[0], whole_rate(sound[1])
     if sample_rate is not None and sample_rate != rate:
         raise CodecError(f"the samples come with {rate} Hz, but sample_rate is {sample_rate}; give one of them")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, SupportsIndex
 
 import torch
 from torch import Tensor
@@ -41,7 +41,7 @@ class Slots:
         self._steps = steps
         self._ended = [False] * batch
 
-    def __reduce_ex__(self, protocol: int) -> NoReturn:
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
         """Copies and pickles would share the state of computation, or lose it."""
         raise CodecError(
             "a live stream cannot be copied or pickled; keep its state_dict() and load that into a new stream of "

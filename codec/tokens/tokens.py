@@ -1,7 +1,7 @@
 """Tokens: codes, and what is needed to decode them and to keep them in a file."""
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -82,6 +82,10 @@ class Tokens:
     def __len__(self) -> int:
         return self.codes.shape[0]
 
+    def __iter__(self) -> Iterator["Tokens"]:
+        """Each clip as a batch of one."""
+        return (self[row] for row in range(len(self)))
+
     def __getitem__(self, index: Any) -> "Tokens":
         """One clip as a batch of one, or some, cut to the longest of them.
 
@@ -106,7 +110,7 @@ class Tokens:
         if isinstance(index, slice):
             return index
         try:
-            # Out of range raises an IndexError, by which loops over tokens end.
+            # Out of range raises an IndexError, as of a list.
             row = range(len(self))[operator.index(index)]
             return slice(row, row + 1)
         except TypeError:
@@ -134,7 +138,8 @@ class Tokens:
             )
         )
 
-    __hash__ = None
+    # What is compared by its content, which can change, has no hash.
+    __hash__ = None  # type: ignore[assignment]
 
     @property
     def num_codebooks(self) -> int:
