@@ -19,6 +19,11 @@ def print_note(message: str) -> None:
         print(printable(message), file=sys.stderr)
 
 
+def counted(count: int, noun: str) -> str:
+    """``1 clip``, ``2 clips``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def printable(text: str) -> str:
     """One line that any terminal can take, with other characters of file names escaped."""
     line = _BREAKS.sub(" ", text.strip())

@@ -207,7 +207,9 @@ def test_clips_of_different_lengths(model):
 def test_files_their_bytes_and_recordings(model, tmp_path, speech_file):
     audio = codec.load_audio(speech_file)
     expected = model.encode(audio.wav, audio.sample_rate)
-    for source in (audio, str(speech_file), speech_file, speech_file.read_bytes()):
+    content = speech_file.read_bytes()
+    kinds = (bytes, bytearray, memoryview, io.BytesIO)
+    for source in (audio, str(speech_file), speech_file, *(kind(content) for kind in kinds)):
         assert model.encode(source) == expected
         assert model.encode([source, source])[1] == expected
     file = io.BytesIO()
@@ -221,9 +223,44 @@ def test_whole_rates_of_any_type(model, rate):
 
 
 @pytest.mark.parametrize("rate", [0, -16_000, 16_000.5, "16k", True, float("nan"), float("inf")])
-def test_rates_that_are_none(model, rate):
-    with pytest.raises(CodecError, match="give whole Hz"):
-        model.encode(SPEECH, rate)
+def test_rates_that_are_none(model, rate, tmp_path, speech_file):
+    for call in (
+        lambda: model.encode(SPEECH, rate),
+        lambda: model.encode((SPEECH, rate)) if not isinstance(rate, str) else model.encode(SPEECH, rate),
+        lambda: codec.load_audio(speech_file, rate),
+        lambda: codec.save_audio(tmp_path / "o.wav", SPEECH, rate),
+    ):
+        with pytest.raises(CodecError, match="give whole Hz"):
+            call()
+    assert not (tmp_path / "o.wav").exists()
+
+
+def test_samples_with_their_rate(model):
+    expected = model.encode(SPEECH, 8_000)
+    assert model.encode((SPEECH, 8_000)) == model.encode((SPEECH, 8_000.0), 8_000) == expected
+    # As torchaudio reads a mono file.
+    assert model.encode((torch.from_numpy(SPEECH)[None], 8_000)) == expected
+    assert model.encode([(SPEECH[None], 8_000), SPEECH])[0] == expected
+    with pytest.raises(CodecError, match="come with 8000 Hz, but sample_rate is 16000"):
+        model.encode((SPEECH, 8_000), 16_000)
+    with pytest.raises(CodecError, match="has its own rate"):
+        model.encode(("speech.flac", 8_000))
+
+
+def read_only(array: np.ndarray) -> np.ndarray:
+    array = array.copy()
+    array.flags.writeable = False
+    return array
+
+
+def test_arrays_that_may_not_be_written_to(model, tokens):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert model.encode(read_only(SPEECH)) == tokens
+        assert torch.equal(model.streaming_encoder().push(read_only(SPEECH)), tokens.codes)
+        codes = read_only(tokens.codes.numpy())
+        assert torch.equal(model.decode(codes), model.decode(tokens.codes))
+        assert torch.equal(model.streaming_encoder(2).push([SPEECH, SPEECH])[:1], tokens.codes)
 
 
 def test_masks_are_lengths(model):
@@ -280,6 +317,25 @@ def test_codes_of_any_integer_type(model, dtype):
     assert torch.equal(torch.cat([decoder.push(codes), decoder.flush()], dim=1), expected)
 
 
+def test_token_files_their_bytes_and_lists(model, tokens, tmp_path):
+    path, expected = tmp_path / "t.rvq", model.decode(tokens)
+    codec.save_tokens(path, tokens)
+    for source in (str(path), path, path.read_bytes(), bytearray(path.read_bytes()), path.open("rb")):
+        assert torch.equal(model.decode(source), expected)
+    short = model.encode(SPEECH[:1000])
+    both = model.decode([tokens, short])
+    assert torch.equal(both[:1], expected) and torch.equal(both[1:, :1000], model.decode(short))
+    assert torch.equal(model.decode([str(path), short]), both)
+    assert codec.Tokens.joined([tokens, short]) == model.encode([SPEECH, SPEECH[:1000]])
+
+
+def test_bare_codes_are_saved_with_their_model(model, tokens, tmp_path):
+    codec.save_tokens(tmp_path / "a.pt", tokens.codes[0].numpy().astype(np.uint16), model)
+    loaded = codec.load_tokens(tmp_path / "a.pt")
+    assert torch.equal(loaded.codes, tokens.codes) and loaded.fingerprint == model.fingerprint
+    assert loaded == model.tokens_of(tokens.codes)
+
+
 def test_codes_are_as_good_as_tokens(model, tokens):
     wav = model.decode(tokens)
     frames = model.decode(tokens.codes)
@@ -301,7 +357,12 @@ def test_codes_are_as_good_as_tokens(model, tokens):
         (torch.full((8, 5), -1), r"must lie in 0\.\.1023"),
         (torch.zeros(9, 5, dtype=torch.int64), "9 codebooks asked for"),
         ([torch.zeros(8, 5, dtype=torch.int64), torch.zeros(7, 5, dtype=torch.int64)], "the same layers"),
-        (None, "cannot be read as codes"),
+        (None, r"cannot be read as codes \(NoneType\); give tokens, an array"),
+        ({}, r"cannot be read as codes \(dict\)"),
+        ([], "no codes"),
+        ([[1, 2], [3]], "cannot be read as codes"),
+        ("nowhere.pt", "nowhere.pt: cannot be read"),
+        (b"junk", "the bytes: no token file"),
     ],
 )
 def test_wrong_codes_are_refused_in_words(model, codes, words):
@@ -318,8 +379,28 @@ def test_tokens_compare_and_slice(model):
     assert tokens == model.encode([SPEECH, SPEECH[:1000], SPEECH[:3000]])
     assert tokens != tokens[:2] and tokens != tokens.first(2) and tokens != 3
     assert len(list(tokens)) == 3 and len(tokens[5:]) == 0
-    with pytest.raises(IndexError):
-        tokens[3]
+    for other in ([1, 0], (1, 0), np.array([1, 0]), torch.tensor([1, 0], dtype=torch.uint8)):
+        assert tokens[other].lengths.tolist() == [4, 20] and tokens[other][1] == tokens[0]
+    assert tokens[[True, False, True]] == tokens[[0, -1]] == tokens[::2] and len(tokens[[]]) == 0
+    for wrong in (3, -4, [3], [True]):
+        with pytest.raises(IndexError):
+            tokens[wrong]
+    for wrong in ("a", 1.0, [0.5], [[0]], None):
+        with pytest.raises(TypeError, match="indexed by a number, a slice or a list of clips"):
+            tokens[wrong]
+
+
+def test_tokens_of_different_models_or_layers_make_no_batch(model, tokens):
+    other = make_tiny_model(1).encode(SPEECH)
+    for pair, words in (
+        ([tokens, other], "different models"),
+        ([tokens, tokens.first(2)], r"\[2, 8\] codebooks"),
+        ([tokens, tokens.codes], "a list of tokens and Tensor"),
+    ):
+        with pytest.raises(CodecError, match=words):
+            model.decode(pair)
+    with pytest.raises(CodecError, match="no tokens"):
+        codec.Tokens.joined([])
 
 
 # Copies
@@ -398,9 +479,70 @@ def test_other_devices_are_one_line(tiny_model_dir, device, words):
         codec.load(tiny_model_dir, device=device)
 
 
-def test_the_home_folder(tiny_model_dir, monkeypatch):
+def test_the_home_folder(model, tokens, tiny_model_dir, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tiny_model_dir.parent))
     assert codec.load(f"~/{tiny_model_dir.name}", device="cpu").causal
+    monkeypatch.setenv("HOME", str(tmp_path))
+    codec.save_audio("~/a.wav", SPEECH, 16_000)
+    codec.save_tokens(Path("~/a.pt"), tokens)
+    codec.save(model, "~/m")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.pt", "a.wav", "m"]
+    assert len(codec.load_audio("~/a.wav").wav) == len(SPEECH)
+    assert codec.load_tokens("~/a.pt") == codec.load_tokens(Path("~/a.pt")) == tokens
+
+
+# What is of no use
+
+
+WRONG_CALLS = {
+    "load: None": (lambda m, t: codec.load(None), "expected the name of a model, got NoneType"),
+    "load: number": (lambda m, t: codec.load(5), "expected the name of a model, got int"),
+    "load: no user": (lambda m, t: codec.load("~nosuch/m"), "no model '~nosuch/m'"),
+    "load: long": (lambda m, t: codec.load("a" * 5000), "no model 'aaa"),
+    "load: engine": (lambda m, t: codec.load(engine=None), "expected the name of an engine"),
+    "save: order": (lambda m, t: codec.save("folder", m), "str is no model; the order is"),
+    "save: None": (lambda m, t: codec.save(m, None), "expected the name of a model"),
+    "load_audio: array": (lambda m, t: codec.load_audio(SPEECH), "path, bytes or an open file, got ndarray"),
+    "load_audio: junk": (lambda m, t: codec.load_audio(b"junk"), "the bytes: not a sound file"),
+    "load_audio: empty": (lambda m, t: codec.load_audio(b""), r"the bytes: empty \(0 bytes\)"),
+    "load_audio: text": (lambda m, t: codec.load_audio(io.StringIO("x")), "the open file: is text"),
+    "encode: junk": (lambda m, t: m.encode(b"junk"), "the bytes: not a sound file"),
+    "encode: tokens": (lambda m, t: m.encode(t), r"as samples \(Tokens\); give an array"),
+    "encode: lengths": (lambda m, t: m.encode(SPEECH, lengths="x"), r"as lengths \(str\)"),
+    "save_audio: no rate": (lambda m, t: codec.save_audio("o.wav", SPEECH), "give sample_rate"),
+    "save_audio: path": (lambda m, t: codec.save_audio(5, SPEECH, 16_000), "expected the name of a sound file"),
+    "save_audio: None": (lambda m, t: codec.save_audio("o.wav", None, 16_000), "expected samples"),
+    "save_tokens: codes": (lambda m, t: codec.save_tokens("t.pt", t.codes), "of bare codes give the model too"),
+    "save_tokens: order": (lambda m, t: codec.save_tokens("t.pt", m, t), "the order is save_tokens"),
+    "save_tokens: path": (lambda m, t: codec.save_tokens(t, "t.pt", m), "expected the name of a token file"),
+    "load_tokens": (lambda m, t: codec.load_tokens(t), "path, bytes or an open file, got Tokens"),
+    "decoder.push": (lambda m, t: m.streaming_decoder().push(t), r"\(Tokens\); .* such as tokens.codes"),
+    "encoder.push": (lambda m, t: m.streaming_encoder().push("a.wav"), r"\(str\); .* such as audio.wav"),
+    "batch": (lambda m, t: m.streaming_encoder(batch=1.5), "a stream of 1.5 signals"),
+    "state": (lambda m, t: m.streaming_encoder().load_state_dict(None), "start a new one"),
+    "pickle": (lambda m, t: pickle.dumps(m.streaming_encoder()), "live stream cannot be copied or pickled"),
+    "deepcopy": (lambda m, t: copy.deepcopy(m.streaming_decoder()), "keep its state_dict"),
+    "first": (lambda m, t: t.first("2"), "give a whole number, 1 to 8"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_CALLS)
+def test_what_cannot_be_meant_is_one_line(model, tokens, name, tmp_path, monkeypatch):
+    call, words = WRONG_CALLS[name]
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CodecError, match=words) as raised:
+        call(model, tokens)
+    assert "\n" not in str(raised.value) and not list(tmp_path.iterdir())
+
+
+def test_a_recording_is_saved_at_its_rate(tmp_path, speech_file):
+    audio = codec.load_audio(speech_file)
+    for rate in ((), (audio.sample_rate,)):
+        codec.save_audio(tmp_path / "o.wav", audio, *rate)
+        again = codec.load_audio(tmp_path / "o.wav")
+        assert again.sample_rate == audio.sample_rate and torch.equal(again.wav, audio.wav)
+    with pytest.raises(CodecError, match="the recording has .* Hz, not 1000; .* load it at that rate"):
+        codec.save_audio(tmp_path / "o.wav", audio, 1_000)
 
 
 # The page about it

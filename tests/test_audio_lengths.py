@@ -9,6 +9,7 @@ import time
 import numpy as np
 import pytest
 import soundfile
+import torch
 from command import run_ok
 from conftest import make_speech
 from hypothesis import given, settings
@@ -152,6 +153,45 @@ def test_flac_of_a_pipe_is_whole():
     assert says(audio, "does not say how long it is")
     assert not read(data).notes
     assert np.array_equal(read(id3() + data).wav.numpy(), audio.wav.numpy())
+
+
+FLAC_FRAME = 4096
+"""Samples of a frame as libsndfile writes FLAC."""
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    cut=st.integers(1, 12_000),
+    loud=st.sampled_from([1e-4, 0.3]),
+    seed=st.integers(0, 99),
+    rate=st.sampled_from([16_000, 48_000]),
+    is_pipe=st.booleans(),
+)
+def test_a_flac_cut_in_a_frame_gives_all_whole_frames(cut, loud, seed, rate, is_pipe):
+    """As other formats do; noise holds many bytes that look like the beginning of a frame."""
+    noise = np.random.default_rng(seed).uniform(-loud, loud, (3 * FLAC_FRAME, 2)).astype(np.float32)
+    wav = np.concatenate([noise, noise + 1e-3])
+    data = encoded(wav, rate, format="FLAC", subtype="PCM_24")
+    whole = read(data)
+    assert len(whole.wav) == len(wav) and not whole.notes
+    data = flac_of_a_pipe(data) if is_pipe else data
+    try:
+        audio = read(data[:-cut])
+    except CodecError:
+        assert cut > len(data) // 8, "some frames should be left"
+        return
+    count = len(audio.wav)
+    assert 0 < count < len(wav) and count % FLAC_FRAME == 0
+    assert torch.equal(audio.wav, whole.wav[:count])
+    assert says(audio, "cut short in its last frame" if is_pipe else f"holds {count} of the {len(wav)} samples")
+    assert sound_seconds(io.BytesIO(data[:-cut])) == count / rate
+
+
+def test_a_damaged_flac_is_refused():
+    data = bytearray(encoded(make_speech(2.0), format="FLAC"))
+    data[len(data) // 2 : len(data) // 2 + 9_000] = bytes(9_000)
+    with pytest.raises(CodecError, match="cut short or damaged .* get the whole file"):
+        read(bytes(data))
 
 
 def test_mp3_in_wav_is_whole():

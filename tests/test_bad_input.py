@@ -13,7 +13,6 @@ from command import run, run_ok
 from conftest import make_speech
 
 import codec
-from codec.tokens.files import clip_of, read_clip, write_clip
 
 
 def files_below(folder: Path) -> set[Path]:
@@ -53,9 +52,10 @@ def spoil(path: Path, kind: str) -> Path:
     elif kind in ("NaN", "Inf"):
         speech[4_000] = float(kind)
         wav_file(path, speech)
-    elif kind == "truncated":
+    elif kind == "damaged":
         soundfile.write(path, speech, 16_000, format="FLAC")
-        path.write_bytes(path.read_bytes()[:-2_000])
+        data = path.read_bytes()
+        path.write_bytes(data[:2_000] + bytes(len(data) - 2_000))
     elif kind == "text":
         path.write_text("The quick brown fox jumps over the lazy dog.\n" * 100)
     return path
@@ -68,7 +68,7 @@ def spoil(path: Path, kind: str) -> Path:
         ("no samples", "has no samples"),
         ("NaN", "holds NaN or infinite samples; repair"),
         ("Inf", "holds NaN or infinite samples; repair"),
-        ("truncated", "cut short or damaged (flac decoder lost sync); get the whole file"),
+        ("damaged", "cut short or damaged (flac decoder lost sync); get the whole file"),
         ("text", "not a sound file that can be read (format not recognised); expected wav"),
     ],
 )
@@ -97,7 +97,7 @@ def test_unusual_sound_is_taken_with_a_note(capfd, tmp_path, tiny_model_dir, rat
     run_ok(capfd, "decode", tmp_path / "out.pt", tmp_path / "out.wav", "-m", tiny_model_dir)
     decoded = soundfile.info(tmp_path / "out.wav")
     assert abs(decoded.frames - samples * 16_000 / rate) <= 1
-    assert decoded.frames == max(1, read_clip(tmp_path / "out.pt").num_samples)
+    assert decoded.frames == max(1, codec.load_tokens(tmp_path / "out.pt").num_samples)
 
 
 def test_a_folder_without_audio(capfd, tmp_path, tiny_model_dir):
@@ -159,7 +159,7 @@ def test_a_damaged_pt(capfd, tmp_path, tiny_model_dir, tiny_model, tokens_file):
 @pytest.mark.parametrize("wrong", [1024, -1])
 def test_codes_out_of_range(capfd, tmp_path, tiny_model_dir, tiny_model, wrong):
     path = tmp_path / "wrong.pt"
-    write_clip(path, clip_of(tiny_model.encode(make_speech(0.3)), tiny_model), ".pt")
+    codec.save_tokens(path, tiny_model.encode(make_speech(0.3)))
     content = torch.load(path, weights_only=True)
     content["codes"][2, 3] = wrong
     torch.save(content, path)

@@ -14,7 +14,6 @@ from conftest import make_speech
 
 import codec
 from codec.model.codec import Codec
-from codec.tokens.files import read_clip
 
 
 def tree(folder: Path) -> list[str]:
@@ -110,7 +109,7 @@ def test_existing_files_are_kept_without_overwrite(capfd, tmp_path, speech_file,
     assert "exists already; pass --overwrite" in result.error_lines[0]
     assert target.read_text() == "precious"
     run_ok(capfd, "encode", speech_file, target, "-m", tiny_model_dir, "--overwrite")
-    assert read_clip(target).num_codebooks == 8
+    assert codec.load_tokens(target).num_codebooks == 8
 
 
 @pytest.mark.parametrize("stop", ["Ctrl-C", "kill", "crash"])
@@ -210,7 +209,7 @@ def test_demo_leaves_its_files_and_prints_its_table(capfd, tmp_path, tiny_model_
     original, decoded = (soundfile.info(out / f"{name}.wav") for name in ("original", "decoded"))
     assert 2 < original.duration < 10
     assert decoded.frames == original.frames
-    assert read_clip(out / "tokens.pt").num_samples == original.frames
+    assert codec.load_tokens(out / "tokens.pt").num_samples == original.frames
     picture = imread(out / "demo.png")
     assert picture.shape[0] > 500
     assert picture.std() > 0.05

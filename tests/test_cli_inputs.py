@@ -19,7 +19,6 @@ from conftest import make_speech
 import codec
 from codec.model.codec import Codec
 from codec.model.files import find_model
-from codec.tokens.files import read_clip
 
 COMMAND = [sys.executable, "-c", "import sys; from codec.cli import main; sys.exit(main())"]
 
@@ -252,6 +251,9 @@ def test_process_substitution_and_closed_streams(tmp_path, tiny_model, tiny_mode
     assert result.returncode == 0, result.stderr
     assert soundfile.info(tmp_path / "a.wav").frames == 6_400
     one_line(shell('codec decode <(cat "$out/a.pt") -m "$model"', **paths), "say where to write")
+    told = shell('codec info <(cat "$out/a.pt"); codec info "$out/a.pt"', **paths).stdout.decode().splitlines()
+    assert told[1 : len(told) // 2] == told[len(told) // 2 + 1 :] and "bytes" in told[1]
+    one_line(shell("codec info <(echo junk)", **paths), "no token file: neither .rvq nor .pt")
     one_line(shell('codec encode - "$out/b.pt" -m "$model" <&-', **paths), "standard input is closed")
     one_line(shell('codec decode "$out/a.pt" - -m "$model" >&-', **paths), "standard output is closed")
     one_line(shell('codec stream decode -m "$model" <&-', **paths), "standard input is closed")
@@ -271,7 +273,7 @@ def test_a_kept_token_stream_is_decoded_like_the_live_one(capfd, tmp_path, tiny_
     live = shell('codec stream decode -m "$model" < "$out/speech.crvs"', **paths).stdout
     run_ok(capfd, "decode", kept, tmp_path / "out.wav", "-m", tiny_model_dir)
     assert np.array_equal(soundfile.read(tmp_path / "out.wav", dtype="int16")[0], np.frombuffer(live, "<i2"))
-    assert read_clip(kept).num_samples == len(pcm) // 2
+    assert codec.load_tokens(kept).num_samples == len(pcm) // 2
     assert "codebooks x" in run_ok(capfd, "info", kept).out
     run_ok(capfd, "decode", tmp_path, tmp_path / "folder", "-m", tiny_model_dir)
     assert names(tmp_path / "folder") == ["speech.wav"]

@@ -65,6 +65,12 @@ def test_a_folder_says_what_was_not_looked_at(manifest, tmp_path, capsys, tiny_m
     assert "1 .m4a (convert first: ffmpeg -i IN OUT.wav)" in capsys.readouterr().err
 
 
+def test_a_folder_that_is_not_there_is_one_line(tmp_path, capsys):
+    assert main(["eval", str(tmp_path / "nofolder")]) == 1
+    error = capsys.readouterr().err.strip()
+    assert f"{tmp_path / 'nofolder'}: no such manifest or folder; " in error and error.count("\n") == 0
+
+
 def test_an_empty_manifest_is_one_line(tmp_path, capsys):
     (tmp_path / "empty.jsonl").write_text("")
     assert main(["eval", str(tmp_path / "empty.jsonl")]) == 1

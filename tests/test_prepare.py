@@ -47,8 +47,8 @@ def folder(tmp_path):
     soundfile.write(
         root / "97" / "2" / "nan.wav", np.full(8_000, np.nan, np.float32), 16_000, subtype="FLOAT"
     )
-    whole = write_sound(root / "97" / "2" / "cut.flac", 2.0).read_bytes()
-    (root / "97" / "2" / "cut.flac").write_bytes(whole[: len(whole) // 2])
+    whole = write_sound(root / "97" / "2" / "damaged.flac", 2.0).read_bytes()
+    (root / "97" / "2" / "damaged.flac").write_bytes(whole[:9_000] + bytes(9_000) + whole[18_000:])
     (root / "97" / "2" / "notes.md").write_text("ignored")
     return root
 
@@ -74,7 +74,7 @@ def test_bad_files_are_skipped_with_a_reason(folder):
     skipped = {
         Path(path).name: reason for path, reason in corpus_of(folder, folder.parent / "m.jsonl").skipped
     }
-    assert set(skipped) == {"text.wav", "empty.wav", "nan.wav", "cut.flac"}
+    assert set(skipped) == {"text.wav", "empty.wav", "nan.wav", "damaged.flac"}
     assert skipped["nan.wav"].startswith("holds NaN or infinite samples")
     assert skipped["empty.wav"].startswith("has no samples")
     assert "not a sound file that can be read" in skipped["text.wav"]
@@ -127,7 +127,7 @@ def test_a_manifest_is_measured_again_and_completed(folder, tmp_path):
     "source, message",
     [
         ("./nowhere", r"\./nowhere: no such folder; name an audio folder"),
-        ("nowhere.jsonl", "cannot be read as a manifest"),
+        ("nowhere.jsonl", "nowhere.jsonl: no such manifest or folder"),
     ],
 )
 def test_a_missing_source_is_one_line(source, message, tmp_path):

@@ -19,7 +19,6 @@ from codec.errors import CodecError
 from codec.model.config import CodecConfig, config_to_json, parse_config
 from codec.quantizers import ABSENT, quantizer_class
 from codec.quantizers.base import read_quantizer_config
-from codec.tokens.files import read_clip
 from codec.tokens.stream import Frame, StreamHeader, StreamReader, StreamWriter
 from codec.train.generator import Generator
 from codec.train.quantizers import QuantizerTrainingConfig, train_quantizer
@@ -161,11 +160,11 @@ def test_files_bring_codes_and_sizes_back(kind, suffix, tmp_path):
         tokens = model.encode(torch.from_numpy(make_speech(0.3)), num_codebooks=count)
         path = tmp_path / f"tokens{suffix}"
         codec.save_tokens(path, tokens, model)
-        assert torch.equal(codec.load_tokens(path).codes, tokens.codes)
-        clip = read_clip(path)
-        assert clip.layer_sizes == model.quantizer.sizes[:count]
+        clip = codec.load_tokens(path)
+        assert torch.equal(clip.codes, tokens.codes)
+        assert clip.codebook_sizes == tokens.codebook_sizes == model.quantizer.sizes[:count]
         assert clip.bits_per_frame == model.quantizer.bits(count)
-        uniform = len(set(clip.layer_sizes)) == 1
+        uniform = len(set(clip.codebook_sizes)) == 1
         if suffix == ".rvq":
             assert path.read_bytes()[4] == (1 if uniform else 2)
 

@@ -35,6 +35,8 @@ def decoded(model, codes: np.ndarray, num_samples: int) -> np.ndarray:
         torch.tensor([num_samples]),
         model.sample_rate,
         model.fingerprint,
+        model.hop_length,
+        model.quantizer.sizes[: len(codes)],
     )
     return np.minimum(model.decode(tokens)[0].numpy() * 32_768, 32_767)
 

@@ -7,6 +7,8 @@ import re
 
 import pytest
 import torch
+import yaml
+from command import run, run_ok
 from torch import nn
 from training_runs import RECONSTRUCTION, run_config, run_values, write_corpus
 
@@ -215,5 +217,28 @@ def test_runs_that_are_refused_before_the_first_step(tmp_path, monkeypatch, chan
 
 
 def test_a_missing_manifest_is_refused(tmp_path):
-    with pytest.raises(CodecError, match=r"nowhere\.jsonl: cannot be read as a manifest"):
+    with pytest.raises(CodecError, match=r"data.manifests: no such manifest or folder .*nowhere\.jsonl"):
         Trainer(run_config(tmp_path, tmp_path / "nowhere.jsonl", **RECONSTRUCTION))
+
+
+def test_a_missing_root_is_refused(tmp_path):
+    data = {"manifests": [str(write_corpus(tmp_path / "data"))], "root": str(tmp_path / "nowhere")}
+    with pytest.raises(CodecError, match=r"data.root: no such folder .*nowhere; .* data.root=null"):
+        Trainer(run_config(tmp_path, tmp_path, **RECONSTRUCTION | {"data": data}))
+
+
+def test_a_shipped_config_says_which_settings_to_give(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    result = run(capfd, "train", "--config", "tiny")
+    assert result.status == 1 and len(result.err.splitlines()) == 1
+    assert "data.root=null data.manifests='[train.jsonl]'" in result.error_lines[0]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_shorter_than_its_interval_of_logs_says_what_it_did(tmp_path, capfd):
+    values = run_values(tmp_path, write_corpus(tmp_path / "data"), **RECONSTRUCTION, max_steps=1, log_every=100)
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump(values))
+    lines = run_ok(capfd, "train", "--config", config).err.splitlines()
+    assert any(line.startswith("step 1/1  total") for line in lines)
+    assert lines[-1] == f"{tmp_path / 'run' / 'export'}: the model after 1 step"

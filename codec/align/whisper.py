@@ -6,6 +6,7 @@ once over the text, whose cross-attention says when each token was spoken. This 
 than recognising, and the words are the right ones.
 """
 
+import abc
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Literal
@@ -27,6 +28,23 @@ MAX_TOKENS = 400
 TOKENS_PER_SECOND = 50
 
 
+class _OneByOne(Aligner):
+    """What both have in common."""
+
+    unit = "words"
+
+    def check_text(self, text: str) -> None:
+        """Whisper's bytes spell any text."""
+
+    def align(self, batch: list[Utterance]) -> list[Alignment]:
+        """Timed words per utterance; see :class:`codec.align.registry.Aligner`."""
+        return [self._one(utterance) for utterance in batch]
+
+    @abc.abstractmethod
+    def _one(self, utterance: Utterance) -> Alignment:
+        """The words of one utterance."""
+
+
 @dataclass(frozen=True)
 class WhisperConfig(ModelAlignerConfig):
     """Options of the aligner ``whisper``."""
@@ -37,11 +55,10 @@ class WhisperConfig(ModelAlignerConfig):
 
 
 @aligner("whisper")
-class WhisperAligner(Aligner):
+class WhisperAligner(_OneByOne):
     """A Whisper for ``transformers``' recognition pipeline, which cuts and stitches long audio."""
 
     Config = WhisperConfig
-    unit = "words"
 
     def __init__(self, config: WhisperConfig):
         from transformers import WhisperForConditionalGeneration, WhisperProcessor, pipeline
@@ -62,13 +79,6 @@ class WhisperAligner(Aligner):
         self._multilingual = getattr(model.generation_config, "is_multilingual", True)
         self.sample_rate = processor.feature_extractor.sampling_rate
         self._language, self._name = config.language, teacher_id(config.model)
-
-    def check_text(self, text: str) -> None:
-        """Whisper's bytes spell any text."""
-
-    def align(self, batch: list[Utterance]) -> list[Alignment]:
-        """Timed words per utterance; see :class:`codec.align.registry.Aligner`."""
-        return [self._one(utterance) for utterance in batch]
 
     def _one(self, utterance: Utterance) -> Alignment:
         clip, wav = utterance.clip, utterance.audio
@@ -103,11 +113,10 @@ class FasterWhisperConfig(ModelAlignerConfig):
 
 
 @aligner("faster_whisper")
-class FasterWhisperAligner(Aligner):
+class FasterWhisperAligner(_OneByOne):
     """A hub id or folder that faster-whisper loads."""
 
     Config = FasterWhisperConfig
-    unit = "words"
     sample_rate = 16_000
 
     def __init__(self, config: FasterWhisperConfig):
@@ -131,13 +140,6 @@ class FasterWhisperAligner(Aligner):
         self._extractor = WhisperFeatureExtractor(feature_size=mels)
         self._tokenizer = self._model.hf_tokenizer
         self._language, self._name = config.language, teacher_id(config.model)
-
-    def check_text(self, text: str) -> None:
-        """Whisper's bytes spell any text."""
-
-    def align(self, batch: list[Utterance]) -> list[Alignment]:
-        """Timed words per utterance; see :class:`codec.align.registry.Aligner`."""
-        return [self._one(utterance) for utterance in batch]
 
     def _one(self, utterance: Utterance) -> Alignment:
         clip, wav = utterance.clip, utterance.audio

@@ -1,4 +1,4 @@
-"""Compressed streams: FLAC, Ogg and MPEG audio, each perhaps several joined into one file."""
+"""Compressed streams: Ogg and MPEG audio, each perhaps several joined into one file."""
 
 import re
 import struct
@@ -10,34 +10,12 @@ from typing import BinaryIO
 from codec.audio.kinds import MPEG_BYTES, mpeg_frame, starts_mpeg
 from codec.audio.views import Part, find_all, read_at
 
-_FLAC = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22", re.DOTALL)
-"""The marker and the header of its first block, which always has 34 bytes."""
 _XING = re.compile(rb"(?:Xing|Info)\x00\x00\x00[\x00-\x0f]", re.DOTALL)
 _SYNC = re.compile(rb"\xff[\xe2-\xff]", re.DOTALL)
 _TAIL = 1 << 14
 """Bytes in which there are several MPEG frames of any kind."""
 _MOST_GARBAGE = 1 << 17
 """Bytes that may lie between a tag and the first frame of MPEG audio."""
-
-
-def find_flac(file: BinaryIO, start: int, end: int) -> list[Part]:
-    """FLAC streams, each to be read to its end whatever number of samples it promises.
-
-    The promise is the 36-bit field in STREAMINFO (RFC 9639, 8.2); as 0, which means unknown, it does
-    not end the reading.
-    """
-    starts = list(find_all(file, _FLAC, 8, start, end)) or [start]
-    return [_flac_part(file, first, after) for first, after in pairwise([*starts, end])]
-
-
-def _flac_part(file: BinaryIO, start: int, end: int) -> Part:
-    place = start + 8 + 13
-    field = read_at(file, place, 5)
-    if len(field) < 5:
-        return Part(start, end)
-    samples = int.from_bytes(field, "big") & (1 << 36) - 1
-    unknown = bytes([field[0] & 0xF0, 0, 0, 0, 0])
-    return Part(start, end, ((place, unknown),), samples=samples or None, says_length=samples > 0)
 
 
 def find_ogg(file: BinaryIO, start: int, end: int) -> list[Part]:

@@ -1,12 +1,10 @@
 """Reading and writing sound files through libsndfile, in blocks."""
 
-import os
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import numpy as np
 import soundfile
@@ -14,14 +12,14 @@ import torch
 from torch import Tensor
 
 from codec.atomic import atomic_file, named_errors
-from codec.audio.kinds import FOREIGN_KINDS, MPEG_BYTES, TOKEN_KINDS, sound_kind
-from codec.audio.parts import describe, find_parts
+from codec.audio.kinds import MPEG_BYTES
+from codec.audio.parts import describe, find_parts, not_sound
 from codec.audio.pcm import to_int16
 from codec.audio.resample import StreamResampler
-from codec.audio.samples import FAR_BEYOND, mono_blocks
+from codec.audio.samples import FAR_BEYOND, mono_blocks, whole_rate
 from codec.audio.views import Part, Sink, SoundStream, Window, open_piped, open_window, read_at
 from codec.errors import CodecError
-from codec.reading import open_seekable
+from codec.reading import Source, open_seekable, path_of
 
 _PCM_FORMATS = {
     ".wav": {"format": "WAV"},
@@ -74,7 +72,7 @@ class Audio:
     notes: tuple[str, ...] = ()
 
 
-def load_audio(source: str | Path | BinaryIO, sample_rate: int | None = None) -> Audio:
+def load_audio(source: Source, sample_rate: float | None = None) -> Audio:
     """Read a sound file as mono, resampled to ``sample_rate`` when given.
 
     The file is read up to its end, whatever length its header claims, and with all recordings that it
@@ -82,17 +80,19 @@ def load_audio(source: str | Path | BinaryIO, sample_rate: int | None = None) ->
     result (4 bytes a sample, twice while it is joined), whatever the file's rate and channels.
 
     Args:
-        source: a path, also of a pipe, or an open binary file.
+        source: a path, also of a pipe, a file's bytes, or an open binary file.
         sample_rate: Hz to resample to; by default the rate of the file, which is in the result.
 
     Raises:
-        CodecError: when the file is missing, no sound file, empty, damaged, or not finite.
+        CodecError: when the file is missing, no sound file, empty, damaged, or not finite, or for a rate that is
+            no whole number of Hz.
     """
+    sample_rate = None if sample_rate is None else whole_rate(sample_rate)
     with open_seekable(source, "a sound file") as (file, name):
         return _read_all(file, name, find_parts(file), sample_rate)
 
 
-def sound_seconds(source: str | Path | BinaryIO, verify: bool = False) -> float:
+def sound_seconds(source: Source, verify: bool = False) -> float:
     """How long a sound file is: by its header where that can be relied on, else by reading it.
 
     Args:
@@ -120,7 +120,9 @@ def _read_all(file: BinaryIO, name: str, parts: list[Part], sample_rate: int | N
     return mixer.finish(len(parts))
 
 
-def save_audio(path: str | Path | BinaryIO, wav: Tensor | np.ndarray, sample_rate: int) -> None:
+def save_audio(
+    path: str | Path | BinaryIO, wav: Tensor | np.ndarray | Audio, sample_rate: float | None = None
+) -> None:
     """Write mono samples, 16-bit where the format is PCM; the suffix names the format.
 
     A file at ``path`` is replaced as a whole, or left as it was when something goes wrong.
@@ -128,20 +130,38 @@ def save_audio(path: str | Path | BinaryIO, wav: Tensor | np.ndarray, sample_rat
     Args:
         path: a path, or an open binary file, which gets wav.
         wav: ``(T,)`` or ``(1, T)``, a tensor or an array: floats in [-1, 1], beyond which they are
-            clipped, or integers, which are scaled by the range of their type.
-        sample_rate: Hz.
+            clipped, or integers, which are scaled by the range of their type; or a recording.
+        sample_rate: Hz; a recording has its own.
 
     Raises:
-        CodecError: for another shape or suffix, samples that are not finite or far beyond 1, or a
-            path that cannot be written.
+        CodecError: for another shape or suffix, samples that are not finite or far beyond 1, a rate that is
+            no whole number of Hz, or a path that cannot be written.
     """
-    if not isinstance(path, (str, os.PathLike)):
-        write_sound(path, wav, sample_rate)
+    wav, rate = _with_rate(wav, sample_rate)
+    if hasattr(path, "write"):
+        write_sound(cast(BinaryIO, path), wav, rate)
         return
+    path = path_of(path, "a sound file")
     check_sound_suffix(path)
     blocks = mono_blocks(wav, _BLOCK)
     with atomic_file(path) as file:
-        _write(file, blocks, sample_rate, Path(path).suffix.lower(), str(path))
+        _write(file, blocks, rate, Path(path).suffix.lower(), path)
+
+
+def _with_rate(
+    wav: Tensor | np.ndarray | Audio, sample_rate: float | None
+) -> tuple[Tensor | np.ndarray, int]:
+    """Samples and their rate."""
+    if isinstance(wav, Audio):
+        if sample_rate not in (None, wav.sample_rate):
+            raise CodecError(
+                f"the recording has {wav.sample_rate} Hz, not {sample_rate}; leave sample_rate out, or load it at "
+                "that rate: load_audio(path, sample_rate)"
+            )
+        return wav.wav, wav.sample_rate
+    if sample_rate is None:
+        raise CodecError("samples do not say their rate; give sample_rate, such as model.sample_rate")
+    return wav, whole_rate(sample_rate)
 
 
 def write_sound(
@@ -240,32 +260,15 @@ def _open_part(file: BinaryIO, part: Part, name: str) -> Iterator[SoundStream]:
     try:
         sound = opened.__enter__()
     except soundfile.LibsndfileError as error:
-        raise _not_sound(read_at(file, 0, MPEG_BYTES), name, _words(error)) from None
+        raise not_sound(read_at(file, 0, MPEG_BYTES), name, _words(error)) from None
     with sound:
         yield sound
-
-
-def _not_sound(start: bytes, name: str, words: str) -> CodecError:
-    """What to say of a file that libsndfile cannot open, and what to do."""
-    kind = sound_kind(start)
-    if kind is not None and kind not in TOKEN_KINDS:
-        into = shlex.quote(str(Path(name).with_suffix(".converted.wav" if kind == "wav" else ".wav")))
-        what = f"but {kind}" if kind in FOREIGN_KINDS else f"but {kind} of a kind that is not known ({words})"
-        return CodecError(
-            f"{name}: not a sound file that can be read here, {what}; convert it first: "
-            f"ffmpeg -i {shlex.quote(name)} {into}"
-        )
-    if Path(name).suffix.lower() == ".raw":
-        return CodecError(f"{name}: raw samples have no header; convert the file to wav first")
-    return CodecError(
-        f"{name}: not a sound file that can be read ({words}); expected wav, flac, ogg, opus or mp3"
-    )
 
 
 def _write(file: BinaryIO, blocks: Iterator[np.ndarray], sample_rate: int, suffix: str, name: str) -> None:
     sink = Sink(file)
     try:
-        with soundfile.SoundFile(sink, "w", int(sample_rate), 1, **_FORMATS[suffix]) as sound:
+        with soundfile.SoundFile(sink, "w", sample_rate, 1, **_FORMATS[suffix]) as sound:
             for block in blocks:
                 # Not by libsndfile, whose full scale is 32767: 16-bit samples would not come back.
                 sound.write(to_int16(block) if sound.subtype == "PCM_16" else block)

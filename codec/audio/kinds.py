@@ -40,6 +40,14 @@ FOREIGN_KINDS = ("m4a", "webm", "amr", "wma", "wv", "ape", "tta", "aac", "sph", 
 
 TOKEN_KINDS = ("crvs", "rvq", "pt")
 
+_AN = re.compile(r"[aeio]|(mp|rf|rv|sp|m4)")
+"""How the names begin that are spoken with a vowel first."""
+
+
+def a_file(kind: str) -> str:
+    """``a wav file``, ``an aac file``."""
+    return f"{'an' if _AN.match(kind) else 'a'} {kind} file"
+
 
 @dataclass(frozen=True)
 class MpegFrame:

@@ -6,12 +6,16 @@ write them, or the end of the file is missing.
 """
 
 import os
+import shlex
+from pathlib import Path
 from typing import BinaryIO
 
-from codec.audio.bitstreams import find_flac, find_mpeg, find_ogg
+from codec.audio.bitstreams import find_mpeg, find_ogg
 from codec.audio.containers import read_container
-from codec.audio.kinds import MPEG_BYTES, sound_kind
+from codec.audio.flac import find_flac
+from codec.audio.kinds import FOREIGN_KINDS, MPEG_BYTES, TOKEN_KINDS, sound_kind
 from codec.audio.views import Part, read_at
+from codec.errors import CodecError
 
 _CONTAINERS = ("wav", "rf64", "w64", "aiff", "au", "caf")
 
@@ -69,3 +73,23 @@ def _promised_samples(part: Part, frames: int) -> int:
         return 0
     bytes_of_one = part.held // frames  # exact where all have as many; what is over is a cut sample
     return part.promised // bytes_of_one if bytes_of_one else frames * part.promised // part.held
+
+
+def not_sound(start: bytes, name: str, words: str) -> CodecError:
+    """What to say of a file that libsndfile cannot open, and what to do."""
+    kind = sound_kind(start)
+    if kind is not None and kind not in TOKEN_KINDS:
+        source, into = "IN", "OUT.wav"
+        if os.path.exists(name):
+            target = Path(name).with_suffix(".converted.wav" if kind == "wav" else ".wav")
+            source, into = shlex.quote(name), shlex.quote(str(target))
+        what = f"but {kind}" if kind in FOREIGN_KINDS else f"but {kind} of a kind that is not known ({words})"
+        return CodecError(
+            f"{name}: not a sound file that can be read here, {what}; convert it first: "
+            f"ffmpeg -i {source} {into}"
+        )
+    if Path(name).suffix.lower() == ".raw":
+        return CodecError(f"{name}: raw samples have no header; convert the file to wav first")
+    return CodecError(
+        f"{name}: not a sound file that can be read ({words}); expected wav, flac, ogg, opus or mp3"
+    )

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from codec.audio.kinds import TOKEN_KINDS, StartWatch
+from codec.audio.kinds import TOKEN_KINDS, StartWatch, a_file
 from codec.errors import CodecError
 
 _TYPES: dict[str, np.dtype[Any]] = {"s16": np.dtype("<i2"), "f32": np.dtype("<f4")}
@@ -51,7 +51,7 @@ class PcmReader:
         while not watch.done and (data := self._file.read1(_BLOCK)):
             start += data
             if kind := watch.feed(data):
-                raise CodecError(f"the input is no raw samples but a {kind} file; {_advice(kind)}")
+                raise CodecError(f"the input is no raw samples but {a_file(kind)}; {_advice(kind)}")
         self._start = start
 
     def __iter__(self) -> Iterator[np.ndarray]:

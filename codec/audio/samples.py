@@ -13,6 +13,21 @@ FAR_BEYOND = 16.0
 """A peak that no float recording in [-1, 1] has, and samples in the range of integers do."""
 
 
+def whole_rate(rate: Any) -> int:
+    """A sample rate of any numeric type, in Hz.
+
+    Raises:
+        CodecError: for what is no whole number above 0.
+    """
+    try:
+        whole = int(rate)
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        whole = 0
+    if isinstance(rate, bool | str | bytes) or whole < 1 or whole != rate:
+        raise CodecError(f"sample_rate {rate!r}; give whole Hz, such as 16000")
+    return whole
+
+
 def mono_blocks(wav: Tensor | np.ndarray | list[float], block: int) -> Iterator[np.ndarray]:
     """``(n,)`` float32 in [-1, 1] of ``(T,)`` or ``(1, T)`` samples, ``block`` at a time.
 
@@ -39,6 +54,8 @@ def _as_array(wav: Any) -> np.ndarray:
     if isinstance(wav, Tensor):
         wav = wav.detach().cpu()
         return (wav.float() if wav.dtype == torch.bfloat16 else wav).numpy()
+    if wav is None or isinstance(wav, str | bytes):
+        raise CodecError(f"expected samples (T,), got {type(wav).__name__}")
     try:
         return np.asarray(wav)
     except ValueError:

@@ -18,6 +18,7 @@ from codec.audio.io import load_audio
 from codec.bench.measure import arithmetic
 from codec.bench.registry import benchmark
 from codec.bench.types import BenchConfig, Table
+from codec.console import counted
 from codec.model.codec import Codec
 from codec.model.files import load_model
 
@@ -38,7 +39,7 @@ def agreement(config: BenchConfig) -> Table:
     if config.device != "cpu":
         rows += [(name, *_compare(*pair)) for name, pair in _devices(config, model, wavs)]
     columns = ("compared", "codes", "differ", "agree (%)", "first codebook (%)")
-    title = f"{len(wavs)} clips on {config.device}, engine {model.engine.name}; {arithmetic(config.device)}"
+    title = f"{counted(len(wavs), 'clip')} on {config.device}, engine {model.engine.name}; {arithmetic(config.device)}"
     return Table(title, columns, tuple(rows))
 
 

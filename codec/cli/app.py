@@ -23,8 +23,8 @@ from codec.cli.info import info
 from codec.cli.stream import app as stream
 from codec.console import print_error
 
-# typer brings its own copy of click in newer versions; this finds ClickException in either.
-_CommandLineError: Any = typer.BadParameter.__mro__[2]
+# Newer versions of typer bring a copy of click, whose exceptions are not those of an installed click.
+ClickException: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 _PASS_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 _INTERRUPTED = 128 + 2
 """Exit status of a program that SIGINT ended."""
@@ -117,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CodecError as error:
         print_error(str(error))
         return 1
-    except _CommandLineError as error:
+    except ClickException as error:
         print_error(f"{error.format_message()} (see codec --help)")
         return 2
     except OSError as error:

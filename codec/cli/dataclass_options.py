@@ -122,6 +122,13 @@ def options_of(
     return decorate
 
 
+def annotations_of(cls: type, flags: Mapping[str, Flag] | None = None) -> dict[str, Any]:
+    """The fields of a config as annotations, for commands that take some of them as parameters of their own."""
+    return {
+        option.path: option.parameter.annotation for option in _options(cls, dict(flags or {}), "")
+    }
+
+
 def _options(cls: type, flags: dict[str, Flag], prefix: str) -> Iterator[_Option]:
     """Options of all fields, nested ones in their place; takes what it uses out of ``flags``."""
     hints, docs = typing.get_type_hints(cls), field_docs(cls)

@@ -1,10 +1,12 @@
 """``codec decode``: token files to sound files."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from codec.cli import options
+from codec.cli.dataclass_options import flag, options_of
+from codec.cli.options import FLAGS, FileOptions
 
 if TYPE_CHECKING:
     from codec.cli.jobs import Job
@@ -20,26 +22,26 @@ Paths = Annotated[
         show_default=False,
     ),
 ]
-Codebooks = Annotated[
-    int | None, typer.Option("--codebooks", "-k", help="Use only the first layers of the tokens.")
-]
-Format = Annotated[
-    str, typer.Option("--format", "-f", help="Sound format of outputs that OUT does not name.")
-]
-Force = Annotated[bool, typer.Option("--force", help="Decode tokens of another model anyway.")]
 
 
-def decode(
-    paths: Paths,
-    codebooks: Codebooks = None,
-    model: options.Model = "default",
-    device: options.Device = "auto",
-    engine: options.Engine = "auto",
-    format: Format = "wav",
-    force: Force = False,
-    overwrite: options.Overwrite = False,
-    skip_existing: options.SkipExisting = False,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class DecodeOptions(FileOptions):
+    """Options of ``codec decode``."""
+
+    codebooks: int | None = None
+    """Use only the first layers of the tokens."""
+    format: str = "wav"
+    """Sound format of outputs that OUT does not name."""
+    force: bool = False
+    """Decode tokens of another model anyway."""
+
+
+_FLAGS = FLAGS | {"codebooks": flag("--codebooks", "-k"), "format": flag("--format", "-f")}
+_ORDER = ("paths", "codebooks", "model", "device", "engine", "format", "force", "overwrite", "skip_existing")
+
+
+@options_of(DecodeOptions, _FLAGS, _ORDER)
+def decode(options: DecodeOptions, paths: Paths) -> None:
     """Decode tokens to speech with exactly the original number of samples."""
     from pathlib import Path
 
@@ -49,30 +51,29 @@ def decode(
     from codec.model.files import load_model
     from codec.tokens.files import READ_SUFFIXES
 
-    suffix = f".{format.lstrip('.').lower()}"
+    suffix = f".{options.format.lstrip('.').lower()}"
     check_sound_suffix(Path("output" + suffix))
-    existing = Existing(overwrite, skip_existing)
+    existing = Existing(options.overwrite, options.skip_existing)
     beside = f".decoded{suffix}"
     rules = Rules(READ_SUFFIXES, "token files", WRITTEN_SUFFIXES, suffix, beside, check_sound_suffix)
     sources, target = split_paths(paths, rules)
     plan = make_plan(sources, target, rules, existing)
-    loaded = load_model(model, device, engine)
-    run_plan(plan, lambda job: decode_file(loaded, job, codebooks, force, overwrite), existing)
+    loaded = load_model(options.model, options.device, options.engine)
+    run_plan(plan, lambda job: decode_file(loaded, job, options), existing)
 
 
-def decode_file(
-    model: "Codec", job: "Job", codebooks: int | None, force: bool, overwrite: bool
-) -> "Done":
+def decode_file(model: "Codec", job: "Job", options: DecodeOptions) -> "Done":
     """Decode one input; standard output gets wav."""
     from codec.audio.io import write_sound
     from codec.cli.run import Done, open_input, open_output
     from codec.errors import CodecError
-    from codec.tokens.files import read_clip
+    from codec.tokens.files import load_tokens
 
-    with open_output(job, overwrite) as output:
-        tokens = read_clip(open_input(job)).to_tokens()
+    with open_output(job, options.overwrite) as output:
+        tokens = load_tokens(open_input(job))
         try:
-            wav = model.decode(tokens if codebooks is None else tokens.first(codebooks), force)[0]
+            kept = tokens if options.codebooks is None else tokens.first(options.codebooks)
+            wav = model.decode(kept, options.force)[0]
         except CodecError as error:
             raise CodecError(f"{job.name}: {error}") from None
         name = str(job.target or "standard output")

@@ -1,10 +1,13 @@
 """``codec encode``: sound files to token files."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from codec.cli import options
+from codec.cli.dataclass_options import flag, options_of
+from codec.cli.options import FLAGS, FileOptions
+from codec.console import counted
 from codec.errors import CodecError
 
 if TYPE_CHECKING:
@@ -22,24 +25,24 @@ Paths = Annotated[
         show_default=False,
     ),
 ]
-Codebooks = Annotated[
-    int | None, typer.Option("--codebooks", "-k", help="Codebook layers to keep, 1 to all.")
-]
-Format = Annotated[
-    str | None, typer.Option("--format", "-f", help="pt or rvq, where OUT does not say it (pt).")
-]
 
 
-def encode(
-    paths: Paths,
-    codebooks: Codebooks = None,
-    model: options.Model = "default",
-    device: options.Device = "auto",
-    engine: options.Engine = "auto",
-    format: Format = None,
-    overwrite: options.Overwrite = False,
-    skip_existing: options.SkipExisting = False,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class EncodeOptions(FileOptions):
+    """Options of ``codec encode``."""
+
+    codebooks: int | None = None
+    """Codebook layers to keep, 1 to all."""
+    format: str | None = None
+    """pt or rvq, where OUT does not say it (pt)."""
+
+
+_FLAGS = FLAGS | {"codebooks": flag("--codebooks", "-k"), "format": flag("--format", "-f")}
+_ORDER = ("paths", "codebooks", "model", "device", "engine", "format", "overwrite", "skip_existing")
+
+
+@options_of(EncodeOptions, _FLAGS, _ORDER)
+def encode(options: EncodeOptions, paths: Paths) -> None:
     """Turn speech into tokens.
 
     Any rate and number of channels is taken, resampled and mixed down. A folder keeps its tree;
@@ -51,17 +54,19 @@ def encode(
     from codec.model.files import load_model
     from codec.tokens.files import TOKEN_SUFFIXES, check_token_suffix
 
-    suffix = _format_suffix(format)
-    existing = Existing(overwrite, skip_existing)
+    suffix = _format_suffix(options.format)
+    existing = Existing(options.overwrite, options.skip_existing)
     rules = Rules(SOUND_SUFFIXES, "sound files", TOKEN_SUFFIXES, suffix, suffix, check_token_suffix)
     sources, target = split_paths(paths, rules)
     plan = make_plan(sources, target, rules, existing)
     named = plan.jobs[0].target
-    if format and named and named.suffix.lower() != suffix:
-        raise CodecError(f"{named}: --format {format} does not fit this suffix; drop one of them")
-    loaded = load_model(model, device, engine)
-    loaded.quantizer.check_count(codebooks)
-    run_plan(plan, lambda job: encode_file(loaded, job, codebooks, suffix, overwrite), existing)
+    if options.format and named and named.suffix.lower() != suffix:
+        raise CodecError(f"{named}: --format {options.format} does not fit this suffix; drop one of them")
+    loaded = load_model(options.model, options.device, options.engine)
+    loaded.quantizer.check_count(options.codebooks)
+    run_plan(
+        plan, lambda job: encode_file(loaded, job, options.codebooks, suffix, options.overwrite), existing
+    )
 
 
 def encode_file(
@@ -70,18 +75,19 @@ def encode_file(
     """Encode one input; ``suffix`` is the format for standard output."""
     from codec.audio.io import load_audio
     from codec.cli.run import Done, open_input, open_output
-    from codec.tokens.files import clip_of, write_clip
+    from codec.tokens.files import write_tokens
 
     with open_output(job, overwrite) as output:
         audio = load_audio(open_input(job), model.sample_rate)
         try:
-            clip = clip_of(model.encode(audio, num_codebooks=codebooks), model)
+            tokens = model.encode(audio, num_codebooks=codebooks)
         except CodecError as error:
             raise CodecError(f"{job.name}: {error}") from None
-        write_clip(output, clip, job.target.suffix.lower() if job.target else suffix)
+        write_tokens(output, tokens, job.target.suffix.lower() if job.target else suffix)
     summary = (
-        f"{job.target or 'standard output'}: {clip.seconds:.2f} s, {clip.num_frames} frames x "
-        f"{clip.num_codebooks} codebooks, {clip.bitrate / 1000:g} kbps"
+        f"{job.target or 'standard output'}: {len(audio.wav) / model.sample_rate:.2f} s, "
+        f"{counted(tokens.codes.shape[2], 'frame')} x {counted(tokens.num_codebooks, 'codebook')}, "
+        f"{tokens.bitrate / 1000:g} kbps"
     )
     warnings = tuple(f"{job.name}: {words}" for words in audio.notes)
     return Done(summary, _conversion_note(audio, job.name), warnings)

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from codec.atomic import atomic_path
 from codec.config import from_dict, merge, to_dict
-from codec.console import print_note
+from codec.console import counted, print_note
 from codec.data.manifest import Clip, write_manifest
 from codec.errors import CodecError
 from codec.eval.clips import read_clips
@@ -63,7 +63,7 @@ def finetune(
     out.mkdir(parents=True, exist_ok=True)
     run = run_config(folder, train_clips, out, config, overrides or [])
     before = quality(folder, held_out)
-    print_note(f"{len(train_clips)} clips to train on, {len(held_out)} kept aside")
+    print_note(f"{counted(len(train_clips), 'clip')} to train on, {len(held_out)} kept aside")
     stopped = Trainer(run).run().signal
     if stopped is not None:
         print_note("stopped; the same command goes on")
@@ -85,7 +85,7 @@ def split(clips: Sequence[Clip]) -> tuple[list[Clip], list[Clip]]:
     """
     usable = [clip for clip in clips if clip.seconds > 0]
     if len(usable) < 2:
-        raise CodecError(f"{len(usable)} recordings that can be read; fine-tuning needs two or more")
+        raise CodecError(f"{counted(len(usable), 'recording')} that can be read; fine-tuning needs two or more")
     count = min(MOST_HELD_OUT, max(1, int(HELD_OUT * len(usable))))
     aside = {number * len(usable) // count for number in range(count)}
     chosen = [clip for number, clip in enumerate(usable) if number in aside]

@@ -1,18 +1,19 @@
 """``codec info``: what a model or a token file is."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from codec.console import printable
-from codec.reading import check_name
+from codec.console import counted, printable
+from codec.reading import open_seekable, path_of
 
 if TYPE_CHECKING:
     from torch import nn
 
     from codec.model.codec import Codec
-    from codec.tokens.clip import TokenClip
+    from codec.tokens.tokens import Tokens
 
 Subject = Annotated[
     str, typer.Argument(metavar="[FILE|MODEL]", help="A token file, a model's folder, or its name.")
@@ -22,12 +23,15 @@ Subject = Annotated[
 def info(subject: Subject = "default") -> None:
     """Describe a model (the default one if none is named) or a token file."""
     from codec.model.files import find_model, load_model
-    from codec.tokens.files import READ_SUFFIXES, read_clip
+    from codec.tokens.files import READ_SUFFIXES, load_tokens
 
-    path = Path(subject)
-    check_name(subject, "a token file or a model")
-    if path.is_file() or path.suffix.lower() in READ_SUFFIXES:
-        _print_clip(path, read_clip(path))
+    path = Path(path_of(subject, "a token file or a model"))
+    # Files, and pipes as those of <(...): whatever is there and no folder.
+    if (os.path.exists(path) and not path.is_dir()) or path.suffix.lower() in READ_SUFFIXES:
+        with open_seekable(path, "tokens") as (file, name):
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            _print_tokens(name, load_tokens(file), size)
     else:
         _print_model(find_model(subject), load_model(subject, "cpu"))
 
@@ -55,10 +59,10 @@ def _print_model(folder: Path, model: "Codec") -> None:
     _print_rates(model)
 
 
-def _bits(clip: "TokenClip") -> str:
+def _bits(tokens: "Tokens") -> str:
     from codec.quantizers.base import bits_per_code
 
-    bits = sorted({bits_per_code(size) for size in clip.layer_sizes})
+    bits = sorted({bits_per_code(size) for size in tokens.codebook_sizes})
     return str(bits[0]) if len(bits) == 1 else f"{bits[0]} to {bits[-1]}"
 
 
@@ -81,19 +85,21 @@ def _print_rates(model: "Codec") -> None:
     Console().print(table)
 
 
-def _print_clip(path: Path, clip: "TokenClip") -> None:
-    size = path.stat().st_size
+def _print_tokens(name: str, tokens: "Tokens", size: int) -> None:
+    """One clip's, from a file of ``size`` bytes."""
+    samples, frames = int(tokens.num_samples), int(tokens.lengths)
+    seconds = samples / tokens.sample_rate
     _print_facts(
         {
-            "tokens": str(path),
-            "size": f"{size} bytes, {8 * size / clip.seconds / 1000:.2f} kbps as a file",
-            "sound": f"{clip.seconds:.3f} s, {clip.num_samples} samples at {clip.sample_rate} Hz",
-            "codes": f"{clip.num_codebooks} codebooks x {clip.num_frames} frames, "
-            f"{_bits(clip)} bits each",
-            "bitrate": f"{clip.bitrate / 1000:g} kbps of raw codes",
-            "tokens/s": f"{clip.num_codebooks * clip.sample_rate / clip.hop_length:g}",
-            "fingerprint": clip.fingerprint,
-            "made by": f"codec {clip.codec_version}",
+            "tokens": name,
+            "size": f"{size} bytes, {8 * size / seconds / 1000:.2f} kbps as a file",
+            "sound": f"{seconds:.3f} s, {samples} samples at {tokens.sample_rate} Hz",
+            "codes": f"{counted(tokens.num_codebooks, 'codebook')} x {counted(frames, 'frame')}, "
+            f"{_bits(tokens)} bits each",
+            "bitrate": f"{tokens.bitrate / 1000:g} kbps of raw codes",
+            "tokens/s": f"{tokens.num_codebooks * tokens.sample_rate / tokens.hop_length:g}",
+            "fingerprint": tokens.fingerprint,
+            "made by": f"codec {tokens.codec_version}",
         }
     )
 

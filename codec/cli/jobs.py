@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from codec.atomic import check_target
+from codec.console import counted
 from codec.data.search import search_folder
 from codec.errors import CodecError
-from codec.reading import STANDARD_INPUT, check_name, is_regular
+from codec.reading import STANDARD_INPUT, is_regular, path_of
 
 STREAM = "-"
 
@@ -83,7 +84,7 @@ def split_paths(paths: Sequence[str], rules: Rules) -> tuple[list[str], str | No
     several, the name of an input.
     """
     for path in paths:
-        check_name(path, f"one of the {rules.kind} or -")
+        path_of(path, f"one of the {rules.kind} or -")
     *sources, last = paths
     if not sources:
         return [last], None
@@ -125,7 +126,7 @@ def make_plan(sources: Sequence[str], target: str | None, rules: Rules, existing
             files, folders = _matches(source)
             found |= {file: _fixed_part(path) for file in files if file not in found}
             if folders and "**" not in path.parts:
-                notes.append(f"not looked at: {len(folders)} folder(s) that match {source}, as {folders[0]}")
+                notes.append(f"not looked at: {counted(len(folders), 'folder')} matching {source}, as {folders[0]}")
     if not found:
         reasons = [*unreadable, *notes]
         raise CodecError(

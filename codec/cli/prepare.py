@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from codec.cli.recipe import run_recipe
+from codec.console import counted
 from codec.data import write_manifest
 from codec.data.corpus import CorpusConfig, collect
 
@@ -29,7 +30,8 @@ def prepare(config: CorpusConfig) -> None:
     texts = sum(clip.text is not None for clip in corpus.clips)
     speakers = Counter(clip.speaker for clip in corpus.clips if clip.speaker is not None)
     console.print(
-        f"{output}: {len(corpus.clips)} clips, {hours:.2f} h, {len(speakers)} speakers, {texts} with text; "
+        f"{output}: {counted(len(corpus.clips), 'clip')}, {hours:.2f} h, {counted(len(speakers), 'speaker')}, "
+        f"{texts} with text; "
         f"{len(corpus.skipped)} skipped"
     )
     for path, reason in corpus.skipped[:SHOWN]:

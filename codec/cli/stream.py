@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import typer
 
-from codec.cli import options
+from codec.cli.dataclass_options import flag, options_of
+from codec.cli.options import FLAGS, ModelOptions
 from codec.cli.pipes import silence_output, standard_input, standard_output
 from codec.console import print_note
 from codec.errors import CodecError
@@ -19,18 +21,45 @@ if TYPE_CHECKING:
     from codec.model.streaming_decoder import StreamingDecoder
     from codec.tokens.stream import StreamHeader, StreamReader, StreamWriter
 
-Rate = Annotated[
-    int | None, typer.Option("--rate", "-r", help="Hz of the PCM; the model's rate by default.")
-]
-Format = Annotated[str, typer.Option("--format", "-f", help="Of the PCM: s16 or f32, little-endian, mono.")]
-Codebooks = Annotated[
-    int | None, typer.Option("--codebooks", "-k", help="Codebook layers to send, 1 to all.")
-]
-Device = Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")]
-Deterministic = Annotated[
-    bool, typer.Option("--deterministic", help="Fixed shapes: codes equal to the last bit, a little slower.")
-]
-Force = Annotated[bool, typer.Option("--force", help="Decode tokens of another model anyway.")]
+
+@dataclass(frozen=True, kw_only=True)
+class StreamOptions(ModelOptions):
+    """Options of both directions."""
+
+    device: str = "cpu"
+    """cpu, cuda, mps or auto."""
+    rate: int | None = None
+    """Hz of the PCM; the model's rate by default."""
+    format: str = "s16"
+    """Of the PCM: s16 or f32, little-endian, mono."""
+    deterministic: bool = False
+    """Fixed shapes: codes equal to the last bit, a little slower."""
+
+    def __post_init__(self) -> None:
+        if self.rate is not None and not 1_000 <= self.rate <= 768_000:
+            raise CodecError(f"--rate {self.rate} Hz; it must be 1000 to 768000")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamEncodeOptions(StreamOptions):
+    """Options of ``codec stream encode``."""
+
+    codebooks: int | None = None
+    """Codebook layers to send, 1 to all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamDecodeOptions(StreamOptions):
+    """Options of ``codec stream decode``."""
+
+    force: bool = False
+    """Decode tokens of another model anyway."""
+
+
+_FLAGS = FLAGS | {"rate": flag("--rate", "-r"), "format": flag("--format", "-f")}
+_ENCODE_FLAGS = _FLAGS | {"codebooks": flag("--codebooks", "-k")}
+_ORDER = ("rate", "format", "model", "device", "engine", "deterministic")
+_ENCODE_ORDER = ("rate", "format", "codebooks", "model", "device", "engine", "deterministic")
 
 _PIPE_CLOSED = 128 + 13
 """Exit status of a program that SIGPIPE ended."""
@@ -39,15 +68,8 @@ app = typer.Typer(help="Live sound to tokens and back, on standard input and out
 
 
 @app.command("encode")
-def stream_encode(
-    rate: Rate = None,
-    format: Format = "s16",
-    codebooks: Codebooks = None,
-    model: options.Model = "default",
-    device: Device = "cpu",
-    engine: options.Engine = "auto",
-    deterministic: Deterministic = False,
-) -> None:
+@options_of(StreamEncodeOptions, _ENCODE_FLAGS, _ENCODE_ORDER)
+def stream_encode(options: StreamEncodeOptions) -> None:
     """Raw PCM from standard input to a token stream on standard output, frame by frame.
 
     arecord -q -t raw -f S16_LE -r 16000 | codec stream encode | codec stream decode
@@ -58,13 +80,12 @@ def stream_encode(
     from codec.model.files import load_model
     from codec.tokens.stream import StreamWriter
 
-    check_pcm_format(format)
-    _check_rate(rate)
+    check_pcm_format(options.format)
     source, sink = standard_input(), standard_output()
-    loaded = load_model(model, device, engine)
-    encoder = loaded.streaming_encoder(num_codebooks=codebooks, deterministic=deterministic)
-    rate = rate or loaded.sample_rate
-    reader = PcmReader(source, format)
+    loaded = load_model(options.model, options.device, options.engine)
+    encoder = loaded.streaming_encoder(num_codebooks=options.codebooks, deterministic=options.deterministic)
+    rate = options.rate or loaded.sample_rate
+    reader = PcmReader(source, options.format)
     if source.seekable():
         reader.begin()  # of a live stream, the header is written before its first samples come
     with _quiet_when_closed():
@@ -79,33 +100,25 @@ def stream_encode(
 
 
 @app.command("decode")
-def stream_decode(
-    rate: Rate = None,
-    format: Format = "s16",
-    model: options.Model = "default",
-    device: Device = "cpu",
-    engine: options.Engine = "auto",
-    deterministic: Deterministic = False,
-    force: Force = False,
-) -> None:
+@options_of(StreamDecodeOptions, _FLAGS, _ORDER)
+def stream_decode(options: StreamDecodeOptions) -> None:
     """A token stream from standard input to raw PCM on standard output, frame by frame."""
     from codec.audio.pcm import check_pcm_format, to_pcm
     from codec.audio.resample import StreamResampler
     from codec.model.files import load_model
     from codec.tokens.stream import StreamReader
 
-    check_pcm_format(format)
-    _check_rate(rate)
+    check_pcm_format(options.format)
     source, sink = standard_input(), standard_output()
-    loaded = load_model(model, device, engine)
-    decoder = loaded.streaming_decoder(deterministic=deterministic)
-    rate = rate or loaded.sample_rate
+    loaded = load_model(options.model, options.device, options.engine)
+    decoder = loaded.streaming_decoder(deterministic=options.deterministic)
+    rate = options.rate or loaded.sample_rate
     _tell("sound after tokens", decoder.latency, loaded.sample_rate, rate)
     reader = StreamReader(source)
-    _check_header(reader.header, loaded, force)
+    _check_header(reader.header, loaded, options.force)
     with _quiet_when_closed():
         for wav in StreamResampler(loaded.sample_rate, rate).run(_sound(decoder, reader)):
-            sink.write(to_pcm(wav, format))
+            sink.write(to_pcm(wav, options.format))
             sink.flush()
 
 
@@ -157,11 +170,6 @@ def _check_header(header: "StreamHeader", model: "Codec", force: bool) -> None:
         found, wanted = getattr(header, name), getattr(expected, name)
         if found != wanted:
             raise CodecError(f"the token stream has {name} {found}, the model {wanted}; they do not fit")
-
-
-def _check_rate(rate: int | None) -> None:
-    if rate is not None and not 1_000 <= rate <= 768_000:
-        raise CodecError(f"--rate {rate} Hz; it must be 1000 to 768000")
 
 
 def _tell(what: str, latency: "Latency", source_rate: int, target_rate: int) -> None:

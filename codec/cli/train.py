@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from codec.align.registry import words_options
 from codec.cli.recipe import run_recipe
+from codec.console import counted, print_note
 from codec.train.config import TrainConfig
 from codec.train.objective import typed_options
 from codec.train.tasks.base import RunConfig, config_class
@@ -70,7 +71,10 @@ def expand_flags(arguments: list[str]) -> list[str]:
 
 def _train(without: tuple[str, ...]) -> Callable[[RunConfig], int]:
     def work(config: RunConfig) -> int:
-        result = Trainer(_leave_out(config, without) if isinstance(config, TrainConfig) else config).run()
+        trainer = Trainer(_leave_out(config, without) if isinstance(config, TrainConfig) else config)
+        result = trainer.run()
+        if trainer.accelerator.is_main_process:
+            print_note(f"{result.export}: the model after {counted(result.step, 'step')}")
         return 128 + signal.SIGTERM if result.signal == signal.SIGTERM else 0
 
     return work

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from codec.atomic import atomic_path
+from codec.atomic import atomic_path, reason
 from codec.config import from_dict
 from codec.errors import CodecError
 
@@ -47,7 +47,13 @@ def read_manifest(path: str | Path) -> list[Clip]:
     path = Path(path)
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+    except FileNotFoundError:
+        raise CodecError(
+            f"{path}: no such manifest or folder; codec prepare writes a manifest of recordings"
+        ) from None
+    except OSError as error:
+        raise CodecError(f"{path}: cannot be read as a manifest ({reason(error)})") from None
+    except UnicodeDecodeError as error:
         raise CodecError(f"{path}: cannot be read as a manifest ({error})") from None
     root = str(path.resolve().parent)
     clips = []

@@ -39,7 +39,7 @@ def run_demo(out: Path, clip: Path | None, model_name: str, device: str) -> None
     trip = round_trip(model, original)
     save_audio(out / "original.wav", trip.original, model.sample_rate)
     save_audio(out / "decoded.wav", trip.decoded, model.sample_rate)
-    save_tokens(out / "tokens.pt", trip.tokens, model)
+    save_tokens(out / "tokens.pt", trip.tokens)
     draw(out / "demo.png", trip, model)
     print_table(trip, model)
     print_note(f"{out}: original.wav, decoded.wav, tokens.pt, demo.png")

@@ -8,6 +8,7 @@ from codec.engines.layout import graphs_fit, is_export, shipped_graphs
 from codec.engines.torch import TorchEngine
 from codec.errors import CodecError
 from codec.model.network import Network
+from codec.reading import path_of
 
 NAMES = ("auto", "torch", "compile", "graph", "onnx")
 
@@ -27,6 +28,7 @@ def choose_engine(model: Network, name: str, folder: Path) -> Engine:
     Raises:
         CodecError: for another name, and when the engine cannot be had here.
     """
+    name = path_of(name, "an engine")
     graphs = shipped_graphs(folder)
     if name == "auto":
         name = _fastest(model, graphs)

@@ -1,6 +1,7 @@
 """PyTorch: the measure of all engines."""
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -27,14 +28,25 @@ class TorchEngine:
     def __init__(self, network: Network):
         self.network = network
         self._copies: dict[str, tuple[Stamp, nn.Module]] = {}
+        # The last function of each direction, with what it was made of.
+        self._functions: dict[Callable[..., StepFunction], tuple[tuple[Any, ...], StepFunction]] = {}
 
     def encoding(self, num_codebooks: int) -> Computation:
         encoder, quantizer = self._copy("encoder"), self._copy("quantizer")
-        return Computation(encode_function(encoder, quantizer, num_codebooks), encoder.min_rows)
+        return Computation(self._function(encode_function, encoder, quantizer, num_codebooks), encoder.min_rows)
 
     def decoding(self) -> Computation:
         decoder, quantizer = self._copy("decoder"), self._copy("quantizer")
-        return Computation(decode_function(decoder, quantizer), decoder.min_rows)
+        return Computation(self._function(decode_function, decoder, quantizer), decoder.min_rows)
+
+    def _function(self, make: Callable[..., StepFunction], *parts: Any) -> StepFunction:
+        """``make(*parts)``, which prepares tables: for a second of sound that would be some per cent of the work."""
+        known = self._functions.get(make)
+        if known is None or any(old is not new for old, new in zip(known[0], parts, strict=True)):
+            with torch.inference_mode(False), torch.no_grad():
+                known = parts, make(*parts)
+            self._functions[make] = known
+        return known[1]
 
     def _copy(self, name: str) -> Any:
         module = self.network.get_submodule(name)
@@ -45,7 +57,7 @@ class TorchEngine:
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies are made anew where the engine is copied or sent to."""
-        return {"network": self.network, "_copies": {}}
+        return {"network": self.network, "_copies": {}, "_functions": {}}
 
 
 def encode_function(encoder: Any, quantizer: Any, num_codebooks: int) -> StepFunction:

@@ -9,14 +9,14 @@ from codec.engines.base import Engine
 from codec.engines.torch import TorchEngine
 from codec.errors import CodecError
 from codec.model.chunked import decode_chunked, encode_chunked
-from codec.model.codes import Codes, read_codes
+from codec.model.codes import Codes, read_codes, read_tokens
 from codec.model.config import CodecConfig
 from codec.model.fingerprint import fingerprint
 from codec.model.inputs import Sound, read_clips
 from codec.model.network import Network
 from codec.model.shield import shielded
 from codec.model.slots import Latency, latency_of
-from codec.model.stamp import Stamp, stamp_of
+from codec.model.stamp import Stamp, stamp_of, steady_weights
 from codec.model.streaming_decoder import StreamingDecoder
 from codec.model.streaming_encoder import StreamingEncoder
 from codec.tokens.tokens import Tokens
@@ -86,7 +86,8 @@ class Codec(Network):
 
         Args:
             wav: ``(T,)`` or ``(B, T)``, float in [-1, 1] or integers, which are scaled by their range; a list
-                of clips ``(T,)`` of any lengths; or a recording of ``codec.load_audio``, a path, or a file's bytes.
+                of clips ``(T,)`` of any lengths; ``(samples, rate)``; or a recording of ``codec.load_audio``, a
+                path, an open file, or a file's bytes.
             sample_rate: Hz of samples; resampled when it is not the model's (the default). Files know theirs.
             lengths: ``(B,)`` samples of each clip when they are padded to one length, or a mask ``(B, T)`` of
                 the samples that count.
@@ -102,13 +103,17 @@ class Codec(Network):
         """
         self.quantizer.check_count(num_codebooks)
         clips = read_clips(wav, sample_rate, lengths, self.sample_rate)
-        codes = encode_chunked(self, self.engine, clips.wav, clips.counts, num_codebooks, deterministic)
+        with steady_weights():
+            codes = encode_chunked(self, self.engine, clips.wav, clips.counts, num_codebooks, deterministic)
+            fingerprint = self.fingerprint
         return Tokens(
             codes=codes,
             lengths=torch.tensor([self.num_frames(n) for n in clips.counts]),
             num_samples=torch.tensor(clips.counts),
             sample_rate=self.sample_rate,
-            fingerprint=self.fingerprint,
+            fingerprint=fingerprint,
+            hop_length=self.hop_length,
+            codebook_sizes=self.quantizer.sizes[: codes.shape[1]],
         )
 
     @shielded
@@ -116,8 +121,9 @@ class Codec(Network):
         """Sound of tokens, as long as what was encoded.
 
         Args:
-            tokens: from :meth:`encode` of this model, or of a file; or codes ``(K, T)`` or ``(B, K, T)`` of any
-                integer type, of the first K codebooks, as a language model makes them; or a list of ``(K, T)``.
+            tokens: from :meth:`encode` of this model; a token file's path or bytes; or codes ``(K, T)`` or
+                ``(B, K, T)`` of any integer type, of the first K codebooks, as a language model makes them; or a
+                list of clips of one of these kinds.
             force: decode tokens of another model all the same.
             deterministic: as for :meth:`encode`.
 
@@ -127,8 +133,7 @@ class Codec(Network):
         Raises:
             CodecError: for tokens of another model, codes out of range or lengths that disagree.
         """
-        if not isinstance(tokens, Tokens):
-            tokens = self._tokens_of(read_codes(tokens))
+        tokens = self.tokens_of(tokens)
         self.check_tokens(tokens, force)
         return decode_chunked(self, self.engine, tokens, deterministic)
 
@@ -174,9 +179,26 @@ class Codec(Network):
                     f"but the tokens say {length} of {frames}; the tokens are damaged"
                 )
 
-    def _tokens_of(self, clips: list[Tensor]) -> Tokens:
-        """Tokens of whole frames with these codes ``(K, T)``."""
+    def tokens_of(self, codes: Tokens | Codes) -> Tokens:
+        """What :meth:`decode` takes, as tokens; bare codes are clips of whole frames, made by this model.
+
+        Raises:
+            CodecError: for what is neither tokens nor codes, codes out of range, or clips that make no batch.
+        """
+        tokens = codes if isinstance(codes, Tokens) else read_tokens(codes)
+        if tokens is not None:
+            return tokens
+        clips = read_codes(codes)
         lengths = torch.tensor([clip.shape[1] for clip in clips])
         frames_first = [clip.t() for clip in clips]
-        codes = torch.nn.utils.rnn.pad_sequence(frames_first, batch_first=True).transpose(1, 2)
-        return Tokens(codes, lengths, lengths * self.hop_length, self.sample_rate, self.fingerprint)
+        padded = torch.nn.utils.rnn.pad_sequence(frames_first, batch_first=True).transpose(1, 2)
+        self.quantizer.check_codes(padded)
+        return Tokens(
+            codes=padded,
+            lengths=lengths,
+            num_samples=lengths * self.hop_length,
+            sample_rate=self.sample_rate,
+            fingerprint=self.fingerprint,
+            hop_length=self.hop_length,
+            codebook_sizes=self.quantizer.sizes[: padded.shape[1]],
+        )

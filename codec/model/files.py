@@ -6,14 +6,14 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from codec.atomic import atomic_path
+from codec.atomic import atomic_path, reason
 from codec.engines import choose_engine
 from codec.errors import CodecError
 from codec.model.aliases import read_aliases, write_aliases
 from codec.model.codec import Codec
 from codec.model.config import config_to_json, load_config
 from codec.model.shield import plain_torch
-from codec.reading import check_name
+from codec.reading import is_regular, path_of
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 # An installed wheel carries the checkpoints inside the package; a clone has them beside it.
@@ -56,8 +56,8 @@ def _load(folder: Path, target: torch.device, engine: str) -> Codec:
     try:
         model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:300]
-        raise CodecError(f"{weights}: does not fit config.json beside it ({reason})") from None
+        words = " ".join(str(error).split())[:300]
+        raise CodecError(f"{weights}: does not fit config.json beside it ({words})") from None
     model = model.eval().requires_grad_(False).to(target)
     model.aliases = read_aliases(folder)
     if engine != "torch":
@@ -70,8 +70,13 @@ def save_model(model: Codec, folder: str | Path, dtype: torch.dtype = torch.floa
 
     The codebooks stay float32 whatever ``dtype`` is: rounding them would change codes.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    if not isinstance(model, Codec):
+        raise CodecError(f"{type(model).__name__} is no model; the order is save(model, folder)")
+    folder = Path(path_of(folder, "a model"))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CodecError(f"{folder}: cannot be made ({reason(error)}); choose another folder") from None
     tensors = {
         name: tensor.detach().cpu().to(torch.float32 if name.startswith("quantizer.") else dtype)
         for name, tensor in model.state_dict().items()
@@ -93,17 +98,12 @@ def find_model(name_or_path: str | Path) -> Path:
     Raises:
         CodecError: when there is neither.
     """
-    check_name(name_or_path, "a model")
-    path = Path(name_or_path).expanduser()
-    shipped_folders = [root / path for root in _CHECKPOINT_ROOTS]
-    is_bare = isinstance(name_or_path, str) and path.name == name_or_path
-    if is_bare:
-        folders = [*shipped_folders, path]
-    else:
-        # A path that is written as one means a folder, and no shipped model.
-        folders = [path, *shipped_folders] if path.name == str(name_or_path) else [path]
+    path = Path(path_of(name_or_path, "a model"))
+    is_name = path.name == name_or_path
+    folders = [root / path for root in _CHECKPOINT_ROOTS] if is_name else []
+    folders.append(path)
     for folder in folders:
-        if (folder / "config.json").is_file():
+        if is_regular(folder / "config.json"):
             return folder
     shipped = sorted({p.parent.name for root in _CHECKPOINT_ROOTS for p in root.glob("*/config.json")})
     raise CodecError(

@@ -1,11 +1,9 @@
 """Sound as people have it, to what the network computes with."""
 
-import io
 import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,16 +12,19 @@ from torch import Tensor
 
 from codec.audio.io import Audio, load_audio
 from codec.audio.resample import resample
+from codec.audio.samples import whole_rate
 from codec.errors import CodecError
+from codec.model.arrays import to_counts, to_float
+from codec.reading import Source, is_source
 
-Sound = Tensor | np.ndarray | Audio | str | Path | bytes | Sequence[Any]
-"""Samples, a recording, a file or its bytes, or a list of such clips."""
+Sound = Tensor | np.ndarray | Audio | Source | tuple[Any, float] | Sequence[Any]
+"""Samples, samples with their rate, a recording, a file or its bytes, or a list of such clips."""
 
 LOUDEST = 10.0
 """Peak of float samples above which they can only be integers in disguise."""
 
-_FULL_SCALE = {torch.uint8: 128.0, torch.int8: 128.0, torch.int16: 32_768.0, torch.int32: 2_147_483_648.0}
 _PIECE = 1 << 20
+_EXPECTED = "an array (T,) or (B, T), (samples, rate), a recording, a path, a file's bytes, or a list of such clips"
 
 
 @dataclass
@@ -45,14 +46,16 @@ def read_clips(sound: Sound, sample_rate: Any, lengths: Any, target_rate: int) -
     Raises:
         CodecError: for a shape, type, scale, rate or length that cannot be meant, and for NaN.
     """
-    rate = _rate(sample_rate, target_rate)
+    rate = target_rate if sample_rate is None else whole_rate(sample_rate)
+    if _has_rate(sound):
+        sound, rate = _apart(sound, sample_rate)
     if isinstance(sound, list | tuple) and not _is_number(sound[0] if sound else 0):
         if lengths is not None:
             raise CodecError("a list of clips has their lengths; leave lengths out")
         return _joined([_one_clip(clip, rate, target_rate) for clip in sound])
-    if isinstance(sound, Audio | str | Path | bytes):
+    if isinstance(sound, Audio) or is_source(sound):
         return _joined([_one_clip(sound, rate, target_rate)])
-    wav = to_float(sound)
+    wav = to_float(sound, _EXPECTED)
     _check_shape(wav)
     wav = wav.reshape(-1, wav.shape[-1])
     check_level(wav)
@@ -63,31 +66,6 @@ def read_clips(sound: Sound, sample_rate: Any, lengths: Any, target_rate: int) -
         inside = torch.arange(wav.shape[1]) < torch.tensor(counts).unsqueeze(1)
         wav = wav.masked_fill(~inside, 0.0)
     return Clips(wav, counts)
-
-
-def to_float(samples: Any) -> Tensor:
-    """Samples as float32 on the CPU, integers scaled by their range.
-
-    Raises:
-        CodecError: for a type whose full scale nobody knows.
-    """
-    try:
-        if isinstance(samples, np.ndarray):
-            # Reversed arrays and foreign byte orders have no counterpart in PyTorch.
-            samples = np.ascontiguousarray(samples, samples.dtype.newbyteorder("="))
-        wav = torch.as_tensor(samples, device="cpu").detach()
-    except (TypeError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise CodecError(f"cannot be read as samples ({type(samples).__name__}: {reason})") from None
-    if wav.is_floating_point():
-        return wav.float()
-    if wav.dtype not in _FULL_SCALE:
-        raise CodecError(
-            f"samples of type {str(wav.dtype).removeprefix('torch.')} have no known full scale; "
-            "give int16, int32, or floats in [-1, 1]"
-        )
-    zero = 128.0 if wav.dtype == torch.uint8 else 0.0
-    return wav.float().sub_(zero).div_(_FULL_SCALE[wav.dtype])
 
 
 def check_level(wav: Tensor, note: bool = True) -> bool:
@@ -117,15 +95,16 @@ def check_level(wav: Tensor, note: bool = True) -> bool:
 def _one_clip(sound: Any, rate: int, target_rate: int) -> Tensor:
     """``(T,)`` at the target rate."""
     note = True
-    if isinstance(sound, str | Path):
+    if is_source(sound):
         sound = load_audio(sound, target_rate)
-    elif isinstance(sound, bytes):
-        sound = load_audio(io.BytesIO(sound), target_rate)
     if isinstance(sound, Audio):
         sound, rate = sound.wav, sound.sample_rate
         # Decoders of lossy formats pass 1 by a little as a matter of course.
         note = False
-    wav = to_float(sound)
+    elif _has_rate(sound):
+        sound, rate = _apart(sound, None)
+    wav = to_float(sound, _EXPECTED)
+    wav = wav[0] if wav.ndim == 2 and len(wav) == 1 else wav
     if wav.ndim != 1:
         raise CodecError(f"each clip of a list must be (T,), got shape {tuple(wav.shape)}")
     _check_shape(wav)
@@ -153,16 +132,20 @@ def _check_shape(wav: Tensor) -> None:
         )
 
 
-def _rate(value: Any, default: int) -> int:
-    if value is None:
-        return default
-    try:
-        rate = int(value)
-    except (TypeError, ValueError, OverflowError):
-        rate = 0
-    if isinstance(value, bool) or rate < 1 or rate != value:
-        raise CodecError(f"sample_rate {value!r}; give whole Hz, such as 16000")
-    return rate
+def _has_rate(sound: Any) -> bool:
+    """Whether it is ``(samples, rate)``, as many libraries read a file."""
+    return (
+        isinstance(sound, tuple) and len(sound) == 2 and _is_number(sound[1]) and not _is_number(sound[0])
+    )
+
+
+def _apart(sound: Any, sample_rate: Any) -> tuple[Any, int]:
+    samples, rate = sound[0], whole_rate(sound[1])
+    if sample_rate is not None and sample_rate != rate:
+        raise CodecError(f"the samples come with {rate} Hz, but sample_rate is {sample_rate}; give one of them")
+    if isinstance(samples, Audio) or is_source(samples):
+        raise CodecError(f"{type(samples).__name__} has its own rate; leave the other out")
+    return samples, rate
 
 
 def _counts(lengths: Any, wav: Tensor) -> list[int]:
@@ -170,7 +153,7 @@ def _counts(lengths: Any, wav: Tensor) -> list[int]:
     batch, longest = wav.shape
     if lengths is None:
         return [longest] * batch
-    values = torch.as_tensor(lengths)
+    values = to_counts(lengths, "lengths")
     if values.shape == wav.shape and values.ndim == 2 and (longest > 1 or values.dtype == torch.bool):
         return _counts_of_mask(values)
     if values.dtype == torch.bool or (values.is_floating_point() and (values != values.round()).any()):

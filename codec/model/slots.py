@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn, SupportsIndex
 
 import torch
 from torch import Tensor
 
 from codec.errors import CodecError
+from codec.model.arrays import to_counts
 from codec.model.network import Network
 from codec.model.shield import shielded
 from codec.model.steps import Steps
@@ -40,6 +41,13 @@ class Slots:
         self._steps = steps
         self._ended = [False] * batch
 
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        """Copies and pickles would share the state of computation, or lose it."""
+        raise CodecError(
+            "a live stream cannot be copied or pickled; keep its state_dict() and load that into a new stream of "
+            "the model"
+        )
+
     @property
     @shielded
     def lengths(self) -> Tensor:
@@ -62,13 +70,13 @@ class Slots:
         """Indices of the slots in a mask."""
         if mask is None:
             return list(range(self.batch))
-        mask = torch.as_tensor(mask)
+        mask = to_counts(mask, "a mask")
         if mask.shape != (self.batch,) or mask.dtype != torch.bool:
             raise CodecError(f"a mask is ({self.batch},) booleans, got {mask.dtype} {tuple(mask.shape)}")
         return mask.nonzero().flatten().tolist()
 
     def _counts(self, counts: Counts, name: str) -> list[int]:
-        values = torch.as_tensor(counts).reshape(-1)
+        values = to_counts(counts, name).reshape(-1)
         if values.shape != (self.batch,) or values.is_floating_point():
             raise CodecError(f"{name} must be ({self.batch},) whole numbers, got {values.tolist()}")
         return values.tolist()
@@ -90,8 +98,8 @@ class Slots:
     def _load_tensors(self, saved: dict[str, Tensor], names: list[str], silence: Tensor) -> None:
         """Check that the further tensors ``names`` are there, and take what is shared."""
         blocks = self._block_frames()
-        fits = all(
-            name in saved and saved[name].shape[:1] == (self.batch,)
+        fits = isinstance(saved, dict) and all(
+            isinstance(saved.get(name), Tensor) and saved[name].shape[:1] == (self.batch,)
             for name in ("ended", "block_frames", *names)
         )
         if not fits or not torch.equal(saved["block_frames"], blocks):
@@ -112,8 +120,8 @@ def check_streaming(model: Network, batch: int) -> None:
     """Raise a :class:`CodecError` unless the model can stream."""
     if not model.causal:
         raise CodecError("this model needs the whole recording and cannot stream; use a causal one")
-    if batch < 1:
-        raise CodecError(f"a stream of {batch} signals; batch must be 1 or more")
+    if isinstance(batch, bool) or not hasattr(batch, "__index__") or batch < 1:
+        raise CodecError(f"a stream of {batch!r} signals; batch must be 1 or more")
 
 
 def same(values: Sequence[Any]) -> bool:

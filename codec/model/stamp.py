@@ -1,12 +1,16 @@
 """Notice that the tensors of a module are not what they were, without reading all of them."""
 
 import ctypes
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 Stamp = tuple[object, ...]
+
+_steady = threading.local()
 
 
 def stamp_of(*modules: nn.Module) -> Stamp:
@@ -15,22 +19,45 @@ def stamp_of(*modules: nn.Module) -> Stamp:
     PyTorch counts the changes of a tensor, but not those through ``tensor.data`` or NumPy, as in many a loop
     that averages weights. So each tensor's first value is looked at too.
     """
-    tensors = [tensor for module in modules for tensor in _tensors(module)]
+    known = getattr(_steady, "stamps", None)
+    if known is None:
+        return tuple(map(_stamp, modules))
+    for module in modules:
+        if module not in known:
+            known[module] = _stamp(module)
+    return tuple(known[module] for module in modules)
+
+
+@contextmanager
+def steady_weights() -> Iterator[None]:
+    """Within the block, each module of this thread is looked at once: a call's weights are those of its start."""
+    before = getattr(_steady, "stamps", None)
+    _steady.stamps = {} if before is None else before
+    try:
+        yield
+    finally:
+        _steady.stamps = before
+
+
+def _stamp(module: nn.Module) -> Stamp:
+    tensors = _tensors(module)
     places = [tensor.data_ptr() for tensor in tensors]
     versions = [-1 if tensor.is_inference() else tensor._version for tensor in tensors]
     return *places, *versions, *_first_values(tensors, places)
 
 
-def _tensors(module: nn.Module) -> Iterator[Tensor]:
+def _tensors(module: nn.Module) -> list[Tensor]:
     """As ``parameters()`` and ``buffers()``, in a quarter of the time."""
+    found: list[Tensor] = []
     open_modules = [module]
     while open_modules:
         part = open_modules.pop()
         for tensors in (part._parameters, part._buffers):
-            for tensor in tensors.values():
-                if tensor is not None and tensor.numel():
-                    yield tensor
-        open_modules += [child for child in part._modules.values() if child is not None]
+            if tensors:
+                found += [tensor for tensor in tensors.values() if tensor is not None and tensor.numel()]
+        if part._modules:
+            open_modules += [child for child in part._modules.values() if child is not None]
+    return found
 
 
 @torch.no_grad()

@@ -9,7 +9,8 @@ from torch import Tensor
 from codec.engines.base import Engine
 from codec.engines.torch import decoding
 from codec.errors import CodecError
-from codec.model.codes import Codes, to_codes
+from codec.model.arrays import to_codes
+from codec.model.codes import Codes
 from codec.model.network import Network
 from codec.model.shield import shielded
 from codec.model.slots import Counts, Latency, Mask, Slots, check_streaming, latency_of, same

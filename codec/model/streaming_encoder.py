@@ -8,7 +8,8 @@ from torch import Tensor
 from codec.engines.base import Engine
 from codec.engines.torch import encoding
 from codec.errors import CodecError
-from codec.model.inputs import check_level, to_float
+from codec.model.arrays import to_float
+from codec.model.inputs import check_level
 from codec.model.network import Network
 from codec.model.shield import shielded
 from codec.model.slots import Counts, Latency, Mask, Slots, check_streaming, latency_of, same

@@ -1,6 +1,7 @@
 """What every quantizer offers, and quantizers by name."""
 
 import dataclasses
+import operator
 from collections.abc import Callable
 from itertools import chain
 from typing import Any, ClassVar, Protocol
@@ -113,13 +114,7 @@ class Quantizer(nn.Module):
             CodecError: when the model has no such number of codebooks.
         """
         available = self.num_codebooks
-        if num_codebooks is None:
-            return available
-        if isinstance(num_codebooks, bool) or not hasattr(num_codebooks, "__index__"):
-            raise CodecError(f"num_codebooks {num_codebooks!r}; give a whole number, 1 to {available}")
-        if not 1 <= num_codebooks <= available:
-            raise CodecError(f"{num_codebooks} codebooks asked for; this model has 1 to {available}")
-        return num_codebooks
+        return available if num_codebooks is None else codebook_count(num_codebooks, available, "this model has")
 
     def check_codes(self, codes: Tensor, lowest: int = 0) -> None:
         """Raise a :class:`CodecError` unless codes ``(B, K, T)`` lie in their layers' codebooks.
@@ -179,6 +174,22 @@ def changed_settings(config: Any) -> dict[str, Any]:
         for field in dataclasses.fields(config)
     }
     return {name: getattr(config, name) for name in defaults if getattr(config, name) != defaults[name]}
+
+
+def codebook_count(value: Any, available: int, whose: str) -> int:
+    """``value`` as a number of codebooks, 1 to ``available``.
+
+    Args:
+        whose: the beginning of a sentence for messages, such as "this model has".
+
+    Raises:
+        CodecError: for another number, or what is no whole number.
+    """
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise CodecError(f"num_codebooks {value!r}; give a whole number, 1 to {available}")
+    if not 1 <= value <= available:
+        raise CodecError(f"{value} codebooks asked for; {whose} 1 to {available}")
+    return operator.index(value)
 
 
 def bits_per_code(codebook_size: int) -> int:

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from codec.audio.kinds import StartWatch
+from codec.audio.kinds import StartWatch, a_file
 from codec.audio.pcm import to_pcm
 from codec.config import from_dict
 from codec.errors import CodecError
@@ -122,7 +122,7 @@ def check_start(watch: StartWatch, data: bytes) -> None:
     """Refuse the first bytes of a file, which as samples would be noise."""
     if kind := watch.feed(data):
         raise ClientError(
-            "bad_sound", f"this is no raw samples but a {kind} file; send mono 16-bit samples of it", 1003
+            "bad_sound", f"this is no raw samples but {a_file(kind)}; send mono 16-bit samples of it", 1003
         )
 
 

@@ -2,19 +2,16 @@
 
 import io
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 from codec.atomic import atomic_file
 from codec.errors import CodecError
-from codec.model.network import Network
-from codec.reading import open_seekable
-from codec.tokens.clip import TokenClip
+from codec.reading import Source, open_seekable, path_of
 from codec.tokens.pt import read_pt, write_pt
 from codec.tokens.rvq import MAGIC, from_rvq, to_rvq
 from codec.tokens.stream import MAGIC as STREAM_MAGIC
 from codec.tokens.stream import read_stream
 from codec.tokens.tokens import Tokens
-from codec.version import __version__
 
 TOKEN_SUFFIXES = (".pt", ".rvq")
 """Suffixes of files that can be written."""
@@ -25,72 +22,43 @@ _PICKLE = b"\x80"
 _ZIP = b"PK"  # torch.save writes zip archives
 
 
-def save_tokens(path: str | Path, tokens: Tokens, model: Network, overwrite: bool = True) -> None:
+class Model(Protocol):
+    """What makes tokens of bare codes, as :class:`codec.model.codec.Codec` does."""
+
+    def tokens_of(self, codes: Any) -> Tokens: ...
+
+
+def save_tokens(path: str | Path, tokens: Any, model: Model | None = None, overwrite: bool = True) -> None:
     """Write one clip's tokens; the file appears whole or not at all.
 
     Args:
         path: ends in ``.pt`` or ``.rvq``.
-        tokens: a batch of one; of a larger batch save ``tokens[i]``.
-        model: the model that made them.
+        tokens: a batch of one; of a larger batch save ``tokens[i]``. With a model, also bare codes ``(K, T)``.
+        model: of bare codes, which do not say it themselves; of no effect on tokens.
 
     Raises:
-        CodecError: for another suffix or batch size, or a path that cannot be written.
+        CodecError: for another suffix or batch size, what is no tokens, or a path that cannot be written.
     """
+    path = path_of(path, "a token file")
     check_token_suffix(path)
-    clip = clip_of(tokens, model)
+    if model is not None and not hasattr(model, "tokens_of"):
+        raise CodecError(f"{type(model).__name__} is no model; the order is save_tokens(path, tokens, model)")
+    if not isinstance(tokens, Tokens):
+        if model is None:
+            raise CodecError(
+                f"{type(tokens).__name__} is no tokens as model.encode returns them; of bare codes give the model "
+                "too: save_tokens(path, codes, model)"
+            )
+        tokens = model.tokens_of(tokens)
     with atomic_file(path, overwrite) as file:
-        write_clip(file, clip, Path(path).suffix.lower())
+        write_tokens(file, tokens, Path(path).suffix.lower())
 
 
-def load_tokens(path: str | Path) -> Tokens:
+def load_tokens(source: Source) -> Tokens:
     """Tokens of one clip, a batch of one, from a ``.pt`` or ``.rvq`` file or a kept ``.crvs`` stream.
 
-    Raises:
-        CodecError: when the file is missing, damaged, or no token file.
-    """
-    return read_clip(path).to_tokens()
-
-
-def clip_of(tokens: Tokens, model: Network) -> TokenClip:
-    """What a file of these tokens holds.
-
-    Raises:
-        CodecError: for a batch of more than one clip.
-    """
-    if len(tokens) != 1:
-        raise CodecError(f"a token file holds one clip, got {len(tokens)}; save tokens[i] one by one")
-    one, sizes = tokens[0], model.quantizer.sizes[: tokens.num_codebooks]
-    return TokenClip(
-        codes=one.codes[0].cpu(),
-        num_samples=int(one.num_samples[0]),
-        sample_rate=one.sample_rate,
-        hop_length=model.hop_length,
-        codebook_size=max(sizes),
-        fingerprint=one.fingerprint,
-        codec_version=__version__,
-        codebook_sizes=sizes if len(set(sizes)) > 1 else (),
-    )
-
-
-def write_clip(target: Path | BinaryIO, clip: TokenClip, suffix: str) -> None:
-    """Write to a path or an open binary file in the format of ``.pt`` or ``.rvq``."""
-    if isinstance(target, Path):
-        with target.open("wb") as file:
-            write_clip(file, clip, suffix)
-    elif suffix == ".rvq":
-        target.write(to_rvq(clip))
-    else:
-        # In memory first: PyTorch hides what the system says about a full disk.
-        content = io.BytesIO()
-        write_pt(content, clip)
-        target.write(content.getbuffer())
-
-
-def read_clip(source: str | Path | BinaryIO) -> TokenClip:
-    """One clip's tokens and all that its file says.
-
     Args:
-        source: a path, also of a pipe, or an open binary file.
+        source: a path, also of a pipe, a file's bytes, or an open binary file.
 
     Raises:
         CodecError: when the file is missing, damaged, or no token file.
@@ -102,13 +70,24 @@ def read_clip(source: str | Path | BinaryIO) -> TokenClip:
             raise CodecError(f"{name}: {error}") from None
 
 
+def write_tokens(file: BinaryIO, tokens: Tokens, suffix: str) -> None:
+    """Write one clip into an open binary file, in the format of ``.pt`` or ``.rvq``."""
+    if suffix == ".rvq":
+        file.write(to_rvq(tokens))
+        return
+    # In memory first: PyTorch hides what the system says about a full disk.
+    content = io.BytesIO()
+    write_pt(content, tokens)
+    file.write(content.getbuffer())
+
+
 def check_token_suffix(path: str | Path) -> None:
     """Raise a :class:`CodecError` unless the suffix is ``.pt`` or ``.rvq``."""
     if Path(path).suffix.lower() not in TOKEN_SUFFIXES:
         raise CodecError(f"{path}: token files end in {' or '.join(TOKEN_SUFFIXES)}")
 
 
-def _read_open(file: BinaryIO) -> TokenClip:
+def _read_open(file: BinaryIO) -> Tokens:
     start = file.read(len(MAGIC))
     file.seek(0)
     if start == MAGIC:

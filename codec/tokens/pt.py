@@ -4,39 +4,28 @@ Read and written with ``torch.load(weights_only=True)`` in mind: no object in th
 code. docs/formats.md lists the keys.
 """
 
-import dataclasses
 import warnings
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import torch
 
 from codec.errors import CodecError
-from codec.tokens.clip import TokenClip
+from codec.tokens.fields import fields_of, tokens_of
+from codec.tokens.tokens import Tokens
 
 FORMAT = "codec-tokens"
 VERSION = 2
 """Written where codebooks differ in size; else 1, which has no ``codebook_sizes``."""
 
 
-def write_pt(file: BinaryIO, clip: TokenClip) -> None:
+def write_pt(file: BinaryIO, tokens: Tokens) -> None:
     """Write one clip."""
-    content = {
-        "format": FORMAT,
-        "version": VERSION if clip.codebook_sizes else 1,
-        "codes": clip.codes.contiguous().clone(),
-        "num_samples": clip.num_samples,
-        "sample_rate": clip.sample_rate,
-        "hop_length": clip.hop_length,
-        "codebook_size": clip.codebook_size,
-        "fingerprint": clip.fingerprint,
-        "codec_version": clip.codec_version,
-    }
-    if clip.codebook_sizes:
-        content["codebook_sizes"] = list(clip.codebook_sizes)
-    torch.save(content, file)
+    fields = fields_of(tokens)
+    version = VERSION if "codebook_sizes" in fields else 1
+    torch.save({"format": FORMAT, "version": version} | fields, file)
 
 
-def read_pt(file: BinaryIO) -> TokenClip:
+def read_pt(file: BinaryIO) -> Tokens:
     """Read one clip.
 
     Raises:
@@ -54,29 +43,8 @@ def read_pt(file: BinaryIO) -> TokenClip:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CodecError("no token file, though PyTorch can read it; make one with `codec encode`")
     version = content.get("version")
-    reader = _READERS.get(version) if isinstance(version, int) else None
-    if reader is None:
+    if not isinstance(version, int) or version not in (1, VERSION):
         raise CodecError(f"token file version {version!r} is unknown; update codec to read it")
-    return reader(content)
-
-
-def _read_v1(content: dict[str, Any]) -> TokenClip:
-    return _read(content, {field.name for field in dataclasses.fields(TokenClip)} - {"codebook_sizes"})
-
-
-def _read_v2(content: dict[str, Any]) -> TokenClip:
-    sizes = content.get("codebook_sizes")
-    if not isinstance(sizes, list):
-        raise CodecError(f"codebook_sizes must be a list, got {sizes!r}")
-    known = {field.name for field in dataclasses.fields(TokenClip)}
-    return _read(content | {"codebook_sizes": tuple(sizes)}, known)
-
-
-def _read(content: dict[str, Any], expected: set[str]) -> TokenClip:
-    values = {key: value for key, value in content.items() if key not in ("format", "version")}
-    if values.keys() != expected:
-        raise CodecError(f"missing or unknown keys: {sorted(values.keys() ^ expected, key=str)}")
-    return TokenClip(**values)
-
-
-_READERS = {1: _read_v1, 2: _read_v2}
+    if ("codebook_sizes" in content) is not (version == VERSION):
+        raise CodecError(f"codebook_sizes belong to version {VERSION} alone, and this file says version {version}")
+    return tokens_of({key: value for key, value in content.items() if key not in ("format", "version")})

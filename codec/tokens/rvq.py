@@ -24,7 +24,8 @@ import torch
 
 from codec.errors import CodecError
 from codec.quantizers.base import bits_per_code
-from codec.tokens.clip import TokenClip
+from codec.tokens.fields import fields_of, tokens_of
+from codec.tokens.tokens import Tokens
 
 MAGIC = b"CRVQ"
 VERSION = 2
@@ -33,28 +34,22 @@ _PREFIX = struct.Struct("<4sBI")
 _CRC = struct.Struct("<I")
 
 
-def to_rvq(clip: TokenClip) -> bytes:
-    """The bytes of a ``.rvq`` file."""
-    sizes: dict[str, Any] = {"codebook_sizes": clip.codebook_sizes} if clip.codebook_sizes else {}
-    version = 2 if sizes else 1
-    header = {
-        "num_codebooks": clip.num_codebooks,
-        **(sizes or {"codebook_size": clip.codebook_size}),
-        "num_frames": clip.num_frames,
-        "num_samples": clip.num_samples,
-        "sample_rate": clip.sample_rate,
-        "hop_length": clip.hop_length,
-        "fingerprint": clip.fingerprint,
-        "codec_version": clip.codec_version,
-    }
+def to_rvq(tokens: Tokens) -> bytes:
+    """The bytes of a ``.rvq`` file of one clip."""
+    fields = fields_of(tokens)
+    version, sizes = (2, "codebook_sizes") if "codebook_sizes" in fields else (1, "codebook_size")
+    codes = fields["codes"]
+    header = {"num_codebooks": len(codes), sizes: fields[sizes], "num_frames": codes.shape[1]}
+    for name in ("num_samples", "sample_rate", "hop_length", "fingerprint", "codec_version"):
+        header[name] = fields[name]
     text = json.dumps(header, separators=(",", ":")).encode()
-    packed = pack_frames(clip.codes.t().numpy(), clip.layer_sizes)
+    packed = pack_frames(codes.t().numpy(), tokens.codebook_sizes)
     body = _PREFIX.pack(MAGIC, version, len(text)) + text + packed
     return body + _CRC.pack(zlib.crc32(body))
 
 
-def from_rvq(data: bytes) -> TokenClip:
-    """The clip in the bytes of a ``.rvq`` file.
+def from_rvq(data: bytes) -> Tokens:
+    """The tokens in the bytes of a ``.rvq`` file.
 
     Raises:
         CodecError: when a byte is changed, missing or too many, or the version is unknown.
@@ -69,7 +64,7 @@ def from_rvq(data: bytes) -> TokenClip:
     return _READERS[version](data)
 
 
-def _read(data: bytes) -> TokenClip:
+def _read(data: bytes) -> Tokens:
     body = data[: -_CRC.size]
     if zlib.crc32(body) != _CRC.unpack(data[-_CRC.size :])[0]:
         raise CodecError("damaged or cut short: the checksum does not match; get the file again")
@@ -82,13 +77,13 @@ def _read(data: bytes) -> TokenClip:
         if len(body) - start != size:
             raise CodecError(f"{len(body) - start} bytes of codes, but the header promises {size}")
         codes = unpack_frames(body[start:], frames, sizes)
-        return TokenClip(codes=torch.from_numpy(codes).t().contiguous(), **header)
+        return tokens_of(header | {"codes": torch.from_numpy(codes).t().contiguous()})
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise CodecError(f"the header is wrong ({error}); make the tokens again") from None
 
 
 def _sizes(version: int, header: dict[str, Any], layers: int) -> tuple[int, ...]:
-    """Entries of each codebook; the header of version 2 gets the keys that a clip has."""
+    """Entries of each codebook; the header of version 2 gets the keys of all files."""
     if version == 1:
         if "codebook_sizes" in header:
             raise KeyError("codebook_sizes")

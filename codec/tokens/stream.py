@@ -29,8 +29,9 @@ from torch import Tensor
 from codec.config import from_dict
 from codec.errors import CodecError
 from codec.quantizers.base import bits_per_code
-from codec.tokens.clip import TokenClip
+from codec.tokens.fields import tokens_of
 from codec.tokens.rvq import pack_frames, unpack_frames
+from codec.tokens.tokens import Tokens
 
 MAGIC = b"CRVS"
 VERSION = 2
@@ -173,7 +174,7 @@ class StreamReader:
         return CodecError(f"the token stream is damaged after {self._frames} frames; send it again")
 
 
-def read_stream(file: BinaryIO) -> TokenClip:
+def read_stream(file: BinaryIO) -> Tokens:
     """All of a token stream that was kept in a file, as one clip.
 
     Raises:
@@ -185,17 +186,12 @@ def read_stream(file: BinaryIO) -> TokenClip:
         raise CodecError("the token stream ended before its first frame")
     if file.read(1):
         raise CodecError("something follows the end of the token stream; decode joined streams one by one")
-    header = reader.header
-    return TokenClip(
-        codes=torch.stack([frame.codes for frame in frames], dim=1),
-        num_samples=sum(frame.num_samples for frame in frames),
-        sample_rate=header.sample_rate,
-        hop_length=header.hop_length,
-        codebook_size=header.codebook_size,
-        fingerprint=header.fingerprint,
-        codec_version=header.codec_version,
-        codebook_sizes=header.codebook_sizes,
-    )
+    fields = dataclasses.asdict(reader.header)
+    del fields["num_codebooks"]
+    if not fields["codebook_sizes"]:
+        del fields["codebook_sizes"]
+    codes = torch.stack([frame.codes for frame in frames], dim=1)
+    return tokens_of(fields | {"codes": codes, "num_samples": sum(frame.num_samples for frame in frames)})
 
 
 def _checksum(body: bytes) -> bytes:

@@ -95,7 +95,7 @@ class Trainer:
             meter.add(task.step(batch, self.step))
             self.step += 1
             log.advance(self.step)
-            if self.step % config.log_every == 0:
+            if self.step % config.log_every == 0 or self.step == config.max_steps:
                 task.check()
                 seconds = (time.perf_counter() - started) / (self.step - logged)
                 log.write(self.step, meter.means() | task.facts(seconds))

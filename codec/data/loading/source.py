@@ -26,6 +26,7 @@ def read_clips(config: DataConfig) -> list[Clip]:
     Raises:
         CodecError: when a manifest is missing, empty or malformed.
     """
+    _check_sources(config)
     clips = [clip for source in config.manifests for clip in _read_source(source)]
     if config.root is not None:
         clips = [dataclasses.replace(clip, root=config.root) for clip in clips]
@@ -33,6 +34,21 @@ def read_clips(config: DataConfig) -> list[Clip]:
         count = max(1, config.max_clips)
         clips = [clips[number * len(clips) // count] for number in range(count)]
     return clips
+
+
+def _check_sources(config: DataConfig) -> None:
+    """The shipped configs name the data they were made for: say which settings to give for others."""
+    missing = [source for source in config.manifests if not Path(source).exists()]
+    if missing:
+        raise CodecError(
+            f"data.manifests: no such manifest or folder {missing[0]}; give your own, which codec prepare writes: "
+            "data.root=null data.manifests='[train.jsonl]'"
+        )
+    if config.root is not None and not Path(config.root).is_dir():
+        raise CodecError(
+            f"data.root: no such folder {config.root}; give the folder in which the manifests' paths begin, or "
+            "data.root=null where that is each manifest's own"
+        )
 
 
 def _read_source(source: str) -> list[Clip]:

@@ -15,6 +15,7 @@ import torch
 
 from codec.align.transcript import normalise
 from codec.config import to_dict
+from codec.console import counted
 from codec.data import Clip
 from codec.errors import CodecError
 from codec.eval.probes.ctc import CtcConfig, TokenRecognizer, Utterance, train_recognizer
@@ -66,7 +67,7 @@ class TextProbe:
             result.notes.append("no clips with text and tokens are left: nothing measured")
             return result
         seconds = sum(clip.codes.shape[1] for clip, _ in train) / task.tokens.frame_rate
-        result.notes.append(f"trained on {len(train)} clips, {seconds / 60:.1f} minutes")
+        result.notes.append(f"trained on {counted(len(train), 'clip')}, {seconds / 60:.1f} minutes")
         result.notes += few_speakers_note([clip.speaker for clip, _ in test])
         for num_codebooks in self.config.codebooks:
             self._measure(num_codebooks, train, test, task, result)

@@ -8,6 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
+from codec.console import counted
 from codec.eval.report.content import Report
 from codec.eval.report.listening import Listening, flac_bytes
 from codec.eval.report.plots import spectrogram_image
@@ -70,7 +71,7 @@ def _probe_table(probes: dict[str, Any], marks: dict[str, list[str]]) -> _ProbeT
             figures = [f"{m.value:.3f}" + MARK * (name in marks), interval, f"{m.baseline:.3f}", str(m.clips)]
             rows.append([name, title, m.codebooks, m.features, *figures])
         reasons = Counter(skip.reason for skip in result.skipped)
-        notes += [f"{name}: {count} clips left out: {reason}" for reason, count in reasons.items()]
+        notes += [f"{name}: {counted(count, 'clip')} left out: {reason}" for reason, count in reasons.items()]
         notes += [f"{name}: {note}" for note in result.notes]
     return _ProbeTable(rows, notes)
 

@@ -1,5 +1,6 @@
 """The report as Markdown."""
 
+from codec.console import counted
 from codec.eval.report.content import Report
 from codec.eval.report.table import (
     CODING_HEADINGS,
@@ -19,7 +20,7 @@ def to_markdown(report: Report) -> str:
     """Tables, what was left out, and what it was made with."""
     sections = [
         "# Evaluation",
-        f"{len(report.clips)} clips, {report.seconds / 60:.1f} minutes.",
+        f"{counted(len(report.clips), 'clip')}, {report.seconds / 60:.1f} minutes.",
         f"```\n{report.about.command}\n```",
         _figures(report),
         _coding(report),
