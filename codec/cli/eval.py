@@ -57,24 +57,15 @@ def _models(options: Options) -> list[str]:
 
 
 def _run(plan: "Plan") -> None:
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    from codec.console import print_note, progress_console
+    from codec.console import print_note
     from codec.eval.evaluation import execute
     from codec.eval.report.table import omission_lines
+    from codec.progress import ProgressBar
 
     for note in plan.notes:
         print_note(f"note: {note}")
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=progress_console()) as progress:
-        task = progress.add_task("clips x systems", total=None)
-        evaluated = execute(plan, lambda done, total: progress.update(task, completed=done, total=total))
+    with ProgressBar("clips x systems", total=None) as bar:
+        evaluated = execute(plan, bar.set)
     _print_table(evaluated.report)
     if evaluated.reused:
         print_note(f"note: {evaluated.reused} measurements were there already")

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import torch
 from accelerate import Accelerator
 from rich.console import Console
-from rich.progress import track
 from torch import nn
 
 from codec.data.crops import CropPlanner
@@ -13,6 +12,7 @@ from codec.data.store import AudioStore
 from codec.errors import CodecError
 from codec.model.codec import Codec
 from codec.model.seanet.weight_norm import apply_weight_norm
+from codec.progress import track
 from codec.teachers.features import FeatureInfo
 from codec.teachers.features.live import LiveFeatures
 from codec.train.adversary import Adversary
@@ -107,10 +107,11 @@ def _open_data(
     config: TrainConfig, accelerator: Accelerator
 ) -> tuple[AudioStore, dict[str, Features], dict[str, FeatureInfo]]:
     clips = read_clips(config.data)
-    console = Console(stderr=True, quiet=not accelerator.is_main_process)
+    quiet = not accelerator.is_main_process
+    console = Console(stderr=True, quiet=quiet)
 
     def progress(items, total):
-        return track(items, "decoding audio", total, console=console)
+        return track(items, "decoding audio", total, quiet)
 
     def warn(line):
         console.print(f"warning: {line}", highlight=False, markup=False, soft_wrap=True)
