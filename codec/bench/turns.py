@@ -17,7 +17,7 @@ import torch
 import codec
 
 CLIP_CALLS = 5
-FRAME_CALLS = 100
+FRAME_CALLS = 200
 
 
 def milliseconds(call: Callable[[], object], times: int) -> float:
@@ -30,7 +30,6 @@ def milliseconds(call: Callable[[], object], times: int) -> float:
     return median(found)
 
 
-@torch.inference_mode()
 def turn(model: "codec.Codec", clip_seconds: list[float]) -> dict[str, float]:
     """Milliseconds of a clip to encode and to decode, and of a frame of a stream."""
     generator = torch.Generator().manual_seed(0)

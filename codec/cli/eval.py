@@ -26,6 +26,7 @@ _FLAGS = {
     "selection.min_seconds": flag("--min-seconds", min=0.0),
     "selection.max_seconds": flag("--max-seconds", min=0.0),
     "workers": flag(min=0, show_default=False),
+    "timeout": flag(metavar="SECONDS"),
     "players": flag(min=0),
     "max_delay": flag(min=0.0, max=2.0),
 }
