@@ -30,10 +30,12 @@ def clips(config: BenchConfig) -> Table:
             version.turn()
         # Every other round the other way round: the first turn of a round is the slower one.
         rounds = [_round(versions, backwards=bool(number % 2)) for number in range(config.repeats)]
-    rows = [(part, *_row([[times[part] for times in each] for each in rounds])) for part in rounds[0][0]]
+    rows: list[tuple[str | float, ...]] = []
+    for part in rounds[0][0]:
+        rows.append((part, *compared([[times[part] for times in each] for each in rounds])))
     title = f"{config.repeats} rounds, {config.threads} thread(s), engine {config.engine}"
-    compared = ("ms of the other", "ratio", "25 %", "75 %") if config.against is not None else ()
-    return Table(title, ("part", "ms", *compared), tuple(rows))
+    more = ("ms of the other", "ratio", "25 %", "75 %") if config.against is not None else ()
+    return Table(title, ("part", "ms", *more), tuple(rows))
 
 
 class _Version:
@@ -79,7 +81,7 @@ def _version(tree: Path, config: BenchConfig) -> Iterator[_Version]:
 
 def _source(folder: Path) -> Path:
     if not (folder / "codec" / "__init__.py").is_file():
-        raise CodecError(f"--against {folder}: no folder codec/ in it; name a checkout, as of git worktree add")
+        raise CodecError(f"--against {folder}: no folder codec/ in it; name a checkout of the source")
     return folder.resolve()
 
 
@@ -89,8 +91,15 @@ def _round(versions: list[_Version], backwards: bool) -> list[dict[str, float]]:
     return [times[place] for place in order]
 
 
-def _row(rounds: list[list[float]]) -> tuple[float, ...]:
-    """Medians of one part, ``rounds`` having a time of each version: ours, the other's, and our ratio to it."""
+def compared(rounds: list[list[float]]) -> tuple[float, ...]:
+    """Medians of one part, and the middle half of the ratios.
+
+    Args:
+        rounds: each with the time of every version, ours first.
+
+    Returns:
+        our time, and with another version its time, our ratio to it, and the quartiles of that.
+    """
     times = tuple(median(version) for version in zip(*rounds, strict=True))
     if len(times) == 1:
         return times

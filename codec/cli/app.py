@@ -23,8 +23,8 @@ from codec.cli.info import info
 from codec.cli.stream import app as stream
 from codec.console import print_error
 
-# typer brings its own copy of click in newer versions; this finds ClickException in either.
-_CommandLineError = typer.BadParameter.__mro__[2]
+# Newer versions of typer bring a click of their own, so this asks for the class by its name in either.
+_CommandLineError = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 _PASS_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 _INTERRUPTED = 128 + 2
 """Exit status of a program that SIGINT ended."""

@@ -42,6 +42,8 @@ class Run:
     batches: CropBatches
     state: TrainState
     train_step: TrainStep | RecordedStep
+    teachers: dict[str, FeatureInfo]
+    """What each teacher's features are, by its name."""
 
 
 def build_run(config: TrainConfig, accelerator: Accelerator) -> Run:
@@ -61,7 +63,7 @@ def build_run(config: TrainConfig, accelerator: Accelerator) -> Run:
     store, features, infos = _open_data(config, accelerator)
     batches = _batches(config, codec, store, features, accelerator)
     state, step = build_step(config, codec, infos, accelerator)
-    return Run(accelerator, store, batches, state, step)
+    return Run(accelerator, store, batches, state, step, infos)
 
 
 def build_step(
