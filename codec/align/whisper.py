@@ -36,12 +36,27 @@ class WhisperConfig(ModelAlignerConfig):
     """Of clips whose manifest line has none; null lets Whisper find out."""
 
 
+class _OneByOne:
+    """What both aligners share: one utterance after the other, with any text."""
+
+    unit = "words"
+
+    def check_text(self, text: str) -> None:
+        """Whisper's bytes spell any text."""
+
+    def align(self, batch: list[Utterance]) -> list[Alignment]:
+        """Timed words per utterance; see :class:`codec.align.registry.Aligner`."""
+        return [self._one(utterance) for utterance in batch]
+
+    def _one(self, utterance: Utterance) -> Alignment:
+        raise NotImplementedError
+
+
 @aligner("whisper")
-class WhisperAligner:
+class WhisperAligner(_OneByOne):
     """A Whisper for ``transformers``' recognition pipeline, which cuts and stitches long audio."""
 
     Config = WhisperConfig
-    unit = "words"
 
     def __init__(self, config: WhisperConfig):
         from transformers import WhisperForConditionalGeneration, WhisperProcessor, pipeline
@@ -62,13 +77,6 @@ class WhisperAligner:
         self._multilingual = getattr(model.generation_config, "is_multilingual", True)
         self.sample_rate = processor.feature_extractor.sampling_rate
         self._language, self._name = config.language, teacher_id(config.model)
-
-    def check_text(self, text: str) -> None:
-        """Whisper's bytes spell any text."""
-
-    def align(self, batch: list[Utterance]) -> list[Alignment]:
-        """Timed words per utterance; see :class:`codec.align.registry.Aligner`."""
-        return [self._one(utterance) for utterance in batch]
 
     def _one(self, utterance: Utterance) -> Alignment:
         clip, wav = utterance.clip, utterance.wav
@@ -103,11 +111,10 @@ class FasterWhisperConfig(ModelAlignerConfig):
 
 
 @aligner("faster_whisper")
-class FasterWhisperAligner:
+class FasterWhisperAligner(_OneByOne):
     """A hub id or folder that faster-whisper loads."""
 
     Config = FasterWhisperConfig
-    unit = "words"
     sample_rate = 16_000
 
     def __init__(self, config: FasterWhisperConfig):
@@ -131,13 +138,6 @@ class FasterWhisperAligner:
         self._extractor = WhisperFeatureExtractor(feature_size=mels)
         self._tokenizer = self._model.hf_tokenizer
         self._language, self._name = config.language, teacher_id(config.model)
-
-    def check_text(self, text: str) -> None:
-        """Whisper's bytes spell any text."""
-
-    def align(self, batch: list[Utterance]) -> list[Alignment]:
-        """Timed words per utterance; see :class:`codec.align.registry.Aligner`."""
-        return [self._one(utterance) for utterance in batch]
 
     def _one(self, utterance: Utterance) -> Alignment:
         clip, wav = utterance.clip, utterance.wav
