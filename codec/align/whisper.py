@@ -8,11 +8,11 @@ than recognising, and the words are the right ones.
 
 from dataclasses import dataclass
 from itertools import chain
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from codec.align.registry import ModelAlignerConfig, aligner
+from codec.align.registry import Aligner, ModelAlignerConfig, aligner
 from codec.align.transcript import fill_gaps, tighten, transfer_times
 from codec.align.types import Alignment, Interval, Utterance
 from codec.encoders.hub import load_pretrained, locate, teacher_id
@@ -36,7 +36,7 @@ class WhisperConfig(ModelAlignerConfig):
     """Of clips whose manifest line has none; null lets Whisper find out."""
 
 
-class _OneByOne:
+class _OneByOne(Aligner):
     """What both aligners share: one utterance after the other, with any text."""
 
     unit = "words"
@@ -79,10 +79,10 @@ class WhisperAligner(_OneByOne):
         self._language, self._name = config.language, teacher_id(config.model)
 
     def _one(self, utterance: Utterance) -> Alignment:
-        clip, wav = utterance.clip, utterance.wav
+        clip, wav = utterance.clip, utterance.audio
         language = clip.language or self._language
         options = {"language": language, "task": "transcribe"} if self._multilingual and language else {}
-        output = self._pipeline(
+        output: Any = self._pipeline(
             {"raw": wav.numpy(), "sampling_rate": self.sample_rate},
             return_timestamps="word",
             chunk_length_s=30 if len(wav) > 30 * self.sample_rate else 0,
@@ -140,7 +140,7 @@ class FasterWhisperAligner(_OneByOne):
         self._language, self._name = config.language, teacher_id(config.model)
 
     def _one(self, utterance: Utterance) -> Alignment:
-        clip, wav = utterance.clip, utterance.wav
+        clip, wav = utterance.clip, utterance.audio
         language = clip.language or self._language
         if clip.text is not None and not clip.text.split():
             return Alignment(clip.name, (), f"{self._name}:empty")
@@ -169,7 +169,7 @@ class FasterWhisperAligner(_OneByOne):
         return Alignment(clip.name, tuple(timed), f"{self._name}:{source}", score)
 
     def _forced(self, utterance: Utterance, tokens: list[list[int]], language: str) -> Alignment:
-        wav = utterance.wav
+        wav = utterance.audio
         samples = round((len(wav) / self.sample_rate + TAIL) * 100) * 160
         mel = self._extractor(
             wav.numpy(), sampling_rate=self.sample_rate, max_length=samples, return_tensors="np"
@@ -180,7 +180,7 @@ class FasterWhisperAligner(_OneByOne):
         )[0]
         starts = _token_starts(result.alignments)
         end = len(wav) / self.sample_rate
-        words, times, position = utterance.clip.text.split(), [], 0
+        words, times, position = utterance.text.split(), [], 0
         for word_tokens in tokens:
             following = position + len(word_tokens)
             start = starts.get(position)

@@ -30,9 +30,8 @@ def clips(config: BenchConfig) -> Table:
             version.turn()
         # Every other round the other way round: the first turn of a round is the slower one.
         rounds = [_round(versions, backwards=bool(number % 2)) for number in range(config.repeats)]
-    rows: list[tuple[str | float, ...]] = []
-    for part in rounds[0][0]:
-        rows.append((part, *compared([[times[part] for times in each] for each in rounds])))
+    by_part = {part: [[times[part] for times in each] for each in rounds] for part in rounds[0][0]}
+    rows: list[tuple[str | float, ...]] = [(part, *compared(times)) for part, times in by_part.items()]
     title = f"{config.repeats} rounds, {config.threads} thread(s), engine {config.engine}"
     more = ("ms of the other", "ratio", "25 %", "75 %") if config.against is not None else ()
     return Table(title, ("part", "ms", *more), tuple(rows))

@@ -59,6 +59,9 @@ class BenchConfig:
             raise CodecError(f"bench: clip_seconds is {list(self.clip_seconds)}; name lengths above 0")
 
 
+Rows = tuple[tuple[str | float, ...], ...]
+
+
 @dataclass(frozen=True)
 class Table:
     """A benchmark's result.
@@ -71,4 +74,4 @@ class Table:
 
     title: str
     columns: tuple[str, ...]
-    rows: tuple[tuple[str | float, ...], ...]
+    rows: Rows

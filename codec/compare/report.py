@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 from codec.atomic import atomic_path
 from codec.compare.config import CompareConfig
@@ -115,11 +116,12 @@ def _cell(estimate: Estimate | None, score: Score, signed: bool, marked: bool) -
         "" if value is None else f"{value * score.scale:{sign}.{score.digits}f}"
         for value in (estimate.mean, estimate.low, estimate.high)
     )
-    if signed and estimate.interval != "none" and (estimate.low > 0 or estimate.high < 0):
+    mark = "\\*" * marked
+    if estimate.low is None or estimate.high is None:
+        return mean + mark
+    if signed and (estimate.low > 0 or estimate.high < 0):
         mean = f"**{mean}**"
-    mean += "\\*" * marked
-    if estimate.interval == "none":
-        return mean
+    mean += mark
     return f"{mean} [{low}, {high}]" if estimate.interval == "seeds" else f"{mean} ({low}, {high})"
 
 
@@ -132,11 +134,11 @@ def _list(values: Sequence[float]) -> str:
     return " or ".join(f"{value:g}" for value in values)
 
 
-def _facts(score: Score) -> dict:
+def _facts(score: Score) -> dict[str, Any]:
     return {name: getattr(score, name) for name in ("title", "better", "digits", "scale")}
 
 
-def _finite(values: dict) -> dict:
+def _finite(values: dict[str, Any]) -> Any:
     """Plain data without infinite numbers, which JSON does not have."""
     text = json.dumps(values)
     return json.loads(text, parse_constant=lambda name: None)

@@ -3,7 +3,7 @@
 import json
 import time
 from pathlib import Path
-from typing import Self
+from typing import Self, TextIO
 
 import torch
 from accelerate import Accelerator
@@ -43,7 +43,7 @@ class RunLog:
         self._accelerator, self._active = accelerator, accelerator.is_main_process
         self._bar = ProgressBar("training", max_steps, start, quiet=not self._active, terminal_only=True)
         self._console = self._bar.console
-        self._file = None
+        self._file: TextIO | None = None
         if self._active:
             path = output / "log.jsonl"
             forget_after(path, start)
@@ -54,7 +54,7 @@ class RunLog:
         self._bar.__enter__()
         return self
 
-    def __exit__(self, *error) -> None:
+    def __exit__(self, *error: object) -> None:
         self._bar.__exit__()
         if self._file is not None:
             self._file.close()
@@ -69,7 +69,7 @@ class RunLog:
 
     def write(self, step: int, values: dict[str, float]) -> None:
         """Values after ``step`` steps, to every place."""
-        if not self._active:
+        if self._file is None:
             return
         self._accelerator.log(values, step=step)
         record = {"step": step, "time": round(time.time(), 1), **values}

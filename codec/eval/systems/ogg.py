@@ -42,7 +42,7 @@ class OggTool(System):
         return cls(parse_number(argument, cls.family, *cls.limits))
 
     @property
-    def label(self) -> str:  # type: ignore[override]
+    def label(self) -> str:
         return f"{self.family}:{self.kbps:g}"
 
     def encoder_options(self) -> tuple[str, ...]:
