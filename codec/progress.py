@@ -26,7 +26,7 @@ class ProgressBar:
         self,
         title: str,
         total: float | None,
-        done: float = 0,
+        done: int = 0,
         counted: bool = True,
         quiet: bool = False,
         terminal_only: bool = False,

@@ -32,6 +32,7 @@ class OggTool(System):
 
     kbps: float
 
+    family: ClassVar[str]
     limits: ClassVar[tuple[float, float]]
     tools: ClassVar[tuple[str, str]]
     package: ClassVar[str]
