@@ -3,8 +3,6 @@
 import re
 import sys
 
-from rich.console import Console
-
 _BREAKS = re.compile(r"\s*[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]\s*")
 
 
@@ -31,8 +29,3 @@ def printable(text: str) -> str:
         character if character.isprintable() else character.encode("unicode_escape").decode()
         for character in line
     )
-
-
-def progress_console() -> Console:
-    """For progress bars: standard error, so that standard output can be piped."""
-    return Console(stderr=True)

@@ -1,6 +1,8 @@
 """Speed measurements: statistics, peers of the right size, and the command end to end."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 import codec
 from codec.bench.agreement import bundled_clip, variants
 from codec.bench.clients import serve_frames
+from codec.bench.clips import compared
 from codec.bench.floor import weights_of
 from codec.bench.measure import late, percentiles
 from codec.bench.registry import find_benchmark
@@ -81,7 +84,7 @@ def test_peers_have_their_released_sizes(name, millions):
 def test_what_is_unknown_is_refused_by_name():
     with pytest.raises(CodecError, match=r"unknown peer 'lyra'; known: encodec"):
         peer_system("lyra", "cpu")
-    with pytest.raises(CodecError, match=r"unknown benchmark 'fast'; known: agreement, clients, floor"):
+    with pytest.raises(CodecError, match=r"unknown benchmark 'fast'; known: agreement, clients, clips, floor"):
         find_benchmark("fast")
     with pytest.raises(CodecError, match="minutes is 0"):
         BenchConfig(minutes=0)
@@ -118,6 +121,38 @@ def test_the_clip_and_its_variants_are_whole_clips_of_their_own():
 def test_the_floor_counts_every_weight_once(tiny_model):
     counted = weights_of(tiny_model.encoder) + weights_of(tiny_model.decoder)
     assert counted == sum(parameter.numel() for parameter in tiny_model.parameters())
+
+
+def test_versions_have_their_turns_and_the_ratio_is_of_one_round():
+    # A machine that is twice as busy in the second round: medians of times mix the rounds, ratios do not.
+    ours, other, ratio, low, high = compared([[1.0, 2.0], [2.0, 4.0], [3.0, 6.0], [1.5, 2.0]])
+    assert (ours, other, ratio, low, high) == (1.75, 3.0, 0.5, 0.5, 0.75)
+    assert compared([[1.0], [3.0], [2.0]]) == (2.0,)
+
+
+def test_clips_are_timed_in_this_version_and_in_a_copy_of_it(tmp_path, tiny_model):
+    codec.save(tiny_model, tmp_path / "model")
+    package = Path(codec.__file__).parent
+    shutil.copytree(package, tmp_path / "other" / "codec", ignore=shutil.ignore_patterns("__pycache__"))
+    settings = {"engine": "torch", "clip_seconds": (0.1, 0.2), "repeats": 2, "against": str(tmp_path / "other")}
+    table = find_benchmark("clips")(BenchConfig(str(tmp_path / "model"), **settings))
+    parts = [row[0] for row in table.rows]
+    assert parts[:4] == ["encode 0.1 s", "decode 0.1 s", "encode 0.2 s", "decode 0.2 s"] and len(parts) == 6
+    assert all(len(row) == len(table.columns) == 6 and min(row[1:]) > 0 for row in table.rows)
+
+
+def test_another_version_that_is_none_or_breaks_is_refused(tmp_path, tiny_model, capfd):
+    codec.save(tiny_model, tmp_path / "model")
+    run, model = find_benchmark("clips"), str(tmp_path / "model")
+    with pytest.raises(CodecError, match="no folder codec/ in it; name a checkout"):
+        run(BenchConfig(model, against=str(tmp_path)))
+    (tmp_path / "codec").mkdir()
+    (tmp_path / "codec" / "__init__.py").write_text("raise SystemExit('too old')")
+    with pytest.raises(CodecError, match="this version ended with an error"):
+        run(BenchConfig(model, engine="torch", against=str(tmp_path)))
+    assert "too old" in capfd.readouterr().err
+    with pytest.raises(CodecError, match="clip_seconds is"):
+        BenchConfig(clip_seconds=(1.0, 0.0))
 
 
 def test_command_prints_tables_and_writes_what_they_say(tmp_path, tiny_model, capsys):

@@ -215,6 +215,26 @@ def test_results_hold_every_seed(finished):
     assert (Path(finished.output) / "figure.png").stat().st_size > 1000
 
 
+def test_scores_that_resemble_a_loss_of_their_variant_are_marked(data, tmp_path):
+    variants = {"none": {}, "plain": {"losses": {"waveform": None}}}
+    config = plain(data, tmp_path / "out", seeds=[0], overrides={"max_steps": 2})
+    config = dataclasses.replace(config, variants=variants)
+    assert "waveform" in plan_runs(config)[0].config.losses
+    assert compare(config) == 0
+    written = json.loads((tmp_path / "out" / "results.json").read_text())["variants"]
+    marks = {"all/si_sdr": ["waveform"], "first/si_sdr": ["waveform"]}
+    assert (written["none"]["marks"], written["plain"]["marks"]) == (marks, {})
+    text = (tmp_path / "out" / "table.md").read_text()
+    rows = {line.split(" | ")[0].strip("| "): line for line in text.splitlines() if line.startswith("| ")}
+    # Two columns of SI-SDR each; a difference from a marked control is as doubtful as that control.
+    assert {name: row.count("\\*") for name, row in rows.items() if name != "variant"} == {
+        "none": 2,
+        "plain": 0,
+        "plain − none": 2,
+    }
+    assert text.endswith("flatters it: none: all: SI-SDR dB (waveform), first: SI-SDR dB (waveform)\n")
+
+
 def test_t_interval_by_hand():
     # Two values: half of their distance times t(0.975, 1) = 12.706.
     assert t_interval([1.0, 3.0]) == pytest.approx((2 - 12.7062, 2 + 12.7062), abs=1e-3)

@@ -9,11 +9,13 @@ import pytest
 import soundfile
 from eval_helpers import RATE, Fragile, Loudness, add_noise, bundled_speech, timeless, write_clips
 
+from codec.cli.app import main
 from codec.data import Clip, read_manifest
 from codec.errors import CodecError
 from codec.eval import job as job_module
 from codec.eval.clips import read_clips, select
 from codec.eval.evaluation import execute, prepare
+from codec.eval.measures.registry import MEASURES
 from codec.eval.options import Options, Selection
 from codec.eval.runner import Request, run
 from codec.eval.summary import summarize
@@ -115,13 +117,22 @@ def test_a_measure_that_kills_its_process_costs_only_itself(tmp_path):
     assert (omission.clips, omission.reason) == (["a-dies"], "crashed: the worker process died")
 
 
-def test_a_measure_that_hangs_is_ended_and_costs_only_itself(tmp_path):
+def test_a_measure_that_hangs_is_ended_after_the_time_asked_for_and_costs_only_itself(tmp_path, monkeypatch):
     manifest = write_clips(tmp_path / "data", {f"a-{n}": bundled_speech(0.4) for n in ("hangs", "one", "two")})
-    asked = request(manifest, tmp_path / "out", [Original()], [Fragile(), Loudness()], workers=1)
-    summary = figures(asked, run(replace(asked, timeout=15)))["original"]
-    assert summary.figures["fragile"].clips == 2 and summary.figures["loudness"].clips == 3
-    (omission,) = summary.omissions
-    assert omission.clips == ["a-hangs"] and "not done after 15 s" in omission.reason
+    for measure in (Fragile, Loudness):
+        monkeypatch.setitem(MEASURES._items, measure.name, measure)
+    out = tmp_path / "report"
+    # A folder of outputs as the only system beside the original, so that no model is loaded.
+    peer = f"dir:copy={manifest.parent}"
+    arguments = ["eval", manifest, "--peers", peer, "--measures", "fragile,loudness", "--timeout", 15]
+    assert main([str(value) for value in [*arguments, "--workers", 2, "--out", out]]) == 0
+    report = json.loads((out / "report.json").read_text())
+    for system in report["systems"]:
+        (omission,) = system["omissions"]
+        assert (omission["measure"], omission["clips"]) == ("fragile", ["a-hangs"])
+        assert "not done after 15 s" in omission["reason"]
+        assert {name: figure["clips"] for name, figure in system["figures"].items()} == {"fragile": 2, "loudness": 3}
+    assert "not done after 15 s" in (out / "report.md").read_text()
 
 
 def test_means_are_over_the_clips_that_all_systems_have(manifest, tmp_path):

@@ -10,13 +10,13 @@ pytest.importorskip("sklearn")
 from codec.align.transcript import normalise
 from codec.errors import CodecError
 from codec.eval.probes.statistics import (
-    bootstrap,
     entropy,
     joint_counts,
     mean_of_ratios,
     mutual_information,
     pnmi,
     ratio,
+    speaker_interval,
 )
 
 
@@ -69,7 +69,7 @@ def test_ratios():
 def test_bootstrap_draws_whole_speakers():
     counts = np.array([[1, 1]] * 10 + [[0, 1]] * 10)
     speakers = ["a"] * 10 + ["b"] * 10
-    interval = bootstrap(counts, speakers, ratio, seed=0)
+    interval = speaker_interval(counts, speakers, ratio, seed=0)
     # Two speakers: a draw is all right, half right or all wrong, each often enough.
     assert (interval.low, interval.high, interval.units, interval.unit) == (0.0, 1.0, 2, "speaker")
 
@@ -78,7 +78,7 @@ def test_bootstrap_matches_the_standard_error_of_a_mean():
     rng = np.random.default_rng(0)
     values = rng.standard_normal(400)
     counts = np.stack([values, np.ones(400)], axis=1)
-    interval = bootstrap(counts, [str(i) for i in range(400)], ratio, seed=1)
+    interval = speaker_interval(counts, [str(i) for i in range(400)], ratio, seed=1)
     half = 1.96 * values.std() / 20
     assert interval.high - interval.low == pytest.approx(2 * half, rel=0.1)
     assert interval.low < values.mean() < interval.high
@@ -86,8 +86,8 @@ def test_bootstrap_matches_the_standard_error_of_a_mean():
 
 def test_bootstrap_of_one_speaker_draws_clips_and_of_one_clip_nothing():
     counts = np.array([[1, 1], [0, 1], [1, 1]])
-    assert bootstrap(counts, ["a"] * 3, ratio, seed=0).unit == "clip"
-    alone = bootstrap(counts[:1], ["a"], ratio, seed=0)
+    assert speaker_interval(counts, ["a"] * 3, ratio, seed=0).unit == "clip"
+    alone = speaker_interval(counts[:1], ["a"], ratio, seed=0)
     assert (alone.low, alone.high, alone.units) == (None, None, 1)
 
 
@@ -95,8 +95,8 @@ def test_recentred_interval_holds_a_biased_statistic():
     rng = np.random.default_rng(0)
     joint = rng.poisson(0.5, size=(8, 10, 30))
     value = pnmi(joint.sum(axis=0))
-    plain = bootstrap(joint, list("abcdefgh"), pnmi, seed=0)
-    moved = bootstrap(joint, list("abcdefgh"), pnmi, seed=0, recentre=True)
+    plain = speaker_interval(joint, list("abcdefgh"), pnmi, seed=0)
+    moved = speaker_interval(joint, list("abcdefgh"), pnmi, seed=0, recentre=True)
     assert value < plain.low
     assert moved.low < value < moved.high
 
@@ -104,9 +104,25 @@ def test_recentred_interval_holds_a_biased_statistic():
 def test_bootstrap_is_the_same_twice_and_other_with_another_seed():
     counts = np.array([[i % 3, 3] for i in range(12)])
     names = [str(i) for i in range(12)]
-    assert bootstrap(counts, names, ratio, seed=3) == bootstrap(counts, names, ratio, seed=3)
+    assert speaker_interval(counts, names, ratio, seed=3) == speaker_interval(counts, names, ratio, seed=3)
     many = np.random.default_rng(0).random((12, 2))
-    assert bootstrap(many, names, ratio, seed=3) != bootstrap(many, names, ratio, seed=4)
+    assert speaker_interval(many, names, ratio, seed=3) != speaker_interval(many, names, ratio, seed=4)
+
+
+def test_the_intervals_of_probes_stay_as_they_were_published():
+    rng, speakers = np.random.default_rng(7), [f"s{number % 4}" for number in range(20)]
+    rng.integers(0, 50, 20)
+    errors = np.stack([rng.integers(0, 5, 20), rng.integers(5, 9, 20)], axis=1)
+    joint = rng.poisson(0.5, size=(20, 5, 8))
+    found = [
+        speaker_interval(errors, speakers, ratio, 3),
+        speaker_interval(errors, ["s"] * 20, ratio, 3),
+        speaker_interval(joint, speakers, pnmi, 3, recentre=True),
+    ]
+    assert [(interval.unit, interval.units) for interval in found] == [("speaker", 4), ("clip", 20), ("speaker", 4)]
+    ends = [end for interval in found for end in (interval.low, interval.high)]
+    before = [0.36885245901639346, 0.38571428571428573, 0.3043391304347826, 0.4596934203789042]
+    assert ends == pytest.approx([*before, 0.0020761360892100275, 0.0510671026938293], abs=1e-12)
 
 
 def test_transcripts_become_plain_words():

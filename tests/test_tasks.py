@@ -1,5 +1,6 @@
 """The trainer without a codec: another task learns, stops, resumes bit for bit, logs and exports."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from codec.config import from_dict
 from codec.errors import CodecError
 from codec.train.checkpoint import list_checkpoints, read_checkpoint
 from codec.train.tasks import RunConfig, Task, config_class, task
-from codec.train.trainer import Trainer
+from codec.train.trainer import Trainer, seed_step
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,17 @@ def test_a_resumed_run_of_another_task_equals_an_uninterrupted_one(tmp_path):
             assert torch.equal(value, parts.parts[part][name]), f"{part}: {name}"
 
 
-def test_every_step_has_draws_of_its_own(tmp_path):
+def test_draws_depend_on_seed_step_and_process_alone():
+    def draws(*where):
+        seed_step(*where)
+        return tuple(torch.rand(3).tolist())
+
+    places = list(itertools.product((0, 1), (0, 1, 2), (0, 1)))
+    assert len({draws(*place) for place in places}) == len(places)
+    assert [draws(*place) for place in places] == [draws(*place) for place in places]
+
+
+def test_a_run_of_another_seed_draws_otherwise(tmp_path):
     weights = []
     for seed in (0, 0, 1):
         folder = tmp_path / str(len(weights))

@@ -2,17 +2,16 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO
 
 from codec.align.types import Alignment, Unit
 from codec.errors import CodecError
+from codec.jsonl import append_lines, read_lines
 
 
 class AlignmentStore:
     """A file of :class:`Alignment`, one a line, by :attr:`Alignment.key` or else by clip.
 
-    A line without its end was torn by an interruption: it is not read, and cut off before the next one
-    is written. Later lines replace earlier ones of the same key.
+    A torn last line does not count; see :mod:`codec.jsonl`. Later lines replace earlier ones of the same key.
     """
 
     def __init__(self, path: str | Path, unit: Unit):
@@ -24,11 +23,8 @@ class AlignmentStore:
         Raises:
             CodecError: for a whole line that is no alignment of this unit.
         """
-        if not self.path.is_file():
-            return {}
-        data = self.path.read_bytes()
         found: dict[str, Alignment] = {}
-        for number, line in enumerate(data[: data.rfind(b"\n") + 1].splitlines(), start=1):
+        for number, line in enumerate(read_lines(self.path), start=1):
             try:
                 item = Alignment.from_json(line, self.unit)
             except (ValueError, KeyError, TypeError):
@@ -40,16 +36,4 @@ class AlignmentStore:
 
     def append(self, items: Iterable[Alignment]) -> None:
         """Add lines, after cutting off a torn one. They are on disk when this returns."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("ab+") as file:
-            self._cut_torn_line(file)
-            file.writelines(f"{item.to_json(self.unit)}\n".encode() for item in items)
-
-    def _cut_torn_line(self, file: BinaryIO) -> None:
-        if file.seek(0, 2) == 0:
-            return
-        file.seek(-1, 2)
-        if file.read(1) == b"\n":
-            return
-        file.seek(0)
-        file.truncate(file.read().rfind(b"\n") + 1)
+        append_lines(self.path, (item.to_json(self.unit) for item in items))

@@ -23,6 +23,10 @@ class BenchConfig:
     """Seconds of the clip that goes through at once."""
     repeats: int = 3
     """Rounds in which every system has its turn."""
+    clip_seconds: tuple[float, ...] = (1.0, 10.0)
+    """Seconds of the clips of the benchmark clips, comma-separated."""
+    against: str | None = None
+    """A checkout of another version, which has its turns between ours in the benchmark clips."""
     minutes: float = 10.0
     """Minutes of audio in the stream of one signal."""
     clients: int = 16
@@ -51,6 +55,8 @@ class BenchConfig:
         ):
             if getattr(self, name) <= 0:
                 raise CodecError(f"bench: {name} is {getattr(self, name)}; it must be above 0")
+        if not self.clip_seconds or min(self.clip_seconds) <= 0:
+            raise CodecError(f"bench: clip_seconds is {list(self.clip_seconds)}; name lengths above 0")
 
 
 Rows = tuple[tuple[str | float, ...], ...]

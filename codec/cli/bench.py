@@ -12,7 +12,7 @@ from codec.cli.dataclass_options import flag, options_of
 Names = Annotated[
     list[str] | None,
     typer.Argument(
-        help="offline, stream, clients, floor (these by default), profile, throughput, slots, agreement."
+        help="offline, stream, clients, floor (these by default), clips, profile, throughput, slots, agreement."
     ),
 ]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="JSON file for the results.")]

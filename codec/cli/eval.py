@@ -26,6 +26,7 @@ _FLAGS = {
     "selection.min_seconds": flag("--min-seconds", min=0.0),
     "selection.max_seconds": flag("--max-seconds", min=0.0),
     "workers": flag(min=0, show_default=False),
+    "timeout": flag(metavar="SECONDS"),
     "players": flag(min=0),
     "max_delay": flag(min=0.0, max=2.0),
 }
@@ -57,24 +58,15 @@ def _models(options: Options) -> list[str]:
 
 
 def _run(plan: "Plan") -> None:
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    from codec.console import print_note, progress_console
+    from codec.console import print_note
     from codec.eval.evaluation import execute
     from codec.eval.report.table import omission_lines
+    from codec.progress import ProgressBar
 
     for note in plan.notes:
         print_note(f"note: {note}")
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=progress_console()) as progress:
-        task = progress.add_task("clips x systems", total=None)
-        evaluated = execute(plan, lambda done, total: progress.update(task, completed=done, total=total))
+    with ProgressBar("clips x systems", total=None) as bar:
+        evaluated = execute(plan, bar.set)
     _print_table(evaluated.report)
     if evaluated.reused:
         print_note(f"note: {evaluated.reused} measurements were there already")

@@ -20,7 +20,6 @@ from codec.eval.clips import read_clips
 from codec.eval.measures.base import JudgeSettings
 from codec.eval.measures.registry import build_measures, installed_measures
 from codec.eval.quick import score
-from codec.eval.training import FILE as TRAINING_FILE
 from codec.eval.training import Training, read_training
 from codec.model.aliases import read_aliases, write_aliases
 from codec.model.config import CodecConfig, load_config
@@ -28,7 +27,7 @@ from codec.model.files import find_model, load_model
 from codec.settings import apply_overrides, read_settings
 from codec.train.checkpoint import list_checkpoints
 from codec.train.config import TrainConfig
-from codec.train.objective import typed_options
+from codec.train.losses.registry import told_losses
 from codec.train.trainer import Trainer
 
 MEASURES = ("pesq", "stoi", "mel")
@@ -72,7 +71,7 @@ def finetune(
     check_tokens(folder, export)
     # Files with the model's former fingerprints stay readable as well.
     write_aliases(export, read_aliases(folder))
-    training = tell_losses(folder, export, run)
+    training = training_of(export, run)
     report(out, before, quality(export, held_out), run, training)
     return 0
 
@@ -128,18 +127,9 @@ def check_tokens(folder: Path, export: Path) -> None:
         raise CodecError(f"{export}: its tokens ({second}) are not those of {folder} ({first})")
 
 
-def tell_losses(folder: Path, export: Path, run: TrainConfig) -> Training:
-    """The losses of the model and of this run; in ``training.json`` too, unless the model does not tell its own."""
-    known = read_training(folder)
-    losses = [] if known is None else list(known.losses)
-    for name, options in run.losses.items():
-        typed = typed_options(name, options)
-        losses.append(f"{typed['type']}:{typed['teacher']}" if "teacher" in typed else typed["type"])
-    training = Training(list(dict.fromkeys(losses)))
-    if known is not None:
-        with atomic_path(export / TRAINING_FILE) as temporary:
-            temporary.write_text(json.dumps(dataclasses.asdict(training), indent=2) + "\n", encoding="utf-8")
-    return training
+def training_of(export: Path, run: TrainConfig) -> Training:
+    """The losses of the model and of this run, or of this run only where the model does not tell its own."""
+    return read_training(export) or Training(told_losses(run.losses, {}))
 
 
 def report(

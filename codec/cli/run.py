@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from codec.atomic import atomic_file, named_errors, reason
 from codec.cli.jobs import Existing, Job, Plan
 from codec.cli.pipes import STANDARD_OUTPUT, silence_output, standard_input, standard_output
-from codec.console import print_error, print_note, progress_console
+from codec.console import print_error, print_note
 from codec.errors import CodecError
+from codec.progress import ProgressBar
 
 
 @dataclass(frozen=True)
@@ -63,15 +63,13 @@ def run_plan(plan: Plan, work: Callable[[Job], Done], existing: Existing) -> Non
 
 def _run_many(plan: Plan, work: Callable[[Job], Done], existing: Existing) -> None:
     jobs, tally = plan.jobs, _Tally()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=progress_console()) as progress:
-        task = progress.add_task("files", total=len(jobs))
+    with ProgressBar("files", len(jobs)) as bar:
         for job in jobs:
             if _is_finished(job, existing):
                 tally.skipped += 1
             else:
                 _run_one(job, work, tally)
-            progress.advance(task)
+            bar.advance()
     for words in [*plan.notes, *tally.warnings]:
         print_note(f"note: {words}")
     if tally.converted:

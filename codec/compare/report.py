@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -54,39 +55,60 @@ def table(config: CompareConfig, runs: Sequence[Run], summary: Summary) -> str:
         "[ ]: 95 % interval over seeds (Student's t). ( ): one seed, 95 % bootstrap over the speakers of the",
         "clips, which says nothing about other seeds.",
         "",
-        *_rows(summary, keys, {variant.name: variant.estimates for variant in summary.variants}),
+        *_rows(summary, keys, [_Row(one.name, one.estimates, set(one.marks)) for one in summary.variants]),
     ]
-    differences = {
-        f"{variant.name} − {summary.control}": variant.differences
+    control = next((set(variant.marks) for variant in summary.variants if variant.name == summary.control), set())
+    differences = [
+        _Row(f"{variant.name} − {summary.control}", variant.differences, set(variant.marks) | control, signed=True)
         for variant in summary.variants
         if variant.differences
-    }
+    ]
     if differences:
         lines += [
             "",
             f"Difference from `{summary.control}`, seed by seed; in bold where the interval leaves out zero, as one in",
             "twenty does by chance.",
             "",
-            *_rows(summary, keys, differences, signed=True),
+            *_rows(summary, keys, differences),
         ]
+    lines += _mark_lines(summary, keys)
     return "\n".join(lines) + "\n"
 
 
-def _rows(
-    summary: Summary, keys: Sequence[str], rows: dict[str, dict[str, Estimate]], signed: bool = False
-) -> Iterator[str]:
+@dataclass(frozen=True)
+class _Row:
+    """Estimates by score key, and which of the keys get an asterisk."""
+
+    name: str
+    estimates: dict[str, Estimate]
+    marked: set[str]
+    signed: bool = False
+
+
+def _rows(summary: Summary, keys: Sequence[str], rows: Sequence[_Row]) -> Iterator[str]:
     titles = [summary.scores[key].title + _ARROWS[summary.scores[key].better] for key in keys]
     yield "| " + " | ".join(["variant", "seeds", *titles]) + " |"
     yield "|---|" + "---:|" * (len(titles) + 1)
-    for name, estimates in rows.items():
-        if not estimates:
+    for row in rows:
+        if not row.estimates:
             continue
-        seeds = max(len(estimate.values) for estimate in estimates.values())
-        cells = [_cell(estimates.get(key), summary.scores[key], signed) for key in keys]
-        yield "| " + " | ".join([name, str(seeds), *cells]) + " |"
+        seeds = max(len(estimate.values) for estimate in row.estimates.values())
+        cells = [_cell(row.estimates.get(key), summary.scores[key], row.signed, key in row.marked) for key in keys]
+        yield "| " + " | ".join([row.name, str(seeds), *cells]) + " |"
 
 
-def _cell(estimate: Estimate | None, score: Score, signed: bool) -> str:
+def _mark_lines(summary: Summary, keys: Sequence[str]) -> Iterator[str]:
+    """What the asterisk means, where there is one."""
+    named = []
+    for variant in summary.variants:
+        shown = [f"{summary.scores[k].title} ({', '.join(variant.marks[k])})" for k in keys if k in variant.marks]
+        named += [f"{variant.name}: {', '.join(shown)}"] if shown else []
+    if named:
+        meaning = "the metric resembles a loss that the variant, or the one it is compared with, was trained with"
+        yield from ("", f"\\* {meaning}, which flatters it: {'; '.join(named)}")
+
+
+def _cell(estimate: Estimate | None, score: Score, signed: bool, marked: bool) -> str:
     if estimate is None:
         return ""
     sign = "+" if signed else ""
@@ -94,10 +116,12 @@ def _cell(estimate: Estimate | None, score: Score, signed: bool) -> str:
         "" if value is None else f"{value * score.scale:{sign}.{score.digits}f}"
         for value in (estimate.mean, estimate.low, estimate.high)
     )
+    mark = "\\*" * marked
     if estimate.low is None or estimate.high is None:
-        return mean
+        return mean + mark
     if signed and (estimate.low > 0 or estimate.high < 0):
         mean = f"**{mean}**"
+    mean += mark
     return f"{mean} [{low}, {high}]" if estimate.interval == "seeds" else f"{mean} ({low}, {high})"
 
 

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -17,12 +17,14 @@ from codec.errors import CodecError
 from codec.eval.clips import open_clips
 from codec.eval.measures import Column, JudgeSettings, build_measures
 from codec.eval.measures.base import Measure as Judge
-from codec.eval.probes import Measure, TokenTable, build_probe, run_probes
+from codec.eval.probes import Measure, TokenTable, build_probe, resemblances, run_probes
 from codec.eval.probes.types import ProbeTask
 from codec.eval.runner import Request, run
 from codec.eval.statistics import Figure
 from codec.eval.summary import all_columns, summarize
 from codec.eval.systems import model_systems
+from codec.eval.training import FILE as TRAINING_FILE
+from codec.eval.training import read_training
 from codec.model.config import CodecConfig
 from codec.model.files import load_model
 
@@ -40,6 +42,7 @@ class Score:
         high: ``None`` where they are too few for one.
         better: ``higher``, ``lower`` or ``neither``.
         clips: how many it stands on.
+        marks: losses that the model was trained with and that the figure resembles.
     """
 
     key: str
@@ -51,6 +54,7 @@ class Score:
     clips: int
     digits: int
     scale: float
+    marks: list[str] = field(default_factory=list)
 
 
 def check_scoring(config: ScoringConfig, models: list[CodecConfig]) -> list[str]:
@@ -124,7 +128,7 @@ def _scores_path(run: Run) -> Path:
 def _stamp(run: Run, config: ScoringConfig) -> str:
     """All that scores depend on: the model's files, the settings, and the manifests' text."""
     digest = hashlib.sha256(json.dumps(to_dict(config)).encode())
-    sources = [run.export / "config.json", run.export / "model.safetensors"]
+    sources = [run.export / name for name in ("config.json", "model.safetensors", TRAINING_FILE)]
     parts = [sound.clips for sound in config.sound.values()]
     parts += [clips for probe in config.probes.values() for clips in (probe.clips, probe.train) if clips]
     sources += [Path(manifest) for clips in parts for manifest in clips.manifests]
@@ -142,12 +146,15 @@ def _sound(name: str, of: Run, config: ScoringConfig, out: Path) -> list[Score]:
     counts = None if sound.codebooks is None else [sound.codebooks]
     systems = model_systems([str(of.export)], counts)
     request = Request(open_clips(sound.clips), systems, _judges(config, sound), out, workers=0)
-    figures = summarize(request, run(request), config.seed)[0].figures
-    columns = [column for column in all_columns(request.measures) if column.name in figures]
-    return [_score(name, column, figures[column.name]) for column in columns]
+    (summary,) = summarize(request, run(request), config.seed)
+    columns = [column for column in all_columns(request.measures) if column.name in summary.figures]
+    return [
+        _score(name, column, summary.figures[column.name], summary.marks.get(column.name, []))
+        for column in columns
+    ]
 
 
-def _score(name: str, column: Column, figure: Figure) -> Score:
+def _score(name: str, column: Column, figure: Figure, marks: list[str]) -> Score:
     better = {True: "higher", False: "lower", None: "neither"}[column.higher_is_better]
     return Score(
         key=f"{name}/{column.name}",
@@ -159,6 +166,7 @@ def _score(name: str, column: Column, figure: Figure) -> Score:
         clips=figure.clips,
         digits=column.digits if column.scale != 1 else max(column.digits, 2),
         scale=column.scale,
+        marks=marks,
     )
 
 
@@ -168,10 +176,12 @@ def _probe(name: str, of: Run, config: ScoringConfig, out: Path) -> list[Score]:
     model = load_model(of.export, "cpu")
     result = run_probes(model, clips, train, [name], config.seed, out, {name: wanted.options})[name]
     every = f"1-{model.num_codebooks}"
-    return [score for measure in result.measures for score in _probe_scores(name, measure, every)]
+    training = read_training(of.export)
+    marks = training.like(resemblances([name])[name]) if training else []
+    return [score for measure in result.measures for score in _probe_scores(name, measure, every, marks)]
 
 
-def _probe_scores(name: str, measure: Measure, every: str) -> list[Score]:
+def _probe_scores(name: str, measure: Measure, every: str, marks: list[str]) -> list[Score]:
     """A probe's figure in percent, and its distance from tokens without information."""
     layers = {"1": "first", every: "all"}.get(measure.codebooks, measure.codebooks)
     features = measure.features.replace(" ", "-")
@@ -185,6 +195,7 @@ def _probe_scores(name: str, measure: Measure, every: str) -> list[Score]:
         clips=measure.clips,
         digits=1,
         scale=100.0,
+        marks=marks,
     )
     low, high = (None if end is None else end - measure.baseline for end in (measure.low, measure.high))
     above = dataclasses.replace(

@@ -43,6 +43,7 @@ class VariantSummary:
         planned: how many there will be.
         estimates: by score key.
         differences: from the control, over the seeds that both have; empty for the control itself.
+        marks: by score key, losses of the variant that the score resembles.
     """
 
     name: str
@@ -50,6 +51,7 @@ class VariantSummary:
     planned: int
     estimates: dict[str, Estimate]
     differences: dict[str, Estimate] = field(default_factory=dict)
+    marks: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def summarize_runs(config: CompareConfig, scored: Sequence[tuple[Run, Sequence[S
             found = {key: _difference(by_seed, control, key) for key in known}
             differences = {key: estimate for key, estimate in found.items() if estimate is not None}
         planned = len(config.seeds_of(name))
-        variants.append(VariantSummary(name, sorted(by_seed), planned, estimates, differences))
+        variants.append(VariantSummary(name, sorted(by_seed), planned, estimates, differences, _marks(by_seed)))
     return Summary(variants, known, config.control)
 
 
@@ -85,6 +87,11 @@ def t_interval(values: Sequence[float]) -> tuple[float, float]:
     array = np.asarray(values, dtype=np.float64)
     half = stats.t.ppf(0.975, len(array) - 1) * array.std(ddof=1) / np.sqrt(len(array))
     return float(array.mean() - half), float(array.mean() + half)
+
+
+def _marks(by_seed: Mapping[int, Scores]) -> dict[str, list[str]]:
+    scores = [score for scores in by_seed.values() for score in scores.values()]
+    return {score.key: score.marks for score in scores if score.marks}
 
 
 def _estimate(by_seed: Mapping[int, Scores], key: str) -> Estimate | None:

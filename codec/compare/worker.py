@@ -16,6 +16,7 @@ from codec.compare.plan import Run
 from codec.compare.score import score_run
 from codec.config import from_dict, to_dict
 from codec.errors import CodecError
+from codec.jsonl import append_lines
 from codec.train.config import TrainConfig
 from codec.train.trainer import Trainer
 
@@ -59,8 +60,7 @@ def work(run: Run, scoring: ScoringConfig, shared: Path) -> bool:
 
 def _keep_time(run: Run, part: str, begun: float, **facts: Any) -> None:
     record = {"part": part, "seconds": round(time.perf_counter() - begun, 1), **facts}
-    with (run.folder / "times.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record) + "\n")
+    append_lines(run.folder / "times.jsonl", [json.dumps(record)])
 
 
 def _end_with_parent() -> None:

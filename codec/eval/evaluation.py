@@ -76,7 +76,14 @@ def prepare(source: Path, options: Options, command: str = "") -> Plan:
         # A file that cannot be read is told now, not at the end.
         system.training()
     request = Request(
-        clips, systems, measures, options.out, options.workers, options.max_delay, options.align
+        clips,
+        systems,
+        measures,
+        options.out,
+        options.workers,
+        options.max_delay,
+        options.align,
+        options.timeout,
     )
     return Plan(options, request, _about(source, options, measures, command), train_clips, notes)
 

@@ -5,7 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from codec.errors import CodecError
+
 MAX_DELAY_SECONDS = 0.25
+TIMEOUT = 1800.0
 
 Method = Literal["waveform", "envelope"]
 
@@ -64,6 +67,9 @@ class Options:
     selection: Selection = field(default_factory=Selection)
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
     """Processes; as many as cores by default."""
+    timeout: float = TIMEOUT
+    """Seconds for one clip through one system and all metrics, loading their models included; then only what
+    hangs is left out. Needs at least one worker process."""
     players: int = 3
     """Clips to listen to in the page."""
     max_delay: float = MAX_DELAY_SECONDS
@@ -74,3 +80,7 @@ class Options:
     """Of bootstrap and probes."""
     device: str = "cpu"
     """Of our models: auto, cpu, cuda or mps."""
+
+    def __post_init__(self) -> None:
+        if not self.timeout > 0:
+            raise CodecError(f"--timeout is {self.timeout:g}; it must be above 0 s")

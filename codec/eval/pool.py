@@ -4,11 +4,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from codec.eval.job import CODING, Job, run_job
+from codec.eval.options import TIMEOUT
 from codec.eval.types import Row
 from codec.jobs.executor import Executor, LocalExecutor, Lost
-
-TIMEOUT = 1800.0
-"""Seconds for one clip through one system and all measures, with the time to load their models."""
 
 
 def run_jobs(

@@ -9,7 +9,8 @@ from codec.errors import CodecError
 from codec.eval.align import MAX_DELAY_SECONDS, Method
 from codec.eval.job import Job, output_path
 from codec.eval.measures.base import Measure, digest
-from codec.eval.pool import TIMEOUT, run_jobs
+from codec.eval.options import TIMEOUT
+from codec.eval.pool import run_jobs
 from codec.eval.store import ResultStore
 from codec.eval.systems.base import System
 from codec.eval.types import Row

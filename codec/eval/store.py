@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from codec.eval.types import Row
+from codec.jsonl import append_lines, read_lines
 
 
 class ResultStore:
@@ -13,12 +14,10 @@ class ResultStore:
     def __init__(self, path: Path):
         self.path = path
         self.rows: dict[str, Row] = {}
-        if path.exists():
-            for line in path.read_text(encoding="utf-8").splitlines():
-                row = _parse(line)
-                if row:
-                    self.rows[row.key] = row
-            self._end_last_line()
+        for line in read_lines(path):
+            row = _parse(line)
+            if row:
+                self.rows[row.key] = row
 
     def scored(self, key: str) -> bool:
         """Whether there are values under ``key``. What was skipped is tried again: its cause may be gone."""
@@ -26,22 +25,13 @@ class ResultStore:
 
     def add(self, rows: list[Row]) -> None:
         """Keep rows, on disk at once."""
-        with self.path.open("a", encoding="utf-8") as file:
-            for row in rows:
-                self.rows[row.key] = row
-                file.write(json.dumps(dataclasses.asdict(row), ensure_ascii=False) + "\n")
-
-    def _end_last_line(self) -> None:
-        """A run that was killed may have left half a line; the next row must not join it."""
-        text = self.path.read_bytes()
-        if text and not text.endswith(b"\n"):
-            with self.path.open("ab") as file:
-                file.write(b"\n")
+        self.rows |= {row.key: row for row in rows}
+        append_lines(self.path, (json.dumps(dataclasses.asdict(row), ensure_ascii=False) for row in rows))
 
 
-def _parse(line: str) -> Row | None:
+def _parse(line: bytes) -> Row | None:
     try:
         return Row(**json.loads(line))
     except (ValueError, TypeError):
-        # Half a line of a killed run: that measurement is made again.
+        # Of another version, or joined by a torn one of old: that measurement is made again.
         return None

@@ -11,7 +11,7 @@ from codec.eval.codes import CodebookUse, codebook_use, read_codes
 from codec.eval.job import CODING, output_path
 from codec.eval.measures.base import Column, Measure
 from codec.eval.runner import Outcome, Request
-from codec.eval.statistics import Figure, interval
+from codec.eval.statistics import Figure, bootstrap, group_indices
 from codec.eval.systems.base import System
 from codec.eval.systems.ours import Ours
 from codec.eval.training import Training
@@ -133,6 +133,7 @@ def _figures(
 ) -> dict[str, Figure]:
     # A clip without a speaker stands for itself in the bootstrap.
     speakers = {clip.name: clip.speaker or f"clip {clip.name}" for clip in clips}
+    count, owner = group_indices([speakers[clip] for clip in shared])
     own = _values([rows[clip] for clip in rows])
     values = _values([rows[clip] for clip in shared])
     figures = {}
@@ -141,7 +142,7 @@ def _figures(
         def pool(weights: np.ndarray, name: str = column.name) -> np.ndarray:
             return measure.pool(name, values, weights)
 
-        low, high = interval(pool, [speakers[clip] for clip in shared], seed)
+        low, high = bootstrap(lambda draws: pool(draws[:, owner].astype(np.float64)), count, seed)
         figures[column.name] = Figure(
             value=float(pool(np.ones((1, len(shared))))[0]),
             low=low,

@@ -4,11 +4,13 @@ A figure that was trained on says less than it seems to. A model tells its losse
 beside ``config.json``; measures and probes tell what they resemble; the tables mark where both meet.
 """
 
+import dataclasses
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from codec.atomic import atomic_path
 from codec.config import from_dict
 from codec.errors import CodecError
 
@@ -27,9 +29,22 @@ class Training:
     losses: list[str]
 
     def like(self, resembles: Iterable[str]) -> list[str]:
-        """Those of the losses whose name, or whose teacher, is among ``resembles``."""
+        """Those of the losses whose name, or whose teacher, is among ``resembles``.
+
+        A teacher ``whisper-base`` is ``whisper``, too: all sizes of a model learnt from the same data.
+        """
         wanted = set(resembles)
-        return [loss for loss in self.losses if wanted & {loss, *loss.split(":")}]
+        return [loss for loss in self.losses if wanted & {loss, *loss.split(":"), _family(loss)}]
+
+
+def _family(loss: str) -> str:
+    return loss.partition(":")[2].partition("-")[0]
+
+
+def write_training(folder: Path, training: Training) -> None:
+    """``training.json`` beside a model's ``config.json``."""
+    with atomic_path(folder / FILE) as temporary:
+        temporary.write_text(json.dumps(dataclasses.asdict(training), indent=2) + "\n", encoding="utf-8")
 
 
 def read_training(folder: Path) -> Training | None:

@@ -6,17 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-
 from codec.data import Clip
+from codec.progress import ProgressBar
 
 SORTED_RUN = 64
 """Clips sorted by duration at a time; between runs the order is kept, so a stopped run is a fair sample."""
@@ -87,21 +78,12 @@ def run_batches(
     """Call ``work`` on batches, showing progress; a batch that fails is tried again clip by clip."""
     report, started = Report(), time.monotonic()
     total = sum(clip.seconds for clip in clips)
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[state]}"),
-    )
-    with Progress(
-        *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True)
-    ) as progress:
-        task = progress.add_task(title, total=max(total, 1e-9), state="")
+    with ProgressBar(title, max(total, 1e-9), counted=False) as bar:
         for batch in make_batches(clips, batch_seconds):
             _run_batch(batch, work, report)
             elapsed = time.monotonic() - started
             state = f"{report.done}/{len(clips)} clips, {report.audio_seconds / max(elapsed, 1e-9):.0f}x real time"
-            progress.update(task, advance=sum(clip.seconds for clip in batch), state=state)
+            bar.advance(sum(clip.seconds for clip in batch), state)
     report.wall_seconds = time.monotonic() - started
     return report
 

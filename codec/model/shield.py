@@ -27,6 +27,11 @@ def shielded(method: Callable[P, T]) -> Callable[P, T]:
         if not _is_plain():
             with plain_torch():
                 return wrapper(*args, **kwargs)
+        if torch.is_inference_mode_enabled():
+            result = method(*args, **kwargs)
+            # A copy made outside is not of inference mode.
+            with torch.inference_mode(False):
+                return _plain(result)
         with torch.inference_mode():
             result = method(*args, **kwargs)
         return _plain(result)
@@ -35,10 +40,9 @@ def shielded(method: Callable[P, T]) -> Callable[P, T]:
 
 
 def _is_plain() -> bool:
-    """Whether nothing is set that :func:`plain_torch` would change; gradients do not matter to inference mode."""
+    """Whether nothing is set that would change results; gradients do not matter to inference mode."""
     return (
-        not torch.is_inference_mode_enabled()
-        and not any(map(torch.is_autocast_enabled, _DEVICES))
+        not any(map(torch.is_autocast_enabled, _DEVICES))
         and torch.get_default_dtype() is torch.float32
         and torch.get_default_device().type == "cpu"
     )

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from rich.console import Console
-from rich.progress import track
 from torch import nn
 
 from codec.data.crops import CropPlanner
@@ -18,6 +17,7 @@ from codec.discriminators.container import Discriminators
 from codec.errors import CodecError
 from codec.model.codec import Codec
 from codec.model.seanet.weight_norm import apply_weight_norm
+from codec.progress import track
 from codec.teachers.features import FeatureInfo
 from codec.teachers.features.live import LiveFeatures
 from codec.train.adversary import Adversary
@@ -44,6 +44,8 @@ class Run:
     batches: CropBatches
     state: TrainState
     train_step: TrainStep | RecordedStep
+    teachers: dict[str, FeatureInfo]
+    """What each teacher's features are, by its name."""
 
 
 def build_run(config: TrainConfig, accelerator: Accelerator) -> Run:
@@ -63,7 +65,7 @@ def build_run(config: TrainConfig, accelerator: Accelerator) -> Run:
     store, features, infos = _open_data(config, accelerator)
     batches = _batches(config, codec, store, features, accelerator)
     state, step = build_step(config, codec, infos, accelerator)
-    return Run(accelerator, store, batches, state, step)
+    return Run(accelerator, store, batches, state, step, infos)
 
 
 def build_step(
@@ -110,10 +112,11 @@ def _open_data(
     config: TrainConfig, accelerator: Accelerator
 ) -> tuple[AudioStore, dict[str, Features], dict[str, FeatureInfo]]:
     clips = read_clips(config.data)
-    console = Console(stderr=True, quiet=not accelerator.is_main_process)
+    quiet = not accelerator.is_main_process
+    console = Console(stderr=True, quiet=quiet)
 
     def progress(items: Iterable[Any], total: int) -> Iterable[Any]:
-        return track(items, "decoding audio", total, console=console)
+        return track(items, "decoding audio", total, quiet)
 
     def warn(line: str) -> None:
         console.print(f"warning: {line}", highlight=False, markup=False, soft_wrap=True)

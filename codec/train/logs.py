@@ -7,9 +7,11 @@ from typing import Self, TextIO
 
 import torch
 from accelerate import Accelerator
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
+
+from codec.atomic import atomic_path
+from codec.jsonl import read_lines
+from codec.progress import ProgressBar
 
 
 class Meter:
@@ -39,17 +41,8 @@ class RunLog:
 
     def __init__(self, accelerator: Accelerator, output: Path, start: int, max_steps: int):
         self._accelerator, self._active = accelerator, accelerator.is_main_process
-        self._console = Console(stderr=True, quiet=not self._active)
-        self._bar = Progress(
-            TextColumn("training"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[line]}"),
-            console=self._console,
-            disable=not (self._active and self._console.is_terminal),
-        )
-        self._task = self._bar.add_task("", total=max_steps, completed=start, line="")
+        self._bar = ProgressBar("training", max_steps, start, quiet=not self._active, terminal_only=True)
+        self._console = self._bar.console
         self._file: TextIO | None = None
         if self._active:
             path = output / "log.jsonl"
@@ -58,17 +51,17 @@ class RunLog:
         self._max_steps = max_steps
 
     def __enter__(self) -> Self:
-        self._bar.start()
+        self._bar.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._bar.stop()
+        self._bar.__exit__()
         if self._file is not None:
             self._file.close()
 
     def advance(self, step: int) -> None:
         """``step`` steps are done."""
-        self._bar.update(self._task, completed=step)
+        self._bar.set(step)
 
     def say(self, line: str) -> None:
         """A line above the bar."""
@@ -86,7 +79,7 @@ class RunLog:
         line = "" if loss is None else f"{loss} {values[loss]:.3f}"
         if "hours_per_hour" in values:
             line += f"  {values['hours_per_hour']:.1f} h/h"
-        self._bar.update(self._task, line=line)
+        self._bar.show(line)
         if not self._console.is_terminal:
             self.say(f"step {step}/{self._max_steps}  {line}")
 
@@ -95,13 +88,14 @@ def forget_after(path: Path, step: int) -> None:
     """Drop records past a step: a resumed run writes them again."""
     if not path.is_file():
         return
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    path.write_text("".join(line for line in lines if _step_of(line) <= step), encoding="utf-8")
+    kept = [line + b"\n" for line in read_lines(path) if _step_of(line) <= step]
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(b"".join(kept))
 
 
-def _step_of(line: str) -> float:
+def _step_of(line: bytes) -> float:
     try:
         return json.loads(line)["step"]
     except (ValueError, KeyError):
-        # A record that was cut off when the machine stopped.
+        # No record of ours.
         return float("inf")

@@ -18,7 +18,7 @@ from codec.eval.probes.features import frame_features
 from codec.eval.probes.phone_labels import can_be_aligned
 from codec.eval.probes.registry import probe
 from codec.eval.probes.sources import LATENTS, LatentSource, TokenSource, View, views
-from codec.eval.probes.statistics import bootstrap, few_speakers_note, mean_of_ratios
+from codec.eval.probes.statistics import few_speakers_note, mean_of_ratios, speaker_interval
 from codec.eval.probes.types import CodedClip, Measure, ProbeResult, ProbeTask, Skip
 
 CHANCE = 0.5
@@ -200,7 +200,7 @@ def _measure(
     counts, units = _counts(cells, [_error(cell, distances) for cell in cells])
     value = mean_of_ratios(counts.sum(axis=0))
     # Draws without a speaker of many pairs lean to one side.
-    interval = bootstrap(counts, units, mean_of_ratios, seed, recentre=True)
+    interval = speaker_interval(counts, units, mean_of_ratios, seed, recentre=True)
     return Measure.of(name, view, value, interval, CHANCE, "lower", clips)
 
 

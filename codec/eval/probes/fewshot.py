@@ -11,7 +11,7 @@ from codec.errors import CodecError
 from codec.eval.probes.features import clip_features, fit_predict
 from codec.eval.probes.registry import probe
 from codec.eval.probes.sources import View, views
-from codec.eval.probes.statistics import bootstrap, few_speakers_note, mean_of_ratios
+from codec.eval.probes.statistics import few_speakers_note, mean_of_ratios, speaker_interval
 from codec.eval.probes.types import CodedClip, Measure, ProbeResult, ProbeTask, Skip
 
 
@@ -94,7 +94,7 @@ class FewShotProbe:
         by_draw = np.array([mean_of_ratios(one.sum(axis=0)) for one in counts])
         by_clip = counts.sum(axis=0)
         speakers = [clip.speaker for clip in clips]
-        interval = bootstrap(by_clip, speakers, mean_of_ratios, seed)
+        interval = speaker_interval(by_clip, speakers, mean_of_ratios, seed)
         value = mean_of_ratios(by_clip.sum(axis=0))
         name = f"balanced_accuracy_{shots}_shot"
         measure = Measure.of(name, view, value, interval, 1 / len(classes), "higher", len(clips))

@@ -12,7 +12,7 @@ from codec.eval.probes.features import fit_predict, frame_features, stack
 from codec.eval.probes.phone_labels import LabelledClip, can_be_aligned, label_clips, speaker_folds
 from codec.eval.probes.registry import probe
 from codec.eval.probes.sources import View, views
-from codec.eval.probes.statistics import bootstrap, few_speakers_note, joint_counts, pnmi, ratio
+from codec.eval.probes.statistics import few_speakers_note, joint_counts, pnmi, ratio, speaker_interval
 from codec.eval.probes.types import Measure, ProbeResult, ProbeTask
 
 
@@ -84,7 +84,7 @@ class PhoneProbe:
         for name, keep in (("pnmi", np.ones(len(phones), bool)), ("pnmi_speech", phones != SILENCE)):
             joint = joint_counts(phones[keep], codes[keep], owner[keep], len(test))
             value = pnmi(joint.sum(axis=0))
-            interval = bootstrap(joint, _speakers(test), pnmi, task.seed, recentre=True)
+            interval = speaker_interval(joint, _speakers(test), pnmi, task.seed, recentre=True)
             baseline = self._shifted_pnmi(phones[keep], codes[keep], task.seed)
             view = View(1, "one-hot")
             measures.append(Measure.of(name, view, value, interval, baseline, "higher", len(test)))
@@ -114,7 +114,7 @@ class PhoneProbe:
         for name, left_out in (("phone_accuracy", None), ("phone_accuracy_speech", SILENCE)):
             counts, base = _correct(labels, guesses, left_out), _correct(labels, majority, left_out)
             value, baseline = ratio(counts.sum(axis=0)), ratio(base.sum(axis=0))
-            interval = bootstrap(counts, _speakers(test), ratio, task.seed)
+            interval = speaker_interval(counts, _speakers(test), ratio, task.seed)
             result.measures.append(Measure.of(name, view, value, interval, baseline, "higher", len(test)))
             for clip, (correct, _) in zip(test, counts, strict=True):
                 key = f"{name} {view.codebooks} {view.features}"

@@ -11,7 +11,7 @@ from codec.errors import CodecError
 from codec.eval.probes.features import clip_features, fit_predict
 from codec.eval.probes.registry import probe
 from codec.eval.probes.sources import views
-from codec.eval.probes.statistics import bootstrap, few_speakers_note, ratio
+from codec.eval.probes.statistics import few_speakers_note, ratio, speaker_interval
 from codec.eval.probes.types import CodedClip, Measure, ProbeResult, ProbeTask, Skip
 
 
@@ -57,7 +57,7 @@ class SpeakerProbe:
                     view, self.config.strength, features[train], speakers[train], features[test]
                 )
             correct = np.stack([guesses == speakers, np.ones(len(clips))], axis=1)
-            interval = bootstrap(correct, names, ratio, task.seed)
+            interval = speaker_interval(correct, names, ratio, task.seed)
             value = ratio(correct.sum(axis=0))
             # All layers may tell the speaker; it is the first that should not.
             result.measures.append(

@@ -1,17 +1,18 @@
-"""Confidence intervals by bootstrap over speakers, and mutual information of counts."""
+"""Confidence intervals over speakers, and mutual information of counts."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-RESAMPLES = 1000
+from codec.eval.statistics import bootstrap, group_indices, multinomial
+
 FEW_SPEAKERS = 10
 """Below this the bootstrap is known to give intervals that are too narrow; results say so."""
 
 
 @dataclass(frozen=True)
-class Interval:
+class ProbeInterval:
     """A 95 % confidence interval, and how many of what it was drawn from."""
 
     low: float | None
@@ -20,14 +21,14 @@ class Interval:
     unit: str
 
 
-def bootstrap(
+def speaker_interval(
     counts: np.ndarray,
     speakers: Sequence[str],
     statistic: Callable[[np.ndarray], float],
     seed: int,
     recentre: bool = False,
-) -> Interval:
-    """Percentile bootstrap that draws whole speakers (Efron and Tibshirani 1993, ch. 13).
+) -> ProbeInterval:
+    """:func:`codec.eval.statistics.bootstrap` of summed counts, over speakers.
 
     With one speaker only, clips are drawn instead; with one clip there is no interval.
 
@@ -35,27 +36,17 @@ def bootstrap(
         counts: ``(N, ...)``, one entry per clip, such that sums over clips are meaningful.
         speakers: of each of the N clips.
         statistic: a function of the summed counts ``(...)``; NaN where it is not defined.
-        recentre: move the interval by the bootstrap's estimate of bias, for statistics such as
-            plug-in mutual information that grow when a resample repeats data.
+        recentre: as for the bootstrap.
     """
-    names = sorted(set(speakers))
-    unit = "speaker" if len(names) > 1 else "clip"
-    if unit == "speaker":
-        index = np.array([names.index(speaker) for speaker in speakers])
-        groups = np.stack([counts[index == i].sum(axis=0) for i in range(len(names))])
-    else:
-        groups = np.asarray(counts)
-    if len(groups) < 2:
-        return Interval(None, None, len(groups), unit)
-    rng = np.random.default_rng(seed)
-    draws = rng.multinomial(len(groups), np.full(len(groups), 1 / len(groups)), size=RESAMPLES)
-    values = np.array([statistic(np.tensordot(draw, groups, axes=1)) for draw in draws])
-    values = values[np.isfinite(values)]
-    if not len(values):
-        return Interval(None, None, len(groups), unit)
-    shift = statistic(groups.sum(axis=0)) - values.mean() if recentre else 0.0
-    low, high = np.quantile(values, [0.025, 0.975]) + shift
-    return Interval(float(low), float(high), len(groups), unit)
+    units, owner = group_indices(speakers)
+    unit = "speaker" if units > 1 else "clip"
+    groups = np.stack([counts[owner == i].sum(axis=0) for i in range(units)]) if units > 1 else np.asarray(counts)
+
+    def of_draws(draws: np.ndarray) -> np.ndarray:
+        return np.array([statistic(np.tensordot(draw, groups, axes=1)) for draw in draws])
+
+    low, high = bootstrap(of_draws, len(groups), seed, multinomial, recentre)
+    return ProbeInterval(low, high, len(groups), unit)
 
 
 def few_speakers_note(speakers: Sequence[str]) -> list[str]:

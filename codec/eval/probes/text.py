@@ -21,7 +21,7 @@ from codec.errors import CodecError
 from codec.eval.probes.ctc import CtcConfig, TokenRecognizer, Utterance, train_recognizer
 from codec.eval.probes.registry import probe
 from codec.eval.probes.sources import View
-from codec.eval.probes.statistics import bootstrap, few_speakers_note, ratio
+from codec.eval.probes.statistics import few_speakers_note, ratio, speaker_interval
 from codec.eval.probes.types import CodedClip, Measure, ProbeResult, ProbeTask, Skip
 
 
@@ -102,7 +102,7 @@ class TextProbe:
         for name, count in (("wer", _word_errors), ("cer", _character_errors)):
             errors, base = count(references, read), count(references, shuffled)
             value, baseline = ratio(errors.sum(axis=0)), ratio(base.sum(axis=0))
-            interval = bootstrap(errors, speakers, ratio, task.seed)
+            interval = speaker_interval(errors, speakers, ratio, task.seed)
             result.measures.append(Measure.of(name, view, value, interval, baseline, "lower", len(test)))
             for (clip, text), guess, (wrong, total) in zip(test, read, errors, strict=True):
                 entry = result.per_clip.setdefault(clip.clip.name, {"text": text})

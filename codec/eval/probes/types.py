@@ -11,7 +11,7 @@ from codec.align.types import Skip
 from codec.data import Clip
 from codec.errors import CodecError
 from codec.eval.probes.sources import TokenSource, View
-from codec.eval.probes.statistics import Interval
+from codec.eval.probes.statistics import ProbeInterval
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Measure:
 
     @classmethod
     def of(
-        cls, name: str, view: View, value: float, interval: Interval, baseline: float, better: str, clips: int
+        cls, name: str, view: View, value: float, interval: ProbeInterval, baseline: float, better: str, clips: int
     ) -> "Measure":
         """A measure of one view of the tokens."""
         return cls(

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 
-class CausalSTFT(nn.Module):
-    """Square-root-Hann frames of a waveform, each ending with its hop."""
+class _Windowed(nn.Module):
+    """Sizes and window of analysis and synthesis."""
 
     window: Tensor
 
@@ -23,6 +23,10 @@ class CausalSTFT(nn.Module):
         self.hop_length = hop_length
         self.window_length = window_length
         self.register_buffer("window", sqrt_hann(window_length), persistent=False)
+
+
+class CausalSTFT(_Windowed):
+    """Square-root-Hann frames of a waveform, each ending with its hop."""
 
     def forward(self, wav: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """``wav (B, n * hop)`` to ``(spectrum (B, n, bins) complex, last window - hop samples)``."""
@@ -34,16 +38,8 @@ class CausalSTFT(nn.Module):
         return torch.fft.rfft(frames * self.window), wav[:, wav.shape[1] - context :]
 
 
-class CausalISTFT(nn.Module):
+class CausalISTFT(_Windowed):
     """Overlap-add of square-root-Hann frames; its state is the unfinished hop."""
-
-    window: Tensor
-
-    def __init__(self, window_length: int, hop_length: int):
-        super().__init__()
-        self.hop_length = hop_length
-        self.window_length = window_length
-        self.register_buffer("window", sqrt_hann(window_length), persistent=False)
 
     def forward(
         self, spectrum: Tensor, state: Tensor | None = None, added: Tensor | None = None

@@ -1,7 +1,8 @@
 """Generator losses by type. A loss's name is the weight's key in YAML and the tag in the log."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
 from torch import nn
@@ -32,6 +33,22 @@ def typed_options(name: str, options: dict[str, Any]) -> dict[str, Any]:
     if "type" in options or name in _LOSSES or prefix or not teacher:
         return {"type": name, **options}
     return {"type": "distill", "teacher": teacher, **options}
+
+
+def told_losses(losses: Mapping[str, dict[str, Any]], teachers: Mapping[str, str]) -> list[str]:
+    """Losses of a config as ``training.json`` tells them: ``mel``, or ``distill:whisper-base``.
+
+    Args:
+        losses: options by name.
+        teachers: of the config, by name: the models they are.
+    """
+    told = []
+    for name, options in losses.items():
+        values = typed_options(name, options)
+        teacher = values.get("teacher")
+        model = PurePosixPath(teachers.get(teacher, teacher)).name if teacher else None
+        told.append(f"{values['type']}:{model}" if model else values["type"])
+    return told
 
 
 def build_loss(name: str, options: dict[str, Any], context: LossContext) -> nn.Module:

@@ -8,10 +8,12 @@ from torch import Tensor
 
 from codec.data.batch import Batch
 from codec.data.loading.prefetch import Prefetcher, ProcessPrefetcher, move_batch, prefetch
+from codec.eval.training import Training, read_training, write_training
 from codec.model.files import save_model
 from codec.train.build import build_run
 from codec.train.checkpoint import Parts
 from codec.train.config import TrainConfig
+from codec.train.losses.registry import told_losses
 from codec.train.samples import log_samples
 from codec.train.state import initialize
 from codec.train.tasks.base import Task, task
@@ -85,3 +87,19 @@ class CodecTask(Task):
 
     def export(self, folder: Path) -> None:
         save_model(self.parts.state.released(), folder)
+        training = self._training()
+        if training is not None:
+            write_training(folder, training)
+
+    def _training(self) -> Training | None:
+        """Losses of the model this run began from and of the run; nothing where that model does not tell them."""
+        known: Training | None = Training([])
+        if self.config.init_from is not None:
+            source = Path(self.config.init_from)
+            # A model's own folder, or that of a run or of one of its checkpoints, which lie beside its model.
+            folders = (source, source / "export", source.parent.parent / "export")
+            known = next((found for folder in folders if (found := read_training(folder))), None)
+        if known is None:
+            return None
+        teachers = {name: info.teacher for name, info in self.parts.teachers.items()}
+        return Training(list(dict.fromkeys([*known.losses, *told_losses(self.config.losses, teachers)])))
