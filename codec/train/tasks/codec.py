@@ -7,6 +7,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from codec.model.files import save_model
+from codec.model.lineage import Base, base_of, write_base
 from codec.train.build import build_run
 from codec.train.checkpoint import Parts
 from codec.train.config import TrainConfig
@@ -40,6 +41,8 @@ class CodecTask(Task):
 
     def __init__(self, config: TrainConfig, accelerator: Accelerator):
         self.config, self.parts = config, build_run(config, accelerator)
+        self._base: Base | None = None
+        self._resumed = False
 
     def loader(self, start: int, stop: int) -> Prefetcher | ProcessPrefetcher:
         on_gpu = self.parts.accelerator.device.type == "cuda"
@@ -58,9 +61,11 @@ class CodecTask(Task):
 
     def load(self, parts: Parts) -> None:
         self.parts.state.load(parts)
+        self._resumed = True
 
     def initialize(self, source: str) -> None:
         initialize(self.parts.state, source)
+        self._base = base_of(self.parts.state.released())
 
     def data_facts(self) -> dict[str, int]:
         store = self.parts.store
@@ -85,3 +90,6 @@ class CodecTask(Task):
 
     def export(self, folder: Path) -> None:
         save_model(self.parts.state.released(), folder)
+        # A resumed run does not see its start again; the export before it has the file.
+        if not self._resumed:
+            write_base(folder, self._base)
