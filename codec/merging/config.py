@@ -7,11 +7,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
-from codec.config import from_dict
 from codec.errors import CodecError
 from codec.eval.options import ClipsConfig
 from codec.merging.vectors import Method
-from codec.settings import apply_overrides, read_settings
 
 ALPHA = 0.25
 """Speech-FT's, for every task."""
@@ -137,17 +135,6 @@ class MergeConfig:
         if self.alpha is not None:
             return [self.alpha / len(self.models)] * len(self.models)
         return [model.weight if model.weight is not None else 0.0 for model in self.models]
-
-
-def read_merge_config(config: str | Path, overrides: Iterable[str] = ()) -> MergeConfig:
-    """A config from a YAML file or a shipped config, and overrides.
-
-    Raises:
-        CodecError: for what :func:`codec.settings.read_config` refuses, or keys of both kinds of file.
-    """
-    values = read_settings(config, based=False)
-    apply_overrides(values, overrides)
-    return from_dict(MergeConfig, native(values))
 
 
 def native(values: dict[str, Any]) -> dict[str, Any]:
