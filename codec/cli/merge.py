@@ -62,16 +62,16 @@ def work(config: MergeConfig) -> int:
         print_note(f"warning: {objection}")
     clips = open_clips(config.clips) if config.clips is not None else []
     sweeper = None
-    if config.sweep is not None:
+    if config.sweep.values:
         from codec.merging.sweep import Sweeper
 
-        sweeper = Sweeper(family, config.sweep)
+        sweeper = Sweeper(family, config.sweep, clips)
     weights, extra = config.weights, {}
-    if config.learn is not None:
+    if config.learns is not None:
         from codec.merging.learn import learn
 
-        learned = learn(family, config.learn, weights)
-        weights, extra["learned"] = learned.weights, learned.facts(config.learn)
+        learned = learn(family, config.learns, weights)
+        weights, extra["learned"] = learned.weights, learned.facts(config.learns)
     merged = merge_family(family, config, weights)
     if clips:
         agreement = token_agreement(family.codec, merged.model, clips)

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
@@ -39,8 +39,8 @@ class LearnConfig:
 
     clips: ClipsConfig
     """Recordings to reconstruct; report on others."""
-    per: Literal["model", "layer"] = "model"
-    """One lambda for each model, or for each of its layers."""
+    per: Literal["none", "model", "layer"] = "none"
+    """One lambda for each model, or for each of its layers; learn nothing by default."""
     steps: int = 100
     lr: float = 0.05
     batch_size: int = 4
@@ -56,12 +56,10 @@ class LearnConfig:
 
 @dataclass(frozen=True)
 class SweepConfig:
-    """One merge for each value, each measured."""
+    """One merge for each value, each measured on the recordings of ``clips``."""
 
-    clips: ClipsConfig
-    """Recordings to measure on."""
-    values: str = "0:1:0.1"
-    """FIRST:LAST:STEP, or numbers with commas between."""
+    values: str = ""
+    """FIRST:LAST:STEP, or numbers with commas between; no sweep by default."""
     of: Literal["alpha", "trade"] = "alpha"
     """What the values are: alpha for all models, or lambda of the first of two, the second getting the rest."""
     measures: tuple[str, ...] = ("stoi",)
@@ -72,7 +70,8 @@ class SweepConfig:
     """On its vertical axis."""
 
     def __post_init__(self) -> None:
-        sweep_values(self.values)
+        if self.values:
+            sweep_values(self.values)
 
 
 @dataclass(frozen=True)
@@ -101,9 +100,9 @@ class MergeConfig:
     force: bool = False
     """Merge what would be refused: another base, other codebooks, broken tensors (the base's are kept)."""
     clips: ClipsConfig | None = None
-    """Recordings for a report of how many tokens stay the base's."""
+    """Recordings for the sweep, and for a report of how many tokens stay the base's."""
     learn: LearnConfig | None = None
-    sweep: SweepConfig | None = None
+    sweep: SweepConfig = field(default_factory=SweepConfig)
 
     def __post_init__(self) -> None:
         if not self.models:
@@ -119,10 +118,19 @@ class MergeConfig:
             if (model.weight is None) is (self.alpha is None):
                 either = "both a weight and alpha" if self.alpha is not None else "neither a weight nor alpha"
                 raise CodecError(f"config models[{number}].weight: {either} are given; give one")
-        if self.learn is not None and self.merge_method != "linear":
+        if self.learns is not None and self.merge_method != "linear":
             raise CodecError(f"config learn: works with merge_method linear, not {self.merge_method}")
-        if self.sweep is not None and self.sweep.of == "trade" and len(self.models) != 2:
+        if not self.sweep.values:
+            return
+        if self.clips is None:
+            raise CodecError("config clips: none given, and the sweep measures on them")
+        if self.sweep.of == "trade" and len(self.models) != 2:
             raise CodecError(f"config sweep.of: trade is between two models, and there are {len(self.models)}")
+
+    @property
+    def learns(self) -> LearnConfig | None:
+        """What is learned, if anything is."""
+        return None if self.learn is None or self.learn.per == "none" else self.learn
 
     @property
     def names(self) -> list[str]:

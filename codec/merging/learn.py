@@ -127,7 +127,7 @@ def fit(
     for step in range(steps):
         value = loss(mix(start, vectors, groups, lambdas))
         if not torch.isfinite(value):
-            raise CodecError(f"learn: the loss is {float(value)} in step {step}; lower learn.lr")
+            raise CodecError(f"learn: the loss is {value.item()} in step {step}; lower learn.lr")
         (lambdas.grad,) = torch.autograd.grad(value, [lambdas])
         optimizer.step()
         schedule.step()

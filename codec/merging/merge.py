@@ -207,9 +207,9 @@ def _codec_family(config: MergeConfig, sources: list[CodecSource]) -> Family:
     parts = ["fingerprint"] + (["decoder"] if any(name.startswith("decoder.") for name in names) else [])
     objections = [
         *codecs.compare_settings(base, branches),
+        *checks.compare_bases(base, branches, parts, must_name=True),
         *fit.objections,
         *checks.compare_codebooks(base, branches),
-        *checks.compare_bases(base, branches, parts, must_name=True),
     ]
     return Family(base, branches, fit.names, _recipe(config), checks.refuse(objections, config.force))
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from codec.atomic import atomic_path
 from codec.data.manifest import Clip
 from codec.errors import CodecError
-from codec.eval.clips import open_clips
 from codec.eval.measures import JudgeSettings, build_measures
 from codec.eval.quick import score
 from codec.merging.config import SweepConfig, sweep_values
@@ -63,14 +62,13 @@ class Sweep:
 class Sweeper:
     """Measures merges of one family; what is wrong with the settings is found while it is built."""
 
-    def __init__(self, family: Family, config: SweepConfig):
+    def __init__(self, family: Family, config: SweepConfig, clips: Sequence[Clip]):
         """
         Raises:
-            CodecError: for an unknown measure or figure, clips that are not there, or models without tokens.
+            CodecError: for an unknown measure or figure, or models without tokens.
         """
-        self.family, self.config = family, config
+        self.family, self.config, self.clips = family, config, clips
         self.base = family.codec
-        self.clips: list[Clip] = open_clips(config.clips)
         columns = [c for m in build_measures(list(config.measures), JudgeSettings()) for c in m.columns]
         self.titles = TOKENS | {column.name: column.title for column in columns}
         self.better = dict.fromkeys(TOKENS, True) | {c.name: c.higher_is_better for c in columns}

@@ -77,12 +77,11 @@ def linear(base: State, branches: Sequence[State], weights: Weights) -> dict[str
     merged = {}
     for name, start in base.items():
         factors = [weight[name] for weight in weights]
-        terms = [
-            branch[name].double() * factor for branch, factor in zip(branches, factors, strict=True) if factor
-        ]
-        total = start.double() * (1 - math.fsum(factors))
-        if terms:
-            total = total + torch.stack(terms).sort(dim=0).values.sum(dim=0)
+        tensors = [start, *(branch[name] for branch in branches)]
+        pairs = zip(tensors, [1 - math.fsum(factors), *factors], strict=True)
+        terms = [tensor.double() * factor for tensor, factor in pairs if factor]
+        # A single term is not added to anything, which would turn -0 into 0.
+        total = terms[0] if len(terms) == 1 else torch.stack(terms).sort(dim=0).values.sum(dim=0)
         merged[name] = total.to(start.dtype)
     return merged
 
@@ -105,7 +104,7 @@ def ties(base: State, branches: Sequence[State], weights: Weights, density: floa
         kept = (scaled * agrees).sort(dim=0).values.sum(dim=0)
         share = (factors.abs() * agrees).sort(dim=0).values.sum(dim=0)
         step = factors.abs().mean() * kept / share.where(share > 0, torch.ones_like(share))
-        merged[name] = (start.double() + step).to(start.dtype)
+        merged[name] = torch.where(step == 0, start, (start.double() + step).to(start.dtype))
     return merged
 
 
@@ -129,14 +128,15 @@ def dare(base: State, branch: State, density: float, key: str) -> dict[str, Tens
     Args:
         key: decides which entries; the same for the same key and tensor name.
     """
+    if density == 1:
+        return {name: branch[name] for name in base}
     thinned = {}
     for name, start in base.items():
         digest = hashlib.sha256(f"{key}/{name}".encode()).digest()
         generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
         keeps = torch.rand(start.shape, generator=generator, dtype=torch.float64) < density
         first, last = start.double(), branch[name].double()
-        # Of a density of 1 lerp makes the branch itself, where base + (branch - base) may round.
-        thinned[name] = torch.where(keeps, torch.lerp(first, last, 1 / density), first)
+        thinned[name] = torch.where(keeps, first + (last - first) / density, first)
     return thinned
 
 
