@@ -1,6 +1,5 @@
-"""Probes: which information the tokens carry about phones, text, speaker and labels of the user."""
+"""Probes: what the tokens mean. Phones, text, speaker, and user-given labels."""
 
-from codec.deprecation import renamed
 from codec.eval.probes.registry import build_probe, probe, probe_names, resemblances
 from codec.eval.probes.report import to_markdown
 from codec.eval.probes.run import probe_tokens, run_probes
@@ -23,5 +22,3 @@ __all__ = [
     "run_probes",
     "to_markdown",
 ]
-
-__getattr__ = renamed(__name__, {"Measure": ("Finding", Finding), "Skip": ("Omitted", Omitted)})
