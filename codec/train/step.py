@@ -58,6 +58,7 @@ class TrainStep:
         guard: FiniteGuard,
         adversary: Adversary | None = None,
         balancer: Balancer | None = None,
+        frozen_until: float = 0.0,
     ):
         """
         Args:
@@ -68,10 +69,12 @@ class TrainStep:
             guard: watches losses and gradient norms.
             adversary: the discriminators, if there are any.
             balancer: replaces the fixed weights, if there is one.
+            frozen_until: steps before this one leave the generator as it is, and train the objective's heads.
         """
         self.rates, self.generator, self.objective = rates, generator, objective
         self.optimizer, self.guard = optimizer, guard
         self.adversary, self.balancer = adversary, balancer
+        self.frozen_until = frozen_until
 
     def __call__(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """One update.
@@ -123,6 +126,9 @@ class TrainStep:
             balanced = self.balancer(losses, inputs.fake)
             balanced.total.backward()
             values |= {f"share/{name}": value for name, value in balanced.shares.items()}
+        if step < self.frozen_until:
+            # Without gradients an optimizer neither moves weights nor makes moments of them.
+            self.generator.zero_grad(set_to_none=True)
         values["grad_norm"] = self.optimizer.clip()
         watch(values, step)
         self.optimizer.step()
