@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
+import yaml
 from conftest import make_tiny_model
 from torch import Tensor
 
@@ -46,6 +48,22 @@ def save_family(folder: Path, make: Callable[[], Codec] = make_tiny_model) -> tu
         save_branch(nudge(base, seed), base, folder / name) for seed, name in ((1, "speech"), (2, "music"))
     ]
     return folder / "base", branches
+
+
+def write_config(folder: Path, family: tuple[Path, list[Path]], recordings: Path, **changes: Any) -> Path:
+    """A config of ``codec merge`` for a family, half of each branch; ``changes`` replace whole keys."""
+    base, (speech, music) = family
+    clips = {"manifests": [str(recordings)]}
+    values = {
+        "base": str(base),
+        "models": [{"path": str(speech), "weight": 0.5}, {"path": str(music), "weight": 0.5}],
+        "output_dir": str(folder / "merged"),
+        "clips": clips,
+        **changes,
+    }
+    path = folder / "merge.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
 
 
 def change(folder: Path, edit: Callable[[dict[str, Tensor]], None]) -> None:

@@ -100,7 +100,9 @@ def test_former_names_of_tokens_and_told_losses(family, tmp_path):
         model.aliases = Aliases(model.fingerprint, ("0" * 16,))
         codec.save(model, base)
         codec.merge(base, {speech: 1.0}, tmp_path / "merged")
-        assert json.loads((tmp_path / "merged" / "training.json").read_text()) == {"losses": ["mel", "distill:whisper"]}
+        assert json.loads((tmp_path / "merged" / "training.json").read_text()) == {
+            "losses": ["mel", "distill:whisper"]
+        }
         assert not codec.load(tmp_path / "merged", "cpu").understands("0" * 16)
         # The other branch does not tell, so nothing is told.
         codec.merge(base, {speech: 0.5, music: 0.5}, tmp_path / "merged")
@@ -129,7 +131,9 @@ def test_a_decoder_is_merged_where_it_is_asked_for(tmp_path):
     save_branch(branch, base, tmp_path / "branch")
     kept = codec.merge(tmp_path / "base", {tmp_path / "branch": 1.0}).model
     assert_equal(kept, base, "decoder.")
-    moved = codec.merge(tmp_path / "base", {tmp_path / "branch": 1.0}, include=["encoder.*", "decoder.*"]).model
+    moved = codec.merge(
+        tmp_path / "base", {tmp_path / "branch": 1.0}, include=["encoder.*", "decoder.*"]
+    ).model
     assert_equal(moved, branch)
     # A base with the same encoder and another decoder will do for the encoder alone.
     other = nudge(base, 3, prefix="decoder.")
@@ -156,7 +160,11 @@ def test_training_names_the_base(tmp_path, make):
     export = tmp_path / "run" / "export"
     assert read_base(export) == base_of(base)
     # Resumed, the run has not seen its start.
-    Trainer(run_config(tmp_path, manifest, **changes | {"resume": True, "init_from": None, "freeze": ["quantizer"]})).run()
+    Trainer(
+        run_config(
+            tmp_path, manifest, **changes | {"resume": True, "init_from": None, "freeze": ["quantizer"]}
+        )
+    ).run()
     assert read_base(export) == base_of(base)
     merged = codec.merge(tmp_path / "base", {export: 1.0})
     assert_equal(merged.model, codec.load(export, "cpu"), "encoder.")
@@ -192,7 +200,10 @@ def shift_codebook(tensors):
 
 @pytest.mark.parametrize(
     ("edit", "message"),
-    [(spoil, f"speech: tensor {NAME} holds NaN or infinite"), (shift_codebook, "its codebooks are not those of")],
+    [
+        (spoil, f"speech: tensor {NAME} holds NaN or infinite"),
+        (shift_codebook, "its codebooks are not those of"),
+    ],
 )
 def test_bad_tensors_are_refused_and_forced(tmp_path, edit, message):
     base, speech = broken(tmp_path, edit)
@@ -212,10 +223,14 @@ def test_bad_tensors_are_refused_and_forced(tmp_path, edit, message):
 def test_other_bases_are_refused(family, tmp_path):
     base, (speech, _) = family
     codec.save(make_tiny_model(seed=9), tmp_path / "stranger")
-    with pytest.raises(codec.CodecError, match="speech: was trained from [0-9a-f]{16}, not from [0-9a-f]{16}"):
+    with pytest.raises(
+        codec.CodecError, match="speech: was trained from [0-9a-f]{16}, not from [0-9a-f]{16}"
+    ):
         codec.merge(tmp_path / "stranger", {speech: 1.0})
     codec.save(codec.load(speech, "cpu"), tmp_path / "nameless")
-    with pytest.raises(codec.CodecError, match=r"nameless: names no base \(base.json\); train it with init_from"):
+    with pytest.raises(
+        codec.CodecError, match=r"nameless: names no base \(base.json\); train it with init_from"
+    ):
         codec.merge(base, {tmp_path / "nameless": 1.0})
     assert_equal(codec.merge(base, {tmp_path / "nameless": 1.0}, force=True).model, codec.load(speech, "cpu"))
 
@@ -229,7 +244,9 @@ def test_other_shapes_and_settings_are_refused(family, tmp_path):
         with pytest.raises(codec.CodecError, match=f"{name}: config.json has network"):
             codec.merge(base, {tmp_path / name: 1.0})
     forced = codec.merge(base, {tmp_path / "deeper": 1.0, speech: 0.0}, force=True).report.forced
-    assert any("has tensor encoder.backbone.blocks.2" in line and "which the base lacks" in line for line in forced)
+    assert any(
+        "has tensor encoder.backbone.blocks.2" in line and "which the base lacks" in line for line in forced
+    )
     forced = codec.merge(base, {tmp_path / "wider": 1.0}, force=True)
     assert any("has another shape than the base's" in line for line in forced.report.forced)
 
@@ -241,7 +258,10 @@ def test_other_shapes_and_settings_are_refused(family, tmp_path):
         ({"models": {"speech": None}}, "neither a weight nor alpha are given"),
         ({"models": {"speech": 1.0}, "alpha": 0.5}, "both a weight and alpha are given"),
         ({"models": {"speech": 1.0}, "density": 0.5}, "linear keeps all entries"),
-        ({"models": {"speech": 1.0}, "method": "dare", "density": 0.0}, r"density: expected a number in \(0, 1\]"),
+        (
+            {"models": {"speech": 1.0}, "method": "dare", "density": 0.0},
+            r"density: expected a number in \(0, 1\]",
+        ),
         ({"models": {"speech": 1.0}, "include": ["quantizer.*"]}, "quantizer.codebooks is never merged"),
         ({"models": {"speech": 1.0}, "include": ["encodre.*"]}, "no weight of .* fits encodre"),
         ({"models": {"speech": 1.0}, "output": "base"}, "holds one of the models"),

@@ -27,7 +27,9 @@ def moved(model, seed):
     """A model of the same class whose weights moved a little."""
     torch.manual_seed(seed)
     other = type(model)(model.config).eval()
-    other.load_state_dict({name: t + 0.1 * t.std(correction=0) * torch.randn_like(t) for name, t in model.state_dict().items()})
+    other.load_state_dict(
+        {name: t + 0.1 * t.std(correction=0) * torch.randn_like(t) for name, t in model.state_dict().items()}
+    )
     return other
 
 
@@ -66,7 +68,9 @@ def test_two_encoders_are_merged_to_a_folder_that_loads(family, tmp_path):
     parts = [plain_weights(model) for model in (base, first, second)]
     for name, tensor in plain_weights(loaded).items():
         start, one, two = (part[name] for part in parts)
-        torch.testing.assert_close(tensor, start + 0.7 * (one - start) + 0.6 * (two - start), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(
+            tensor, start + 0.7 * (one - start) + 0.6 * (two - start), rtol=1e-5, atol=1e-6
+        )
     assert not torch.equal(hidden(loaded), hidden(base))
     assert transformers.AutoFeatureExtractor.from_pretrained(out).do_normalize
     report = json.loads((out / "merge.json").read_text())

@@ -20,7 +20,10 @@ def states(count, seed=0):
     # Sizes far apart, where a sum in float32 would lose the small one.
     shapes = {"a": (3, 4), "b": (5,), "c": ()}
     drawn = [
-        {name: torch.randn(shape, generator=generator) * size for (name, shape), size in zip(shapes.items(), (1, 1e3, 1e6), strict=True)}
+        {
+            name: torch.randn(shape, generator=generator) * size
+            for (name, shape), size in zip(shapes.items(), (1, 1e3, 1e6), strict=True)
+        }
         for _ in range(count)
     ]
     for number, item in enumerate(drawn):
@@ -65,7 +68,9 @@ def test_the_merge_is_linear_in_lambda(lambdas, factor):
     base, *branches = [{name: tensor.double() for name, tensor in item.items()} for item in states(4)]
     step = difference(combine(base, branches, same(*lambdas)), base)
     scaled = difference(combine(base, branches, same(*(factor * value for value in lambdas))), base)
-    alone = [difference(combine(base, [b], same(value)), base) for b, value in zip(branches, lambdas, strict=True)]
+    alone = [
+        difference(combine(base, [b], same(value)), base) for b, value in zip(branches, lambdas, strict=True)
+    ]
     for name in base:
         torch.testing.assert_close(scaled[name], factor * step[name])
         torch.testing.assert_close(sum(vector[name] for vector in alone), step[name])
@@ -83,7 +88,13 @@ def test_the_order_of_branches_does_not_matter(recipe):
     base, *branches = states(4)
     lambdas, keys = (0.3, 0.7, -0.4), ("one", "two", "three")
     results = [
-        combine(base, [branches[i] for i in order], same(*(lambdas[i] for i in order)), recipe, [keys[i] for i in order])
+        combine(
+            base,
+            [branches[i] for i in order],
+            same(*(lambdas[i] for i in order)),
+            recipe,
+            [keys[i] for i in order],
+        )
         for order in itertools.permutations(range(3))
     ]
     assert all(equal(result, results[0]) for result in results)
@@ -154,7 +165,10 @@ def test_norms_and_cosines():
 def test_weight_norm_is_folded_merged_and_split(dim, old):
     torch.manual_seed(0)
     modules = [weight_norm(nn.Conv1d(3, 4, 5), "weight", dim=dim) for _ in range(2)]
-    names = ("parametrizations.weight.original0", "parametrizations.weight.original1"), ("weight_g", "weight_v")
+    names = (
+        ("parametrizations.weight.original0", "parametrizations.weight.original1"),
+        ("weight_g", "weight_v"),
+    )
     for module in modules:
         # So that v is no weight of its own norm.
         module.parametrizations.weight.original0.data *= 1.7

@@ -1,7 +1,6 @@
 """``codec merge``: configs of both kinds, tokens kept, sweeps and learned lambdas."""
 
 import json
-import statistics
 
 import pytest
 import soundfile
@@ -12,7 +11,7 @@ from command import run, run_ok
 from conftest import make_speech, make_tiny_model
 from hypothesis import given
 from hypothesis import strategies as st
-from merge_models import nudge, save_branch, save_family
+from merge_models import nudge, save_family, write_config
 from test_merge_encoders import make, moved
 
 import codec
@@ -21,7 +20,6 @@ from codec.errors import CodecError
 from codec.eval.clips import read_clips
 from codec.merging.config import MergeConfig, native, sweep_values
 from codec.merging.figure import best
-from codec.merging.learn import fit, layers_of
 from codec.merging.sweep import Point, Sweep
 from codec.merging.tokens import compare_tokens, encode_clips, token_agreement
 from codec.settings import CONFIGS, read_config
@@ -38,21 +36,6 @@ def recordings(tmp_path_factory):
 @pytest.fixture(scope="module")
 def family(tmp_path_factory):
     return save_family(tmp_path_factory.mktemp("family"))
-
-
-def write_config(folder, family, recordings, **changes):
-    base, (speech, music) = family
-    clips = {"manifests": [str(recordings)]}
-    values = {
-        "base": str(base),
-        "models": [{"path": str(speech), "weight": 0.5}, {"path": str(music), "weight": 0.5}],
-        "output_dir": str(folder / "merged"),
-        "clips": clips,
-        **changes,
-    }
-    path = folder / "merge.yaml"
-    path.write_text(yaml.safe_dump(values))
-    return path
 
 
 # Settings.
@@ -89,7 +72,11 @@ def test_speech_fts_file_merges_a_transformers_encoder(tmp_path, capfd):
 
 
 def test_speech_fts_keys_become_ours():
-    theirs = {"base_model_name": "wavlm_base_plus", "base_model_ckpt_path": "", "finetune_model_paths": ["a", "b"]}
+    theirs = {
+        "base_model_name": "wavlm_base_plus",
+        "base_model_ckpt_path": "",
+        "finetune_model_paths": ["a", "b"],
+    }
     assert native(theirs) == {
         "base": "microsoft/wavlm-base-plus",
         "models": [{"path": "a", "name": None}, {"path": "b", "name": None}],
@@ -106,7 +93,9 @@ def test_the_shipped_config_is_valid():
     config = read_config(MergeConfig, CONFIGS / "merge.yaml", rewrite=native)
     # Nothing is learned or swept until it is asked for.
     assert config.learns is None and not config.sweep.values
-    arguments = [item for item in expand_flags(["merge", "--learn", "layer", "--sweep", "0:1:0.5"]) if "=" in item]
+    arguments = [
+        item for item in expand_flags(["merge", "--learn", "layer", "--sweep", "0:1:0.5"]) if "=" in item
+    ]
     config = read_config(MergeConfig, "merge", arguments, rewrite=native)
     assert config.learns.per == "layer" and sweep_values(config.sweep.values) == [0.0, 0.5, 1.0]
 
@@ -139,9 +128,18 @@ def test_errors_are_one_line(family, recordings, tmp_path, capfd):
     config = write_config(tmp_path, family, recordings)
     for arguments, message in (
         ([config, "--learn"], "config learn: clips must be given"),
-        ([config, "--learn", f"learn.clips.manifests=[{recordings}]", "learn.steps=0"], "config learn: steps, "),
-        ([config, "--learn=sentence", f"learn.clips.manifests=[{recordings}]"], "'sentence' is none of none, model, layer"),
-        ([config, "--learn", f"learn.clips.manifests=[{recordings}]", "merge_method=ties"], "works with merge_method linear"),
+        (
+            [config, "--learn", f"learn.clips.manifests=[{recordings}]", "learn.steps=0"],
+            "config learn: steps, ",
+        ),
+        (
+            [config, "--learn=sentence", f"learn.clips.manifests=[{recordings}]"],
+            "'sentence' is none of none, model, layer",
+        ),
+        (
+            [config, "--learn", f"learn.clips.manifests=[{recordings}]", "merge_method=ties"],
+            "works with merge_method linear",
+        ),
         ([config, "--sweep", "0:1:0.5", "clips=null"], "config clips: none given"),
         ([config, "--sweep", "0:1"], "'0:1' is neither"),
         ([config, "--sweep", "0:1:0.5", "sweep.x=pesq"], "config sweep.x: no figure 'pesq'"),
@@ -153,7 +151,9 @@ def test_errors_are_one_line(family, recordings, tmp_path, capfd):
         ([config, "weigth=1"], "unknown key 'weigth'; known keys"),
     ):
         result = run(capfd, "merge", *arguments)
-        assert result.status == 1 and len(result.error_lines) == 1 and message in result.error_lines[0], result.err
+        assert result.status == 1 and len(result.error_lines) == 1 and message in result.error_lines[0], (
+            result.err
+        )
     assert not (tmp_path / "merged").exists()
 
 
@@ -161,7 +161,12 @@ def test_encoders_have_no_tokens_to_measure(recordings, tmp_path, capfd):
     base = make("hubert")
     base.save_pretrained(tmp_path / "a")
     moved(base, 1).save_pretrained(tmp_path / "b")
-    config = write_config(tmp_path, (tmp_path / "a", [tmp_path / "b", tmp_path / "b"]), recordings, models=[{"path": str(tmp_path / "b"), "weight": 1}])
+    config = write_config(
+        tmp_path,
+        (tmp_path / "a", [tmp_path / "b", tmp_path / "b"]),
+        recordings,
+        models=[{"path": str(tmp_path / "b"), "weight": 1}],
+    )
     result = run(capfd, "merge", config)
     assert result.status == 1 and "no codec, so it has no decoder and no tokens" in result.err
     assert not (tmp_path / "merged").exists()
@@ -179,7 +184,11 @@ def test_agreement_is_counted_by_frames_and_codes(tiny_model):
     mine = [tokens([1, 2, 3, 4], [1, 1, 1, 1]), tokens([5], [5])]
     other = [tokens([1, 2, 3, 9], [1, 1, 2, 1]), tokens([5], [6])]
     found = compare_tokens(mine, other)
-    assert (found.first, found.all, found.frames) == (pytest.approx(4 / 5), pytest.approx(7 / 10), pytest.approx(2 / 5))
+    assert (found.first, found.all, found.frames) == (
+        pytest.approx(4 / 5),
+        pytest.approx(7 / 10),
+        pytest.approx(2 / 5),
+    )
     assert found.layers == pytest.approx([4 / 5, 3 / 5]) and (found.compared, found.clips) == (5, 2)
     with pytest.raises(CodecError, match="compare models of one frame rate"):
         compare_tokens(mine, [tokens([1, 2]), tokens([5], [5])])
@@ -238,71 +247,16 @@ def test_a_trade_goes_from_one_branch_to_the_other(family, recordings, tmp_path,
 
 
 def test_the_frontier_is_what_nothing_beats():
-    values = [(0.0, 1.0, 5.0), (1.0, 2.0, 4.0), (2.0, 1.5, 4.5), (3.0, 0.5, 5.0), (4.0, 2.0, 4.0), (5.0, 1.0, 5.0)]
+    values = [
+        (0.0, 1.0, 5.0),
+        (1.0, 2.0, 4.0),
+        (2.0, 1.5, 4.5),
+        (3.0, 0.5, 5.0),
+        (4.0, 2.0, 4.0),
+        (5.0, 1.0, 5.0),
+    ]
     points = [Point(value, [value], {"good": good, "bad": bad}, []) for value, good, bad in values]
     sweep = Sweep("alpha", {"good": "g", "bad": "b"}, {"good": True, "bad": False}, points, 1)
     assert [point.value for point in best(sweep, points, "good", "bad")] == [1.0, 4.0]
     higher = Sweep("alpha", {"good": "g", "bad": "b"}, {"good": True, "bad": True}, points, 1)
     assert [point.value for point in best(higher, points, "good", "bad")] == [0.0, 1.0, 2.0, 4.0, 5.0]
-
-
-# Learned lambdas.
-
-
-@pytest.mark.parametrize("planted", [[[0.7, -0.2]], [[0.7, -0.2], [0.1, 1.3]]], ids=["model", "layer"])
-def test_gradient_finds_planted_lambdas(planted):
-    generator = torch.Generator().manual_seed(0)
-    names = ["one.0.w", "two.0.w"]
-    start, *vectors = [{name: torch.randn(6, 5, generator=generator) for name in names} for _ in range(3)]
-    groups = [names] if len(planted) == 1 else [[name] for name in names]
-    rows = {name: row for group, row in zip(groups, planted, strict=True) for name in group}
-    target = {n: start[n] + sum(f * v[n] for f, v in zip(rows[n], vectors, strict=True)) for n in names}
-
-    def loss(state):
-        return sum((state[name] - target[name]).square().mean() for name in names)
-
-    before = {name: tensor.clone() for name, tensor in start.items()}
-    found = fit(start, vectors, groups, torch.zeros(len(groups), 2), loss, steps=200, lr=0.1)
-    torch.testing.assert_close(found, torch.tensor(planted), atol=1e-3, rtol=0)
-    assert all(torch.equal(start[name], before[name]) and start[name].grad is None for name in names)
-
-
-def test_a_loss_that_is_not_finite_ends_the_learning():
-    start, vector = {"w": torch.ones(2)}, {"w": torch.ones(2)}
-    with pytest.raises(CodecError, match="loss is inf in step 0; lower learn.lr"):
-        fit(start, [vector], [["w"]], torch.zeros(1, 1), lambda state: state["w"].sum() * torch.inf, 3, 0.1)
-
-
-def test_layers_are_named_up_to_their_number():
-    names = ["encoder.embed.weight", "encoder.blocks.0.a.weight", "encoder.blocks.0.b", "encoder.blocks.10.b"]
-    assert list(layers_of(names)) == ["encoder.embed.*", "encoder.blocks.0.*", "encoder.blocks.10.*"]
-
-
-@pytest.mark.parametrize("per", ["model", "layer"])
-def test_learning_undoes_what_was_done_to_a_good_encoder(per, tmp_path, capfd):
-    """A base that is a trained model moved away: the way back is lambda = 1 on its branch, 0 on a stranger's."""
-    good = codec.load("default", "cpu")
-    base = nudge(good, 1, 0.25)
-    codec.save(base, tmp_path / "base")
-    save_branch(good, base, tmp_path / "back")
-    save_branch(nudge(base, 2, 0.25), base, tmp_path / "away")
-    wav, rate = soundfile.read(CONFIGS.parent / "assets" / "speech.flac")
-    (tmp_path / "clips").mkdir()
-    soundfile.write(tmp_path / "clips" / "one.wav", wav[rate : 3 * rate], rate)
-    learning = {"clips": {"manifests": [str(tmp_path / "clips")]}, "per": per, "steps": 20, "lr": 0.15, "batch_size": 2, "seconds": 0.5}
-    folders = tmp_path / "base", (tmp_path / "back", tmp_path / "away")
-    models = [{"path": str(folder), "weight": 0.0} for folder in folders[1]]
-    config = write_config(tmp_path, folders, tmp_path, learn=learning, models=models, clips=None)
-    run_ok(capfd, "merge", config, "--learn", per)
-    report = json.loads((tmp_path / "merged" / "merge.json").read_text())
-    learned = report["learned"]
-    assert learned["after"] < 0.8 * learned["before"], learned
-    weights = [model["weight"] for model in report["models"]]
-    # Some layers hardly matter, and their lambdas stay anywhere.
-    middle = weights if per == "model" else [statistics.median(w.values()) for w in weights]
-    assert middle[0] == pytest.approx(1.0, abs=0.35) and middle[1] == pytest.approx(0.0, abs=0.35)
-    if per == "layer":
-        assert "encoder.backbone.blocks.0.*" in weights[0] and len(weights[0]) > 5
-    # The decoder is the base's: only coefficients learned.
-    merged = codec.load(tmp_path / "merged", "cpu")
-    assert all(torch.equal(t, good.state_dict()[n]) for n, t in merged.state_dict().items() if n.startswith(("decoder.", "quantizer.")))

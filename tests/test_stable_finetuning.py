@@ -58,7 +58,10 @@ def moments(trainer):
     return sum(tensor.numel() for name, tensor in state.items() if name.endswith(".exp_avg"))
 
 
-@pytest.mark.parametrize(("share", "expected"), [(0.05, 0.5), (0.1, 1.0), (0.3, 1.0), (0.5, 1.0), (0.75, 0.5), (1.0, 0.0), (1.2, 0.0)])
+@pytest.mark.parametrize(
+    ("share", "expected"),
+    [(0.05, 0.5), (0.1, 1.0), (0.3, 1.0), (0.5, 1.0), (0.75, 0.5), (1.0, 0.0), (1.2, 0.0)],
+)
 def test_the_rate_in_three_stages(share, expected):
     config = ScheduleConfig(kind="tri_stage", floor=0.0)
     assert learning_rate_scale(config, round(share * 1000), 1000) == pytest.approx(expected)
@@ -66,9 +69,13 @@ def test_the_rate_in_three_stages(share, expected):
 
 def test_stages_of_other_lengths_and_a_floor():
     config = ScheduleConfig(kind="tri_stage", warmup_share=0.0, hold_share=0.5, floor=0.2)
-    assert [learning_rate_scale(config, step, 4) for step in range(5)] == pytest.approx([1.0, 1.0, 1.0, 0.6, 0.2])
+    assert [learning_rate_scale(config, step, 4) for step in range(5)] == pytest.approx(
+        [1.0, 1.0, 1.0, 0.6, 0.2]
+    )
     config = ScheduleConfig(kind="tri_stage", warmup_share=0.5, hold_share=0.5)
-    assert [learning_rate_scale(config, step, 4) for step in range(5)] == pytest.approx([0.0, 0.5, 1.0, 1.0, 1.0])
+    assert [learning_rate_scale(config, step, 4) for step in range(5)] == pytest.approx(
+        [0.0, 0.5, 1.0, 1.0, 1.0]
+    )
     with pytest.raises(CodecError, match="warmup_share and hold_share must be >= 0 and sum to at most 1"):
         ScheduleConfig(kind="tri_stage", warmup_share=0.7, hold_share=0.5)
 
@@ -89,7 +96,9 @@ def test_heads_learn_first_then_all_but_the_front(tmp_path, manifest):
     moved = {name for name, tensor in weights(later).items() if not torch.equal(tensor, start[name])}
     names = {name for name in start if not name.startswith(("encoder.backbone.embed.", "quantizer."))}
     assert moved and moved <= names
-    assert {name for name in names if name.startswith("encoder.") and name.endswith("project.weight")} <= moved
+    assert {
+        name for name in names if name.startswith("encoder.") and name.endswith("project.weight")
+    } <= moved
 
 
 def test_a_run_resumed_at_the_boundary_is_one_that_was_not_stopped(tmp_path, manifest):
@@ -103,7 +112,9 @@ def test_a_run_resumed_at_the_boundary_is_one_that_was_not_stopped(tmp_path, man
 
 
 def test_a_frozen_decoder_stays_and_passes_gradients_on(tmp_path, manifest):
-    run = trainer(tmp_path, manifest, freeze=["quantizer", "decoder"], heads_first=0.0, losses=RECONSTRUCTION["losses"])
+    run = trainer(
+        tmp_path, manifest, freeze=["quantizer", "decoder"], heads_first=0.0, losses=RECONSTRUCTION["losses"]
+    )
     start = weights(run)
     run.run(until=2)
     moved = {name.partition(".")[0] for name, t in weights(run).items() if not torch.equal(t, start[name])}
@@ -116,10 +127,23 @@ def test_a_frozen_decoder_stays_and_passes_gradients_on(tmp_path, manifest):
         ({"heads_first": 1.0}, r"heads_first: expected a share in \[0, 1\)"),
         ({"freeze": ["encoder"]}, "heads_first: codebooks move with every batch; add quantizer to freeze"),
         ({"init_from": None}, "frozen parts come from a model; set init_from"),
-        ({"freeze": [], "heads_first": 0, "init_from": None}, "config freeze_weights: frozen parts come from a model"),
-        ({"freeze_weights": ["encoder.conv.*"]}, r"freeze_weights: no weight fits 'encoder.conv.\*'; a name is encoder."),
+        (
+            {"freeze": [], "heads_first": 0, "init_from": None},
+            "config freeze_weights: frozen parts come from a model",
+        ),
+        (
+            {"freeze_weights": ["encoder.conv.*"]},
+            r"freeze_weights: no weight fits 'encoder.conv.\*'; a name is encoder.",
+        ),
         ({"losses": RECONSTRUCTION["losses"]}, "nothing to train, since no loss has a head"),
-        ({"freeze": ["encoder", "quantizer", "decoder"], "heads_first": 0, "losses": RECONSTRUCTION["losses"]}, "nothing to train"),
+        (
+            {
+                "freeze": ["encoder", "quantizer", "decoder"],
+                "heads_first": 0,
+                "losses": RECONSTRUCTION["losses"],
+            },
+            "nothing to train",
+        ),
         ({"cuda_graphs": True}, "heads_first: a recorded step cannot change"),
     ],
 )

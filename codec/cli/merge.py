@@ -24,7 +24,9 @@ from codec.merging.tokens import Agreement, token_agreement
 
 def main(arguments: list[str] | None = None, program: str | None = None) -> int:
     """Merge as the command line says; the exit status."""
-    return run_recipe(MergeConfig, work, __doc__, None, expand_flags(arguments or []), program, rewrite=native)
+    return run_recipe(
+        MergeConfig, work, __doc__, None, expand_flags(arguments or []), program, rewrite=native
+    )
 
 
 def expand_flags(arguments: list[str]) -> list[str]:

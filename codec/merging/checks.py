@@ -78,7 +78,9 @@ def compare_tensors(base: Source, branches: Sequence[Source], names: Sequence[st
     return Fit([name for name in names if name not in bad], objections)
 
 
-def compare_bases(base: Source, branches: Iterable[Source], parts: Sequence[str], must_name: bool) -> list[str]:
+def compare_bases(
+    base: Source, branches: Iterable[Source], parts: Sequence[str], must_name: bool
+) -> list[str]:
     """Objections to branches of another base.
 
     Args:
@@ -143,7 +145,9 @@ def _likeness(base: State, branch: State) -> float | None:
     names = [
         name
         for name, tensor in base.items()
-        if tensor.ndim > 1 and tensor.is_floating_point() and name in branch and branch[name].shape == tensor.shape
+        if tensor.ndim > 1
+        and tensor.is_floating_point()
+        and name in branch
+        and branch[name].shape == tensor.shape
     ]
     return cosine({n: base[n] for n in names}, {n: branch[n] for n in names})
-

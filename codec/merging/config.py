@@ -113,7 +113,9 @@ class MergeConfig:
             raise CodecError("config density: linear keeps all entries; set merge_method to ties or dare")
         names = self.names
         if len(set(names)) < len(names):
-            raise CodecError(f"config models: two are called {max(names, key=names.count)!r}; give each a name")
+            raise CodecError(
+                f"config models: two are called {max(names, key=names.count)!r}; give each a name"
+            )
         for number, model in enumerate(self.models):
             if (model.weight is None) is (self.alpha is None):
                 either = "both a weight and alpha" if self.alpha is not None else "neither a weight nor alpha"
@@ -125,7 +127,9 @@ class MergeConfig:
         if self.clips is None:
             raise CodecError("config clips: none given, and the sweep measures on them")
         if self.sweep.of == "trade" and len(self.models) != 2:
-            raise CodecError(f"config sweep.of: trade is between two models, and there are {len(self.models)}")
+            raise CodecError(
+                f"config sweep.of: trade is between two models, and there are {len(self.models)}"
+            )
 
     @property
     def learns(self) -> LearnConfig | None:

@@ -25,7 +25,15 @@ from codec.model.lineage import Base, read_base, write_base
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-FAMILIES = ("hubert", "wav2vec2", "wavlm", "unispeech", "unispeech-sat", "data2vec-audio", "wav2vec2-conformer")
+FAMILIES = (
+    "hubert",
+    "wav2vec2",
+    "wavlm",
+    "unispeech",
+    "unispeech-sat",
+    "data2vec-audio",
+    "wav2vec2-conformer",
+)
 """``model_type`` in the config.json of encoders that are merged."""
 INCLUDE = ("*",)
 _BESIDE = ("preprocessor_config.json", "processor_config.json")
@@ -79,7 +87,9 @@ def read_encoder(path: str, name: str) -> EncoderSource:
     except RuntimeError as error:
         raise CodecError(f"{path}: does not fit its config.json ({_one_line(error)})") from None
     if info["missing_keys"]:
-        raise CodecError(f"{path}: lacks tensor {min(info['missing_keys'])} of its own encoder; save it again")
+        raise CodecError(
+            f"{path}: lacks tensor {min(info['missing_keys'])} of its own encoder; save it again"
+        )
     raw = {name: tensor.detach().clone() for name, tensor in model.eval().state_dict().items()}
     folder = Path(path).expanduser()
     base = read_base(folder) if folder.is_dir() else None
@@ -99,7 +109,9 @@ def state_hash(state: State) -> str:
     return digest.hexdigest()[:16]
 
 
-def with_tensors(base: EncoderSource, merged: Mapping[str, Tensor], origins: list[State]) -> "PreTrainedModel":
+def with_tensors(
+    base: EncoderSource, merged: Mapping[str, Tensor], origins: list[State]
+) -> "PreTrainedModel":
     """The base's model, changed in place to have the tensors ``merged`` (folded).
 
     Args:

@@ -49,7 +49,9 @@ def _draw(axes: Axes, points: list[Point], frontier: list[Point], x: str, y: str
         (frontier, "#2563eb", "frontier"),
     ):
         if group:
-            axes.plot([p.figures[x] for p in group], [p.figures[y] for p in group], "o", color=colour, label=label)
+            axes.plot(
+                [p.figures[x] for p in group], [p.figures[y] for p in group], "o", color=colour, label=label
+            )
     for point in points:
         place = point.figures[x], point.figures[y]
         axes.annotate(f"{point.value:g}", place, xytext=(4, 4), textcoords="offset points", fontsize=8)

@@ -11,7 +11,10 @@ from torch import Tensor
 from codec.merging.vectors import State
 
 # Endings of g and v: of torch's parametrization, and those it had before.
-_FORMS = ((".parametrizations.weight.original0", ".parametrizations.weight.original1"), (".weight_g", ".weight_v"))
+_FORMS = (
+    (".parametrizations.weight.original0", ".parametrizations.weight.original1"),
+    (".weight_g", ".weight_v"),
+)
 
 
 def fold(state: State) -> dict[str, Tensor]:

@@ -109,7 +109,7 @@ def fit(
     steps: int,
     lr: float,
 ) -> Tensor:
-    """Lambdas ``(G, K)`` that make ``loss`` of the merged tensors small: Adam, its rate falling to 0 by a cosine.
+    """Lambdas ``(G, K)`` that make ``loss`` of the merged tensors small: Adam with a rate that falls to 0.
 
     Args:
         start: theta0.
@@ -134,7 +134,9 @@ def fit(
     return lambdas.detach()
 
 
-def mix(start: State, vectors: Sequence[State], groups: Sequence[Sequence[str]], lambdas: Tensor) -> dict[str, Tensor]:
+def mix(
+    start: State, vectors: Sequence[State], groups: Sequence[Sequence[str]], lambdas: Tensor
+) -> dict[str, Tensor]:
     """``theta0 + sum_k lambda_gk tau_k`` as a function of ``lambdas (G, K)``, with gradients."""
     return {
         name: start[name] + sum(factor * vector[name] for factor, vector in zip(row, vectors, strict=True))
@@ -190,7 +192,9 @@ def _read_crops(model: Codec, config: LearnConfig) -> Tensor:
     for clip in open_clips(config.clips):
         wav = load_audio(clip.audio, model.sample_rate).wav
         whole = len(wav) // length * length
-        pieces += [wav[:whole].view(-1, length)] if whole else [F.pad(wav, (0, length - len(wav))).unsqueeze(0)]
+        pieces += (
+            [wav[:whole].view(-1, length)] if whole else [F.pad(wav, (0, length - len(wav))).unsqueeze(0)]
+        )
     return torch.cat(pieces)
 
 

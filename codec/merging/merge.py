@@ -147,14 +147,20 @@ def read_family(config: MergeConfig) -> Family:
     """
     paths = [config.base, *(branch.path for branch in config.models)]
     if config.output_dir and any(_same_folder(path, config.output_dir) for path in paths):
-        raise CodecError(f"config output_dir: {config.output_dir} holds one of the models; name another folder")
+        raise CodecError(
+            f"config output_dir: {config.output_dir} holds one of the models; name another folder"
+        )
     kinds = [encoders.is_encoder(path) for path in paths]
     if len(set(kinds)) > 1:
         odd = paths[kinds.index(not kinds[0])]
-        raise CodecError(f"{odd}: {config.base} and this are a codec and a transformers encoder; merge one kind")
+        raise CodecError(
+            f"{odd}: {config.base} and this are a codec and a transformers encoder; merge one kind"
+        )
     names = ["base", *config.names]
     if kinds[0]:
-        return _encoder_family(config, [encoders.read_encoder(*item) for item in zip(paths, names, strict=True)])
+        return _encoder_family(
+            config, [encoders.read_encoder(*item) for item in zip(paths, names, strict=True)]
+        )
     return _codec_family(config, [codecs.read_codec(*item) for item in zip(paths, names, strict=True)])
 
 
@@ -216,7 +222,9 @@ def _codec_family(config: MergeConfig, sources: list[CodecSource]) -> Family:
 
 def _encoder_family(config: MergeConfig, sources: list[EncoderSource]) -> Family:
     base, *branches = sources
-    fit = checks.compare_tensors(base, branches, _names(config, base, encoders.INCLUDE), config.on_mismatch == "skip")
+    fit = checks.compare_tensors(
+        base, branches, _names(config, base, encoders.INCLUDE), config.on_mismatch == "skip"
+    )
     objections = [*fit.objections, *checks.compare_bases(base, branches, ["fingerprint"], must_name=False)]
     return Family(base, branches, fit.names, _recipe(config), checks.refuse(objections, config.force))
 

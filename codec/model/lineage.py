@@ -45,7 +45,9 @@ def read_base(folder: Path) -> Base | None:
         return None
     except (OSError, ValueError, CodecError) as error:
         reason = " ".join(str(error).split())
-        raise CodecError(f"{path}: damaged ({reason}); get it again, or delete it to merge with --force") from None
+        raise CodecError(
+            f"{path}: damaged ({reason}); get it again, or delete it to merge with --force"
+        ) from None
 
 
 def write_base(folder: Path, base: Base | None) -> None:
