@@ -246,6 +246,18 @@ def test_a_trade_goes_from_one_branch_to_the_other(family, recordings, tmp_path,
         assert point["layers"] == expected.layers
 
 
+def test_figures_that_resemble_a_training_loss_are_marked(recordings, tmp_path, capfd):
+    family = save_family(tmp_path / "models")
+    (family[0] / "training.json").write_text('{"losses": ["waveform"]}')
+    (family[1][0] / "training.json").write_text('{"losses": ["mel"]}')
+    sweep = {"measures": ["si_sdr", "mel"], "y": "mel", "values": "0"}
+    said = run_ok(capfd, "merge", write_config(tmp_path, family, recordings, sweep=sweep))
+    found = json.loads((tmp_path / "merged" / "sweep.json").read_text())
+    assert found["marked"]["mel"] == ["mel"] and found["silent"] == ["music"]
+    assert "mel resembles a loss that a model was trained with (mel)" in said.err
+    assert "no training.json tells the losses of music" in said.err
+
+
 def test_the_frontier_is_what_nothing_beats():
     values = [
         (0.0, 1.0, 5.0),

@@ -90,13 +90,15 @@ def work(config: MergeConfig) -> int:
 
 def _sweep(sweeper: Any, config: MergeConfig, folder: Path) -> None:
     from codec.merging.figure import write_frontier
-    from codec.merging.sweep import sweep_rows, write_sweep
+    from codec.merging.sweep import mark_notes, sweep_rows, write_sweep
 
     sweep = sweeper.run(lambda point: print_note(f"sweep: {config.sweep.of} {point.value:g} measured"))
     write_sweep(sweep, folder)
     write_frontier(sweep, config.sweep.x, config.sweep.y, folder)
     headings, rows = sweep_rows(sweep)
     _print_table(headings, rows)
+    for note in mark_notes(sweep):
+        print_note(f"note: {note}")
     print_note(f"{folder}: sweep.json and frontier.png")
 
 

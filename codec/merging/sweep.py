@@ -2,8 +2,8 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from codec.atomic import atomic_path
@@ -11,6 +11,8 @@ from codec.data.manifest import Clip
 from codec.errors import CodecError
 from codec.eval.measures import JudgeSettings, build_measures
 from codec.eval.quick import score
+from codec.eval.training import Training
+from codec.merging.codecs import CodecSource
 from codec.merging.config import SweepConfig, sweep_values
 from codec.merging.merge import Family, Weight
 from codec.merging.tokens import compare_tokens, encode_clips
@@ -50,6 +52,8 @@ class Sweep:
         better: whether a higher figure is better, by name; ``None`` where neither is.
         points: in the order of the values.
         clips: how many were measured on.
+        marked: losses that a figure resembles, by the figure's name, of those that the models tell.
+        silent: models that do not tell their losses, and so mark nothing.
     """
 
     of: str
@@ -57,6 +61,8 @@ class Sweep:
     better: dict[str, bool | None]
     points: list[Point]
     clips: int
+    marked: dict[str, list[str]] = field(default_factory=dict)
+    silent: list[str] = field(default_factory=list)
 
 
 class Sweeper:
@@ -69,9 +75,18 @@ class Sweeper:
         """
         self.family, self.config, self.clips = family, config, clips
         self.base = family.codec
-        columns = [c for m in build_measures(list(config.measures), JudgeSettings()) for c in m.columns]
+        measures = build_measures(list(config.measures), JudgeSettings())
+        columns = [column for measure in measures for column in measure.columns]
         self.titles = TOKENS | {column.name: column.title for column in columns}
         self.better = dict.fromkeys(TOKENS, True) | {c.name: c.higher_is_better for c in columns}
+        told = {s.name: s.training for s in (family.base, *family.branches) if isinstance(s, CodecSource)}
+        self.silent = [name for name, training in told.items() if training is None]
+        self.marked = {
+            column.name: losses
+            for measure in measures
+            for column in measure.columns
+            if (losses := _losses_like(measure.resembles, told.values()))
+        }
         for axis, name in (("x", config.x), ("y", config.y)):
             if name not in self.titles:
                 raise CodecError(
@@ -94,12 +109,30 @@ class Sweeper:
             known = {name: figures[name] for name in self.titles if name in figures}
             points.append(Point(value, [float(weight) for weight in weights], known, same.layers))
             progress(points[-1])
-        return Sweep(self.config.of, self.titles, self.better, points, len(self.clips))
+        marks = {"marked": self.marked, "silent": self.silent}
+        return Sweep(self.config.of, self.titles, self.better, points, len(self.clips), **marks)
 
 
 def weights_at(value: float, of: str, count: int) -> list[Weight]:
     """Lambda of each of ``count`` models at a value of the sweep."""
     return [value, 1.0 - value] if of == "trade" else [value / count] * count
+
+
+def mark_notes(sweep: Sweep) -> list[str]:
+    """What a reader of the figures has to know of the models' training; one line each."""
+    notes = [
+        f"{name} resembles a loss that a model was trained with ({', '.join(losses)}), which flatters it"
+        for name, losses in sweep.marked.items()
+    ]
+    if sweep.silent:
+        notes.append(
+            f"no training.json tells the losses of {', '.join(sweep.silent)}; nothing is marked for them"
+        )
+    return notes
+
+
+def _losses_like(resembles: Sequence[str], told: Iterable[Training | None]) -> list[str]:
+    return list(dict.fromkeys(loss for training in told if training for loss in training.like(resembles)))
 
 
 def write_sweep(sweep: Sweep, folder: Path) -> None:
