@@ -178,7 +178,7 @@ def test_weight_norm_is_folded_merged_and_split(dim, old):
     plain = [fold(item) for item in raw]
     for module, item in zip(modules, plain, strict=True):
         torch.testing.assert_close(item["conv.weight"], module.weight.detach(), rtol=1e-6, atol=1e-6)
-    half = [{name: 0.5 for name in plain[0]}]
+    half = [dict.fromkeys(plain[0], 0.5)]
     merged = combine(plain[0], plain[1:], half)
     restored = split(merged, raw[0], raw)
     assert list(restored) == list(raw[0])

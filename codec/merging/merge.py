@@ -89,7 +89,7 @@ class Merged:
     family: Family
 
 
-def merge(
+def merge(  # noqa: PLR0913  (the settings of one call, by name)
     base: str | Path,
     models: Mapping[str | Path, Weight] | Sequence[str | Path],
     output: str | Path | None = None,

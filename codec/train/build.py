@@ -102,8 +102,8 @@ def build_step(
         FiniteGuard(),
         adversary,
         state.balancer,
-        frozen_until=config.heads_first * config.max_steps,
     )
+    step.frozen_until = config.heads_first * config.max_steps
     return state, RecordedStep(step) if config.cuda_graphs else step
 
 

@@ -60,7 +60,6 @@ class TrainStep:
         guard: FiniteGuard,
         adversary: Adversary | None = None,
         balancer: Balancer | None = None,
-        frozen_until: float = 0.0,
     ):
         """
         Args:
@@ -71,12 +70,12 @@ class TrainStep:
             guard: watches losses and gradient norms.
             adversary: the discriminators, if there are any.
             balancer: replaces the fixed weights, if there is one.
-            frozen_until: steps before this one leave the generator as it is, and train the objective's heads.
         """
         self.rates, self.generator, self.objective = rates, generator, objective
         self.optimizer, self.guard = optimizer, guard
         self.adversary, self.balancer = adversary, balancer
-        self.frozen_until = frozen_until
+        # Steps before this one leave the generator as it is, and train the objective's heads.
+        self.frozen_until = 0.0
 
     def __call__(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """One update.
