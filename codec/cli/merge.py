@@ -20,6 +20,7 @@ from codec.eval.clips import open_clips
 from codec.merging.config import MergeConfig, native
 from codec.merging.merge import Merged, merge_family, read_family, write_merged
 from codec.merging.tokens import Agreement, token_agreement
+from codec.model.codec import Codec
 
 
 def main(arguments: list[str] | None = None, program: str | None = None) -> int:
@@ -63,20 +64,22 @@ def work(config: MergeConfig) -> int:
     for objection in family.forced:
         print_note(f"warning: {objection}")
     clips = open_clips(config.clips) if config.clips is not None else []
+    base = family.codec if clips else None
     sweeper = None
     if config.sweep.values:
         from codec.merging.sweep import Sweeper
 
         sweeper = Sweeper(family, config.sweep, clips)
-    weights, extra = config.weights, {}
+    weights = config.weights
+    extra: dict[str, Any] = {}
     if config.learns is not None:
         from codec.merging.learn import learn
 
         learned = learn(family, config.learns, weights)
         weights, extra["learned"] = learned.weights, learned.facts(config.learns)
     merged = merge_family(family, config, weights)
-    if clips:
-        agreement = token_agreement(family.codec, merged.model, clips)
+    if base is not None and isinstance(merged.model, Codec):
+        agreement = token_agreement(base, merged.model, clips)
         _print_tokens(agreement)
         extra["tokens"] = agreement.facts()
     merged = dataclasses.replace(merged, report=dataclasses.replace(merged.report, **extra))

@@ -125,7 +125,7 @@ def with_tensors(
 def save_encoder(model: "PreTrainedModel", base: EncoderSource, folder: Path) -> None:
     """Write the model, the hash of its base, and the base's preprocessor where it has one."""
     model.save_pretrained(folder)
-    write_base(folder, Base(base.hashes["fingerprint"]))
+    write_base(folder, Base(state_hash(base.raw)))
     for name in _BESIDE:
         source = Path(base.path).expanduser() / name
         if source.is_file():

@@ -37,7 +37,7 @@ class Family:
     """
 
     base: Source
-    branches: list[Source]
+    branches: Sequence[Source]
     names: list[str]
     recipe: Recipe
     forced: list[str]
@@ -183,7 +183,7 @@ def merge_family(
         model = codecs.with_tensors(family.codec, tensors)
         hashes = codecs.hashes_of(model)
     report = describe(family.base, family.branches, family.start, tensors, list(weights), hashes)
-    facts = {
+    facts: dict[str, Any] = {
         "merge_method": config.merge_method,
         "alpha": config.alpha,
         "density": config.density,
@@ -197,11 +197,11 @@ def write_merged(merged: Merged, folder: Path) -> None:
     """Write the model, in its own format, and ``merge.json``."""
     folder.mkdir(parents=True, exist_ok=True)
     base = merged.family.base
-    if isinstance(base, EncoderSource):
-        encoders.save_encoder(merged.model, base, folder)
-    else:
+    if isinstance(base, CodecSource) and isinstance(merged.model, Codec):
         branches = [source for source in merged.family.branches if isinstance(source, CodecSource)]
         codecs.save_codec(merged.model, base, branches, folder)
+    elif isinstance(base, EncoderSource) and not isinstance(merged.model, Codec):
+        encoders.save_encoder(merged.model, base, folder)
     write_report(merged.report, folder)
 
 

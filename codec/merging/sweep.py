@@ -14,7 +14,7 @@ from codec.eval.quick import score
 from codec.eval.training import Training
 from codec.merging.codecs import CodecSource
 from codec.merging.config import SweepConfig, sweep_values
-from codec.merging.merge import Family, Weight
+from codec.merging.merge import Family
 from codec.merging.tokens import compare_tokens, encode_clips
 
 FILE = "sweep.json"
@@ -78,7 +78,10 @@ class Sweeper:
         measures = build_measures(list(config.measures), JudgeSettings())
         columns = [column for measure in measures for column in measure.columns]
         self.titles = TOKENS | {column.name: column.title for column in columns}
-        self.better = dict.fromkeys(TOKENS, True) | {c.name: c.higher_is_better for c in columns}
+        self.better: dict[str, bool | None] = {
+            **dict.fromkeys(TOKENS, True),
+            **{column.name: column.higher_is_better for column in columns},
+        }
         told = {s.name: s.training for s in (family.base, *family.branches) if isinstance(s, CodecSource)}
         self.silent = [name for name, training in told.items() if training is None]
         self.marked = {
@@ -107,13 +110,14 @@ class Sweeper:
             if self.config.measures:
                 figures |= score(model, self.clips, self.config.measures)
             known = {name: figures[name] for name in self.titles if name in figures}
-            points.append(Point(value, [float(weight) for weight in weights], known, same.layers))
+            points.append(Point(value, weights, known, same.layers))
             progress(points[-1])
-        marks = {"marked": self.marked, "silent": self.silent}
-        return Sweep(self.config.of, self.titles, self.better, points, len(self.clips), **marks)
+        return Sweep(
+            self.config.of, self.titles, self.better, points, len(self.clips), self.marked, self.silent
+        )
 
 
-def weights_at(value: float, of: str, count: int) -> list[Weight]:
+def weights_at(value: float, of: str, count: int) -> list[float]:
     """Lambda of each of ``count`` models at a value of the sweep."""
     return [value, 1.0 - value] if of == "trade" else [value / count] * count
 
@@ -141,7 +145,7 @@ def write_sweep(sweep: Sweep, folder: Path) -> None:
         temporary.write_text(json.dumps(dataclasses.asdict(sweep), indent=2) + "\n", encoding="utf-8")
 
 
-def sweep_rows(sweep: Sweep) -> tuple[list[str], list[Sequence[str]]]:
+def sweep_rows(sweep: Sweep) -> tuple[list[str], list[list[str]]]:
     """Headings and cells of the sweep as a table."""
     names = [name for name in sweep.titles if any(name in point.figures for point in sweep.points)]
     headings = ["alpha" if sweep.of == "alpha" else "lambda of the first", *names]
