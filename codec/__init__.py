@@ -8,6 +8,7 @@ from codec.version import __version__
 
 if TYPE_CHECKING:
     from codec.audio.io import Audio, load_audio, save_audio
+    from codec.merging.merge import merge
     from codec.model.codec import Codec, Latency
     from codec.model.config import CodecConfig
     from codec.model.files import load_model as load
@@ -27,6 +28,7 @@ __all__ = [
     "load",
     "load_audio",
     "load_tokens",
+    "merge",
     "save",
     "save_audio",
     "save_tokens",
@@ -42,6 +44,7 @@ _LAZY = {
     "load": ("codec.model.files", "load_model"),
     "load_audio": ("codec.audio.io", "load_audio"),
     "load_tokens": ("codec.tokens.files", "load_tokens"),
+    "merge": ("codec.merging.merge", "merge"),
     "save": ("codec.model.files", "save_model"),
     "save_audio": ("codec.audio.io", "save_audio"),
     "save_tokens": ("codec.tokens.files", "save_tokens"),

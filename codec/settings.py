@@ -26,12 +26,14 @@ def read_config(
     config: str | Path | None,
     overrides: Iterable[str] = (),
     choose: Callable[[dict[str, Any]], type[T]] | None = None,
+    rewrite: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
 ) -> T:
     """The dataclass ``cls`` from a config (none: all defaults) and ``key.sub=value`` overrides.
 
     Args:
         config: a YAML file, or the name of a shipped config.
         choose: a class for the settings that are there, in place of ``cls``.
+        rewrite: from settings with other keys to those of the class.
 
     Raises:
         CodecError: for a file that cannot be read, an override without ``=``, or what
@@ -41,6 +43,8 @@ def read_config(
     based = "base" not in {field.name for field in dataclasses.fields(cls)}
     values = read_settings(config, based) if config is not None else {}
     apply_overrides(values, overrides)
+    if rewrite is not None:
+        values = rewrite(values)
     return from_dict(cls if choose is None else choose(values), values)
 
 

@@ -11,6 +11,7 @@ from codec.compare.plan import plan_runs
 from codec.data.corpus import CorpusConfig
 from codec.discriminators.container import Discriminators
 from codec.errors import CodecError
+from codec.merging.config import MergeConfig
 from codec.settings import CONFIGS, find_config, read_config, read_settings, read_yaml
 from codec.train.config import TrainConfig
 from codec.train.losses.context import LossContext
@@ -67,6 +68,8 @@ def kind_of(name):
     keys = read_yaml(CONFIGS / f"{name}.yaml").keys()
     if "variants" in keys:
         return CompareConfig
+    if "models" in keys:
+        return MergeConfig
     if "source" in keys:
         return CorpusConfig
     return ExtractConfig if "manifest" in keys else TrainConfig

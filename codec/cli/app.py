@@ -81,6 +81,7 @@ _CONFIG_VERBS = {
     "prepare": "Write a manifest of recordings from a folder, another manifest or a dataset (extra: train).",
     "features": "Extract teachers' features of a manifest into a cache that training reads (extra: train).",
     "train": "Train a codec as a config says (extra: train).",
+    "merge": "Merge models that were trained from one base (extra: train).",
     "compare": "Train variants of a config at equal budget and score them alike (extras: train, eval).",
 }
 

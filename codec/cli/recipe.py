@@ -31,6 +31,7 @@ def run_recipe(
     arguments: list[str] | None = None,
     program: str | None = None,
     choose: Callable[[dict[str, Any]], type[T]] | None = None,
+    rewrite: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
 ) -> int:
     """Parse the command line into ``cls`` and call ``work`` with it.
 
@@ -40,6 +41,7 @@ def run_recipe(
         arguments: the command line without the program; the process's own by default.
         program: what the command is called; the script's name by default.
         choose: a class for the settings that are given, in place of ``cls``.
+        rewrite: from settings with other keys to those of the class.
 
     Returns:
         the exit status: what ``work`` returns, or 1 after printing a :class:`CodecError`.
@@ -54,7 +56,7 @@ def run_recipe(
     parser.add_argument("overrides", nargs="*", metavar="KEY.SUB=VALUE", help="set one key")
     options = parser.parse_intermixed_args(arguments)
     try:
-        return work(read_config(cls, options.config, options.overrides, choose)) or 0
+        return work(read_config(cls, options.config, options.overrides, choose, rewrite)) or 0
     except CodecError as error:
         print_error(str(error))
         return 1

@@ -105,6 +105,7 @@ def build_step(
         adversary,
         state.balancer,
     )
+    step.frozen_until = config.heads_first * config.max_steps
     return state, RecordedStep(step) if config.cuda_graphs else step
 
 
@@ -160,8 +161,12 @@ def _build_state(
         clip_teachers=frozenset(name for name, info in teachers.items() if info.level == "clip"),
     )
     generator = Generator(codec, config.quantizer, _DTYPES[config.precision]).to(device)
-    generator.freeze(config.freeze)
+    generator.freeze(config.freeze, config.freeze_weights)
     objective = Objective(config.losses, context).to(device)
+    if not _trainable(objective) and (config.heads_first or not _trainable(generator)):
+        raise CodecError(
+            "config: nothing to train, since no loss has a head; unfreeze a part or set heads_first=0"
+        )
     if config.compile:
         generator.compile_networks()
     optimizer = Optimizer(

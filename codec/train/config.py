@@ -65,8 +65,13 @@ class TrainConfig(RunConfig):
     """torch.compile the networks."""
     cuda_graphs: bool = False
     """Record the step and replay it: on a GPU, launching its small kernels takes longer than they do."""
-    freeze: tuple[Literal["encoder", "quantizer"], ...] = ()
-    """Parts that stay as they are; with both, tokens keep their meaning and the decoder alone is trained."""
+    freeze: tuple[Literal["encoder", "quantizer", "decoder"], ...] = ()
+    """Parts that stay as they are; without encoder and quantizer among them, tokens change their meaning."""
+    freeze_weights: tuple[str, ...] = ()
+    """Patterns of the model's weights that stay too, such as ``encoder.backbone.embed.*``."""
+    heads_first: float = 0.0
+    """Share of the steps at the start that train the heads of losses alone, so that a random head does not
+    spoil the model (Speech-FT: 0.1). The quantizer has to be frozen."""
 
     def __post_init__(self) -> None:
         if self.words is not None:
@@ -84,8 +89,7 @@ class TrainConfig(RunConfig):
                 raise CodecError(f"config {name}: expected at least 1, got {value}")
         if not 0 <= self.ema_decay < 1:
             raise CodecError(f"config ema_decay: expected a number in [0, 1), got {self.ema_decay}")
-        if self.freeze and self.init_from is None and not self.resume:
-            raise CodecError("config freeze: frozen parts come from a model; set init_from")
+        self._check_freezing()
         if not self.losses:
             raise CodecError("config losses: none given; name at least one, e.g. mel: {weight: 1}")
         if not self.data.manifests:
@@ -115,6 +119,18 @@ class TrainConfig(RunConfig):
                 "config discriminators: nothing uses them; add the losses adversarial and "
                 "feature_matching, or remove them"
             )
+
+    def _check_freezing(self) -> None:
+        used = {"freeze": self.freeze, "freeze_weights": self.freeze_weights, "heads_first": self.heads_first}
+        for name, value in used.items():
+            if value and self.init_from is None and not self.resume:
+                raise CodecError(f"config {name}: frozen parts come from a model; set init_from")
+        if not 0 <= self.heads_first < 1:
+            raise CodecError(f"config heads_first: expected a share in [0, 1), got {self.heads_first}")
+        if self.heads_first and "quantizer" not in self.freeze:
+            raise CodecError("config heads_first: codebooks move with every batch; add quantizer to freeze")
+        if self.heads_first and self.cuda_graphs:
+            raise CodecError("config heads_first: a recorded step cannot change; set cuda_graphs=false")
 
 
 def _check_precision(precision: str) -> None:

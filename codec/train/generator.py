@@ -1,5 +1,7 @@
 """The part that is trained by reconstruction: the model with the training side of its quantizer."""
 
+import fnmatch
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -7,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from codec.errors import CodecError
 from codec.model.codec import Codec
 from codec.train.quantizers import QuantizerTrainingConfig, train_quantizer
 from codec.train.types import QuantizerOutput
@@ -62,12 +65,27 @@ class Generator(nn.Module):
             fake, _ = decoder(flushed, start)
         return Generated(fake[:, delay:].float(), quantized)
 
-    def freeze(self, parts: tuple[str, ...]) -> None:
-        """Keep ``encoder``, ``quantizer`` or both as they are: no gradients, no moving averages.
+    def freeze(self, parts: tuple[str, ...], weights: Sequence[str] = ()) -> None:
+        """Keep ``encoder``, ``quantizer`` or ``decoder`` as they are: no gradients, no moving averages.
 
         A frozen encoder works in float32, so that the decoder learns from the codes that users get.
+
+        Args:
+            weights: patterns of other weights to keep.
+
+        Raises:
+            CodecError: for a pattern that no weight fits.
         """
         self._frozen = parts
+        named = dict(self.codec.named_parameters())
+        for pattern in weights:
+            found = fnmatch.filter(named, pattern)
+            if not found:
+                raise CodecError(
+                    f"config freeze_weights: no weight fits {pattern!r}; a name is {next(iter(named))}"
+                )
+            for name in found:
+                named[name].requires_grad_(False)
         for part in parts:
             self.codec.get_submodule(part).requires_grad_(False).eval()
         if "quantizer" in parts:

@@ -128,13 +128,23 @@ def hidden_matrices(network: nn.Module) -> list[nn.Parameter]:
 
 @dataclass(frozen=True)
 class ScheduleConfig:
-    """Linear warm-up, then a cosine down to a floor at the last step."""
+    """Linear warm-up, then down to a floor at the last step."""
 
+    kind: Literal["cosine", "tri_stage"] = "cosine"
+    """``tri_stage``: up for ``warmup_share`` of the steps, level for ``hold_share``, then a straight line down
+    (Speech-FT; it has a floor of 0)."""
     warmup_steps: int = 500
+    """Of ``cosine``."""
+    warmup_share: float = 0.1
+    """Of ``tri_stage``."""
+    hold_share: float = 0.4
+    """Of ``tri_stage``."""
     floor: float = 0.05
     """Share of the peak rate that is left at the end; it stays there if training goes on."""
 
     def __post_init__(self) -> None:
+        if self.warmup_share < 0 or self.hold_share < 0 or self.warmup_share + self.hold_share > 1:
+            raise CodecError("config schedule: warmup_share and hold_share must be >= 0 and sum to at most 1")
         if self.warmup_steps < 0 or not 0 <= self.floor <= 1:
             raise CodecError("config schedule: warmup_steps must be >= 0 and floor in [0, 1]")
 
@@ -160,7 +170,18 @@ class Rates:
 
 def learning_rate_scale(config: ScheduleConfig, step: int, max_steps: int) -> float:
     """Factor on the peak learning rate in step ``step`` (from 0) of ``max_steps``."""
+    if config.kind == "tri_stage":
+        return _tri_stage(config, step / max_steps)
     if step < config.warmup_steps:
         return (step + 1) / config.warmup_steps
     progress = min(1.0, (step - config.warmup_steps) / max(1, max_steps - config.warmup_steps))
     return config.floor + (1 - config.floor) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def _tri_stage(config: ScheduleConfig, progress: float) -> float:
+    """Factor after a share ``progress`` of the steps."""
+    if progress < config.warmup_share:
+        return progress / config.warmup_share
+    level = config.warmup_share + config.hold_share
+    left = min(1.0, (1 - progress) / (1 - level)) if level < 1 else 1.0
+    return config.floor + (1 - config.floor) * max(0.0, left)

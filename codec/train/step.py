@@ -75,6 +75,8 @@ class TrainStep:
         self.rates, self.generator, self.objective = rates, generator, objective
         self.optimizer, self.guard = optimizer, guard
         self.adversary, self.balancer = adversary, balancer
+        # Steps before this one leave the generator as it is, and train the objective's heads.
+        self.frozen_until = 0.0
 
     def __call__(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """One update.
@@ -133,6 +135,9 @@ class TrainStep:
             balanced = self.balancer(losses, inputs.fake)
             balanced.total.backward()
             values |= {f"share/{name}": value for name, value in balanced.shares.items()}
+        if step < self.frozen_until:
+            # Without gradients an optimizer neither moves weights nor makes moments of them.
+            self.generator.zero_grad(set_to_none=True)
         values["grad_norm"] = self.optimizer.clip()
         watch(values, step)
         self.optimizer.step()

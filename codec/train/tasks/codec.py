@@ -10,6 +10,7 @@ from codec.data.batch import Batch
 from codec.data.loading.prefetch import Prefetcher, ProcessPrefetcher, move_batch, prefetch
 from codec.eval.training import Training, read_training, write_training
 from codec.model.files import save_model
+from codec.model.lineage import Base, base_of, write_base
 from codec.train.build import build_run
 from codec.train.checkpoint import Parts
 from codec.train.config import TrainConfig
@@ -42,6 +43,8 @@ class CodecTask(Task):
 
     def __init__(self, config: TrainConfig, accelerator: Accelerator):
         self.config, self.parts = config, build_run(config, accelerator)
+        self._base: Base | None = None
+        self._resumed = False
 
     def loader(self, start: int, stop: int) -> Prefetcher | ProcessPrefetcher:
         on_gpu = self.parts.accelerator.device.type == "cuda"
@@ -60,9 +63,11 @@ class CodecTask(Task):
 
     def load(self, parts: Parts) -> None:
         self.parts.state.load(parts)
+        self._resumed = True
 
     def initialize(self, source: str) -> None:
         initialize(self.parts.state, source)
+        self._base = base_of(self.parts.state.released())
 
     def data_facts(self) -> dict[str, int]:
         store = self.parts.store
@@ -90,6 +95,9 @@ class CodecTask(Task):
         training = self._training()
         if training is not None:
             write_training(folder, training)
+        # A resumed run does not see its start again; the export before it has the file.
+        if not self._resumed:
+            write_base(folder, self._base)
 
     def _training(self) -> Training | None:
         """Losses of the model this run began from and of the run; nothing where that model does not tell them."""
