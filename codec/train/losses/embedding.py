@@ -17,6 +17,9 @@ from codec.errors import CodecError
 from codec.registry import Registry
 from codec.train.distributed import rank, world_size
 
+RESERVED = {"total", "grad_norm", "cosine_similarity", "constant", "gain", "hours_per_hour"}
+"""Tags of the log that are no losses."""
+
 EMBEDDING_LOSSES: Registry[type[nn.Module]] = Registry("embedding loss")
 
 
@@ -139,6 +142,9 @@ class EmbeddingObjective(nn.Module):
         self.weights: dict[str, float] = {}
         self.losses = nn.ModuleDict()
         for name, options in losses.items():
+            # Modules are named so, and the log has values of its own.
+            if not name.isidentifier() or name in RESERVED:
+                raise CodecError(f"config losses.{name}: not a name for a loss; use letters, digits and _")
             values = {"type": name, "weight": 1.0, **options}
             weight, kind = values.pop("weight"), values.pop("type")
             if isinstance(weight, bool) or not isinstance(weight, int | float) or weight < 0:
