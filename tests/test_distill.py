@@ -166,8 +166,8 @@ def start(folder: Path, values: dict, rank: int, port: int) -> subprocess.Popen:
     settings.write_text(json.dumps(values))
     environment = {
         **os.environ,
-        **{"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "WORLD_SIZE": "2", "RANK": str(rank)},
-        **{"LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)},
+        "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "WORLD_SIZE": "2", "RANK": str(rank),
+        "LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
     }
     worker = Path(__file__).with_name("distill_worker.py")
     command = [sys.executable, str(worker), str(settings), str(folder / f"{rank}.safetensors")]

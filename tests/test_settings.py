@@ -15,6 +15,7 @@ from codec.train.config import TrainConfig
 from codec.train.discriminators.container import Discriminators
 from codec.train.losses.context import LossContext
 from codec.train.objective import Objective
+from codec.train.tasks import config_class
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def kind_of(name):
         return CompareConfig
     if "source" in keys:
         return CorpusConfig
-    return ExtractConfig if "manifest" in keys else TrainConfig
+    return ExtractConfig if "manifest" in keys else config_class(read_yaml(CONFIGS / f"{name}.yaml"))
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("*.yaml")))

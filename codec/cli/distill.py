@@ -1,10 +1,10 @@
 """``codec distill``: a small encoder from nothing but a teacher's vectors."""
 
+import dataclasses
 import json
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +66,10 @@ def probe_clips(config: EmbeddingConfig, task: EmbeddingTask) -> list[Clip]:
         return []
     if not config.probe.manifests:
         return [task.store.clips[i] for i in task.held_out.tolist()]
-    return [clip for source in config.probe.manifests for clip in read_manifest(source)]
+    clips = [clip for source in config.probe.manifests for clip in read_manifest(source)]
+    if config.data.root is not None:
+        clips = [dataclasses.replace(clip, root=config.data.root) for clip in clips]
+    return clips
 
 
 def report(config: EmbeddingConfig, task: EmbeddingTask, export: Path, clips: list[Clip]) -> None:
@@ -85,7 +88,7 @@ def report(config: EmbeddingConfig, task: EmbeddingTask, export: Path, clips: li
     )
     if config.probe is not None:
         probes = probe(config, student, clips)
-        values["probes"] = {name: asdict(result) for name, result in probes.items()}
+        values["probes"] = {name: dataclasses.asdict(result) for name, result in probes.items()}
         print_probes(probes)
     with atomic_path(Path(config.output) / REPORT) as temporary:
         temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

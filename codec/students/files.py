@@ -24,6 +24,15 @@ def save_student(student: Student, folder: str | Path) -> None:
         temporary.write_text(student_to_json(student.config), encoding="utf-8")
 
 
+def is_student(folder: Path) -> bool:
+    """Whether the folder's ``config.json`` is of a student, not of a codec."""
+    try:
+        read_student_config(folder / "config.json")
+    except CodecError:
+        return False
+    return True
+
+
 def load_student(folder: str | Path, device: str | torch.device = "auto") -> Student:
     """Load a student for inference.
 
