@@ -69,13 +69,13 @@ def test_what_decides_a_step_may_not_change_on_resume(corpus, tmp_path):
 
 def test_the_gradient_reaches_student_and_head_only(corpus, tmp_path):
     task = Trainer(config(corpus, tmp_path)).task
-    vectors, scale = task._vectors.values.clone(), task.scale.mean.clone()
+    vectors, scale = task.vectors.values.clone(), task.scale.mean.clone()
     before = {name: value.clone() for name, value in task.distiller.named_parameters()}
     task.step(task.batches.batch(0), 0)
     unmoved = [name for name, value in task.distiller.named_parameters() if torch.equal(value, before[name])]
     assert unmoved == []
-    assert torch.equal(task._vectors.values, vectors) and torch.equal(task.scale.mean, scale)
-    assert not task._vectors.values.requires_grad and task.batches.batch(1).target.grad_fn is None
+    assert torch.equal(task.vectors.values, vectors) and torch.equal(task.scale.mean, scale)
+    assert not task.vectors.values.requires_grad and task.batches.batch(1).target.grad_fn is None
 
 
 def test_the_head_is_no_part_of_what_is_exported(corpus, tmp_path):
@@ -138,7 +138,7 @@ def test_clusters_are_written_and_rare_kinds_are_drawn_as_often(tmp_path):
     drawn = [clips[clip].label for step in range(100) for clip, _ in task.batches.chosen(step)]
     shares = [drawn.count(f"kind{kind}") / len(drawn) for kind in range(4)]
     assert all(abs(share - 0.25) < 0.06 for share in shares)
-    names = [clips[i].name for i in task._training.tolist()]
+    names = [clips[i].name for i in task.training.tolist()]
     assert len(set(read_clusters(tmp_path / "run" / "clusters.csv", names))) == 4
     facts = task.facts(1.0)
     assert 20 < facts["effective_clips"] < len(names) and "held_out/gain" in facts
@@ -232,11 +232,11 @@ def test_a_teacher_of_frames_is_pooled_once_and_then_read_from_the_cache(corpus,
     assert LevelTeacher.asked == len(task.store.clips)
     again = Trainer(config(corpus, tmp_path / "again", teacher=source)).task
     assert LevelTeacher.asked == len(task.store.clips)
-    assert torch.equal(task._vectors.values, again._vectors.values)
+    assert torch.equal(task.vectors.values, again.vectors.values)
     # The second clip, by hand, from its second frame on.
     wav = torch.from_numpy(task.store.read(1, 0, 10**6))
     frames = wav[: len(wav) // 400 * 400].view(-1, 400)[1:]
-    assert task._vectors.values[1, 0].item() == pytest.approx(frames.square().mean(1).mean().item(), rel=1e-2)
+    assert task.vectors.values[1, 0].item() == pytest.approx(frames.square().mean(1).mean().item(), rel=1e-2)
 
 
 @pytest.mark.parametrize(

@@ -7,18 +7,17 @@ import soundfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from student_models import RATE, tiny_student, tiny_values
+from student_models import RATE, tiny_student
 
 import codec
+from codec.cli import main
 from codec.config import from_dict
 from codec.errors import CodecError
-from codec.export.student import export_student
 from codec.students.blocks import FusedSplit, MixedConvNorm
 from codec.students.config import StudentConfig
 from codec.students.files import load_student, save_student
 from codec.students.front import cut
 from codec.students.student import Student
-from codec.students.trunks import TRUNKS
 
 
 def noise(count, seed=0):
@@ -120,6 +119,14 @@ def test_files_round_trip_through_the_public_name(tmp_path):
     assert torch.equal(loaded.embed(noise(5_000)), student.embed(noise(5_000)))
 
 
+def test_a_student_is_exported_to_a_folder_of_its_own(tmp_path, capsys):
+    save_student(tiny_student(), tmp_path)
+    for arguments in (["--onnx"], ["--onnx", str(tmp_path / "out"), "--int8"]):
+        assert main(["export", *arguments, "-m", str(tmp_path)]) == 1
+        assert "exported to a folder of its own, in 32 bits" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_damaged_and_foreign_folders_are_refused(tmp_path, tiny_model_dir):
     with pytest.raises(CodecError, match=r"config\.json: no such file; a student is"):
         load_student(tmp_path)
@@ -157,9 +164,9 @@ def test_wrong_settings_are_refused(changes, message):
 
 
 def test_the_graph_agrees_with_the_student_for_any_batch(tmp_path):
-    TRUNKS.find("tiny")
     student = tiny_student()
-    assert export_student(student, tmp_path / "student.onnx") == (tmp_path / "student.onnx").stat().st_size
+    save_student(student, tmp_path)
+    assert main(["export", "--onnx", str(tmp_path), "-m", str(tmp_path)]) == 0
     session = onnxruntime.InferenceSession(tmp_path / "student.onnx", providers=["CPUExecutionProvider"])
     facts = session.get_modelmeta().custom_metadata_map
     assert (facts["sample_rate"], facts["window"]) == (str(RATE), str(student.config.window))
@@ -168,4 +175,3 @@ def test_the_graph_agrees_with_the_student_for_any_batch(tmp_path):
         (vectors,) = session.run(None, {"wav": wav.numpy()})
         with torch.no_grad():
             assert np.abs(vectors - student(wav).numpy()).max() < 1e-5
-    assert from_dict(StudentConfig, tiny_values()) == student.config

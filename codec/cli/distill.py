@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -16,6 +17,7 @@ from codec.cli.recipe import run_recipe
 from codec.cli.train import expand_flags
 from codec.console import print_note
 from codec.data import Clip, read_manifest
+from codec.data.clusters import effective_size
 from codec.errors import CodecError
 from codec.eval.probes.embedding import Embed, probe_embedding
 from codec.eval.probes.types import ProbeResult
@@ -24,6 +26,7 @@ from codec.students.student import Student
 from codec.teachers import teacher_configs
 from codec.train.distill.config import EmbeddingConfig
 from codec.train.distill.targets import read_vectors
+from codec.train.tasks.base import RunConfig
 from codec.train.tasks.embedding import EmbeddingTask
 from codec.train.trainer import Trainer
 
@@ -42,15 +45,22 @@ def main(arguments: list[str] | None = None, program: str | None = None) -> int:
     """Distil as the command line says; the exit status."""
     given = sys.argv[1:] if arguments is None else arguments
     groups = {f"teacher.extract.* where type={kind}": cls for kind, cls in teacher_configs().items()}
-    return run_recipe(EmbeddingConfig, distill, DESCRIPTION, groups, expand_flags(given), program)
+    return run_recipe(
+        EmbeddingConfig, distill, DESCRIPTION, groups, expand_flags(given), program, choose=_settings_class
+    )
+
+
+def _settings_class(values: dict[str, Any]) -> type[EmbeddingConfig]:
+    found = values.get("task", RunConfig.task)
+    if found != EmbeddingConfig.task:
+        raise CodecError(f"config task: {found!r} is trained by codec train; codec distill needs task: embedding")
+    return EmbeddingConfig
 
 
 def distill(config: EmbeddingConfig) -> int:
     """Train, then report."""
     trainer = Trainer(config)
-    task = trainer.task
-    if not isinstance(task, EmbeddingTask):
-        raise CodecError(f"config task: {config.task!r} is trained by codec train; codec distill needs task: embedding")
+    task: EmbeddingTask = trainer.task
     probed = probe_clips(config, task)
     result = trainer.run()
     if result.signal is not None:
@@ -75,7 +85,11 @@ def probe_clips(config: EmbeddingConfig, task: EmbeddingTask) -> list[Clip]:
 def report(config: EmbeddingConfig, task: EmbeddingTask, export: Path, clips: list[Clip]) -> None:
     """Print size, gain and probes, and write them to ``report.json``."""
     student = load_student(export, "cpu")
-    values = {"student": size(student, config), "held_out": task.measure(task.held_out)}
+    values = {
+        "student": size(student, config),
+        "held_out": task.measure(task.held_out),
+        "clips": {"training": len(task.training), "effective": effective_size(task.batches.weights)},
+    }
     gain = values["held_out"]
     print_note(
         f"cosine with the teacher on {len(task.held_out)} clips kept aside: {gain['cosine_similarity']:.3f}, "

@@ -44,7 +44,9 @@ class EmbeddingTask(Task):
     Attributes:
         distiller: student and head.
         batches: the windows of each step.
-        held_out: indices into the store of the clips that are kept aside.
+        store: the audio, at the student's rate.
+        vectors: the teacher's, a row for each clip of the store.
+        training, held_out: indices into the store of the clips that are trained on and those kept aside.
     """
 
     Config = EmbeddingConfig
@@ -54,6 +56,7 @@ class EmbeddingTask(Task):
 
     def __init__(self, config: EmbeddingConfig, accelerator: Accelerator):
         self.config, self.accelerator = config, accelerator
+        self._console = Console(stderr=True, quiet=not accelerator.is_main_process)
         if config.data.batch_size % accelerator.num_processes:
             raise CodecError(
                 f"config data.batch_size: {config.data.batch_size} windows cannot be shared evenly by "
@@ -63,11 +66,11 @@ class EmbeddingTask(Task):
         # Before the data, since it is built in a moment and tells a wrong architecture.
         student = Student(config.student)
         with accelerator.main_process_first():
-            self.store, self._vectors = self._open(config)
+            self.store, self.vectors = self._open(config)
             self._split()
             clusters = self._cluster(config)
-        self.scale = TargetScale(self._vectors.values[self._training], config.normalize)
-        self.distiller = Distiller(student, config.head, self._vectors.info.dim).to(accelerator.device)
+        self.scale = TargetScale(self.vectors.values[self.training], config.normalize)
+        self.distiller = Distiller(student, config.head, self.vectors.info.dim).to(accelerator.device)
         self._wrapped = accelerator.prepare_model(self.distiller)
         self.optimizer = Optimizer(self.distiller.parameters(), config.optimizer)
         self._average = WeightAverage(self.distiller, config.ema_decay)
@@ -77,9 +80,9 @@ class EmbeddingTask(Task):
         self.batches = WindowBatches(
             self.store,
             config.student.window,
-            self._training.numpy(),
-            lambda clips: self.scale(self._vectors.values[clips]),
-            np.ones(len(self._training)),
+            self.training.numpy(),
+            lambda clips: self.scale(self.vectors.values[clips]),
+            np.ones(len(self.training)),
             config.seed,
             range(first, first + share),
         )
@@ -135,7 +138,7 @@ class EmbeddingTask(Task):
         self._average.load_state_dict(dict(self.distiller.named_parameters()))
 
     def data_facts(self) -> dict[str, int | str]:
-        info = self._vectors.info
+        info = self.vectors.info
         return {
             "clips": len(self.store.clips),
             "samples": int(self.store.offsets[-1]),
@@ -157,7 +160,7 @@ class EmbeddingTask(Task):
     def released(self) -> Distiller:
         """A copy with averaged weights, in eval mode."""
         distiller = copy.deepcopy(self.distiller)
-        distiller.load_state_dict(self._average.state_dict())
+        distiller.load_state_dict({**self.distiller.state_dict(), **self._average.state_dict()})
         return distiller.eval().requires_grad_(False)
 
     @torch.no_grad()
@@ -172,19 +175,14 @@ class EmbeddingTask(Task):
         for clip in clips.tolist():
             wav = torch.from_numpy(self.store.read(clip, 0, int(self.store.lengths[clip])))
             vectors.append(distiller.student(cut(wav, window).to(self.accelerator.device)).mean(dim=0))
-        target = self.scale(self._vectors.values[clips]).to(self.accelerator.device)
+        target = self.scale(self.vectors.values[clips]).to(self.accelerator.device)
         gains = self.scale.gains(distiller.head(torch.stack(vectors)), target)
         return {name: value.item() for name, value in gains.items()}
 
     def _open(self, config: EmbeddingConfig) -> tuple[AudioStore, Vectors]:
-        console = Console(stderr=True, quiet=not self.accelerator.is_main_process)
-
         def progress(items, total):
-            return track(items, "decoding audio", total, console=console)
+            return track(items, "decoding audio", total, console=self._console)
 
-        self._warn = lambda line: console.print(
-            f"warning: {line}", highlight=False, markup=False, soft_wrap=True
-        )
         data = config.data
         store = open_audio(data, read_clips(data), config.student.front.sample_rate, progress, self._warn)
         usable = np.flatnonzero(store.lengths)
@@ -195,8 +193,11 @@ class EmbeddingTask(Task):
         values[usable], mask[usable] = found.values, found.mask
         return store, Vectors(values, mask, found.info)
 
+    def _warn(self, line: str) -> None:
+        self._console.print(f"warning: {line}", highlight=False, markup=False, soft_wrap=True)
+
     def _split(self) -> None:
-        known = torch.nonzero(self._vectors.mask)[:, 0]
+        known = torch.nonzero(self.vectors.mask)[:, 0]
         count = self.config.data.held_out
         if len(known) <= count:
             raise CodecError(
@@ -205,17 +206,17 @@ class EmbeddingTask(Task):
             )
         aside = torch.zeros(len(known), dtype=torch.bool)
         aside[[number * len(known) // count for number in range(count)]] = True
-        self.held_out, self._training = known[aside], known[~aside]
+        self.held_out, self.training = known[aside], known[~aside]
 
     def _cluster(self, config: EmbeddingConfig) -> np.ndarray | None:
         """Clusters of the training clips; made by the first process, read by the others."""
         if config.clusters is None:
             return None
         path = Path(config.output) / CLUSTERS
-        names = [self.store.clips[i].name for i in self._training.tolist()]
+        names = [self.store.clips[i].name for i in self.training.tolist()]
         if not self.accelerator.is_main_process:
             return read_clusters(path, names)
-        labels = fit_clusters(self._vectors.values[self._training].numpy(), config.clusters, config.seed)
+        labels = fit_clusters(self.vectors.values[self.training].numpy(), config.clusters, config.seed)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_clusters(path, names, labels)
         return labels
