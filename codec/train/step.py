@@ -78,7 +78,8 @@ class TrainStep:
 
         Returns:
             Detached scalars on the device, by log tag: the losses, their weighted ``total``, the
-            gradient norms, and with a balancer each loss's share of the gradient.
+            gradient norms, and with a balancer each loss's share of the gradient; while the
+            discriminators learn alone, theirs only.
         """
         self.set_rates(step)
         return self.compute(batch, step, self._watch)
@@ -87,7 +88,7 @@ class TrainStep:
         """Set the learning rates of a step."""
         self.optimizer.set_rate(self.rates(step))
         if self.adversary is not None:
-            self.adversary.set_rate(step)
+            self.adversary.prepare(step)
 
     def compute(
         self,
@@ -107,14 +108,18 @@ class TrainStep:
         Returns:
             As a call.
         """
-        generated = self.generator(batch.wav, batch.mask, step, active)
+        still = self.adversary is not None and self.adversary.warming(step)
+        with torch.set_grad_enabled(not still):
+            generated = self.generator(batch.wav, batch.mask, step, active)
         inputs = LossInput(batch.wav, generated.fake, batch, generated.quantizer)
         values: dict[str, Tensor] = {}
         if self.adversary is not None and self.adversary.active(step):
             values |= self._discriminate(inputs, step, watch)
+            if still:
+                return values
             inputs.judgement = self.adversary.judge(inputs.real, inputs.fake)
         losses = self.objective(inputs)
-        total = unwrap(self.objective).total(losses)
+        total = unwrap(self.objective).total(losses, inputs.judgement and inputs.judgement.strength)
         values |= {name: value.detach() for name, value in losses.items()}
         values["total"] = total.detach()
         if self.balancer is None:
@@ -127,6 +132,12 @@ class TrainStep:
         watch(values, step)
         self.optimizer.step()
         return values
+
+    def check(self) -> None:
+        """Raise when a value went bad or a discriminator has won; waits for the device."""
+        self.guard.check()
+        if self.adversary is not None:
+            self.adversary.check()
 
     def _discriminate(self, inputs: LossInput, step: int, watch: Callable) -> dict[str, Tensor]:
         values = self.adversary.update(inputs.real, inputs.fake, step)
