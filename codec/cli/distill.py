@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -119,6 +120,7 @@ def size(student: Student, config: EmbeddingConfig) -> dict[str, float]:
 
 def probe(config: EmbeddingConfig, student: Student, clips: list[Clip]) -> dict[str, ProbeResult]:
     """The same probes of the teacher, the student, and a student that was never trained."""
+    torch.manual_seed(config.seed)
     untrained = Student(student.config).eval()
     embedders: dict[str, Embed] = {
         "teacher": lambda some: read_vectors(config.teacher, some).values.numpy(),
