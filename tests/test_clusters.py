@@ -73,7 +73,7 @@ def test_a_draw_is_a_function_of_seed_step_and_slot():
     late = [again.draw(step, slot) for step in (9, 4) for slot in range(8)]
     assert late == [first.draw(step, slot) for step in (9, 4) for slot in range(8)]
     assert late != [other.draw(step, slot) for step in (9, 4) for slot in range(8)]
-    assert len({draw for draw in late}) == len(late)
+    assert len(set(late)) == len(late)
 
 
 def test_no_draw_has_a_clip_of_weight_zero():
@@ -86,7 +86,7 @@ def test_planted_groups_are_found_and_balanced():
     kinds = np.repeat(np.arange(4), [10, 20, 60, 300])
     points = 10 * rng.standard_normal((4, 8))[kinds] + rng.standard_normal((len(kinds), 8))
     labels = fit_clusters(points, ClusterConfig(num_clusters=4), seed=0)
-    pairs = {(a, b) for a, b in zip(kinds.tolist(), labels.tolist(), strict=True)}
+    pairs = set(zip(kinds.tolist(), labels.tolist(), strict=True))
     assert len(pairs) == 4
     assert np.array_equal(labels, fit_clusters(points, ClusterConfig(num_clusters=4), seed=0))
     shares = np.bincount(kinds, cluster_weights(labels, 1.0, 1e9))
@@ -99,7 +99,7 @@ def test_directions_alone_count_when_spherical():
     lengths = rng.uniform(1, 100, (80, 1))
     points = np.array([[1.0, 0.0], [0.0, 1.0]])[kinds] * lengths + 0.01 * rng.standard_normal((80, 2))
     labels = fit_clusters(points, ClusterConfig(num_clusters=2, spherical=True), seed=0)
-    assert len({(a, b) for a, b in zip(kinds.tolist(), labels.tolist(), strict=True)}) == 2
+    assert len(set(zip(kinds.tolist(), labels.tolist(), strict=True))) == 2
 
 
 def test_small_clusters_join_the_nearest_that_is_large():

@@ -58,7 +58,10 @@ def test_the_same_clips_are_learnt_from_whatever_the_encoder():
 
 def test_classes_with_too_few_clips_are_left_out():
     some = [*clips(2, 12), Clip("x/rare.wav", 1.0, speaker="s2"), Clip("x/none.wav", 1.0)]
-    embed = lambda given: np.random.default_rng(0).standard_normal((len(given), 3))
+
+    def embed(given):
+        return np.random.default_rng(0).standard_normal((len(given), 3))
+
     result = probe_embedding(embed, some, EmbeddingProbeConfig(labels=("speaker", "domain"), shots=(20,)))
     assert result.measures[0].name == "speaker_accuracy_full" and result.measures[0].clips == 24
     assert result.measures[0].baseline == 0.5

@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from codec.console import print_note
 from codec.data import Clip, read_manifest
 from codec.data.clusters import effective_size
 from codec.errors import CodecError
-from codec.eval.probes.embedding import Embed, probe_embedding
+from codec.eval.probes.embedding import Embed, EmbeddingProbeConfig, probe_embedding
 from codec.eval.probes.types import ProbeResult
 from codec.students.files import load_student
 from codec.students.student import Student
@@ -61,7 +61,7 @@ def _settings_class(values: dict[str, Any]) -> type[EmbeddingConfig]:
 def distill(config: EmbeddingConfig) -> int:
     """Train, then report."""
     trainer = Trainer(config)
-    task: EmbeddingTask = trainer.task
+    task = cast(EmbeddingTask, trainer.task)
     probed = probe_clips(config, task)
     result = trainer.run()
     if result.signal is not None:
@@ -86,7 +86,7 @@ def probe_clips(config: EmbeddingConfig, task: EmbeddingTask) -> list[Clip]:
 def report(config: EmbeddingConfig, task: EmbeddingTask, export: Path, clips: list[Clip]) -> None:
     """Print size, gain and probes, and write them to ``report.json``."""
     student = load_student(export, "cpu")
-    values = {
+    values: dict[str, Any] = {
         "student": size(student, config),
         "held_out": task.measure(task.held_out),
         "clips": {"training": len(task.training), "effective": effective_size(task.batches.weights)},
@@ -102,7 +102,7 @@ def report(config: EmbeddingConfig, task: EmbeddingTask, export: Path, clips: li
         + (f"; the teacher has {ratio:.1f} times as many weights" if ratio else "")
     )
     if config.probe is not None:
-        probes = probe(config, student, clips)
+        probes = probe(config, config.probe, student, clips)
         values["probes"] = {name: dataclasses.asdict(result) for name, result in probes.items()}
         print_probes(probes)
     with atomic_path(Path(config.output) / REPORT) as temporary:
@@ -118,7 +118,9 @@ def size(student: Student, config: EmbeddingConfig) -> dict[str, float]:
     return values
 
 
-def probe(config: EmbeddingConfig, student: Student, clips: list[Clip]) -> dict[str, ProbeResult]:
+def probe(
+    config: EmbeddingConfig, settings: EmbeddingProbeConfig, student: Student, clips: list[Clip]
+) -> dict[str, ProbeResult]:
     """The same probes of the teacher, the student, and a student that was never trained."""
     torch.manual_seed(config.seed)
     untrained = Student(student.config).eval()
@@ -127,7 +129,7 @@ def probe(config: EmbeddingConfig, student: Student, clips: list[Clip]) -> dict[
         "student": embedder(student),
         "untrained": embedder(untrained),
     }
-    return {name: probe_embedding(embed, clips, config.probe, config.seed) for name, embed in embedders.items()}
+    return {name: probe_embedding(embed, clips, settings, config.seed) for name, embed in embedders.items()}
 
 
 def embedder(student: Student) -> Callable[[list[Clip]], np.ndarray]:

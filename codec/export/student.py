@@ -66,4 +66,6 @@ def _graph(student: Student) -> onnx.ModelProto:
         except Exception as error:
             reason = " ".join(str(error).split())[:300]
             raise CodecError(f"this student cannot be exported to ONNX ({reason})") from error
+        if exported is None:
+            raise CodecError("this student cannot be exported to ONNX (the exporter returned nothing)")
         return optimizer.optimize(exported.model_proto)

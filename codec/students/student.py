@@ -28,9 +28,8 @@ class Student(nn.Module):
         super().__init__()
         self.config, self.sample_rate = config, config.front.sample_rate
         self.front = LogMel(config.front)
-        self.trunk = TRUNKS.find(config.architecture, "config student.architecture")(
-            config.size, config.front.num_mels
-        )
+        cls: Any = TRUNKS.find(config.architecture, "config student.architecture")
+        self.trunk = cls(config.size, config.front.num_mels)
         self.dim: int = self.trunk.dim
 
     def forward(self, wav: Tensor) -> Tensor:

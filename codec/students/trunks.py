@@ -19,10 +19,10 @@ class Trunk(Protocol):
     def __call__(self, x: Tensor) -> Tensor: ...
 
 
-TRUNKS: Registry[Callable[[Size, int], nn.Module]] = Registry("student")
+TRUNKS: Registry[type[nn.Module]] = Registry("student")
 
 
-def trunk(name: str):
+def trunk(name: str) -> Callable[[type[nn.Module]], type[nn.Module]]:
     """Class decorator: register a :class:`Trunk`."""
     return TRUNKS.register(name)
 

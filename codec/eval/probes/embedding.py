@@ -103,7 +103,7 @@ def _measure(
 
     counts = Counter(clip.label for clip in clips if clip.label is not None)
     least = config.folds if shots is None else shots + 1
-    used = [i for i, clip in enumerate(clips) if counts.get(clip.label, 0) >= least]
+    used = [i for i, clip in enumerate(clips) if counts[clip.label or ""] >= least]
     labels = np.array([clips[i].label for i in used])
     classes, which = np.unique(labels, return_inverse=True)
     if len(classes) < 2:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 import torch
@@ -29,7 +28,7 @@ class EmbeddingBatch:
         """A batch of what ``change`` makes of each tensor."""
         return EmbeddingBatch(change(self.wav), change(self.target))
 
-    def pin_memory(self) -> Self:
+    def pin_memory(self) -> "EmbeddingBatch":
         """A copy in page-locked memory, from where copies to a GPU run beside its work."""
         return self.map(Tensor.pin_memory)
 

@@ -4,6 +4,7 @@ S-SONDO (arXiv 2604.24933) compares these five. A new one is a class with ``@emb
 nested ``Config``, that maps two tensors ``(B, D)`` to a scalar.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +24,7 @@ RESERVED = {"total", "grad_norm", "cosine_similarity", "constant", "gain", "hour
 EMBEDDING_LOSSES: Registry[type[nn.Module]] = Registry("embedding loss")
 
 
-def embedding_loss(name: str):
+def embedding_loss(name: str) -> Callable[[type[nn.Module]], type[nn.Module]]:
     """Class decorator: register a loss."""
     return EMBEDDING_LOSSES.register(name)
 
@@ -149,7 +150,7 @@ class EmbeddingObjective(nn.Module):
             weight, kind = values.pop("weight"), values.pop("type")
             if isinstance(weight, bool) or not isinstance(weight, int | float) or weight < 0:
                 raise CodecError(f"config losses.{name}.weight: expected a number >= 0, got {weight!r}")
-            cls = EMBEDDING_LOSSES.find(kind, f"losses.{name}")
+            cls: Any = EMBEDDING_LOSSES.find(kind, f"losses.{name}")
             self.weights[name] = float(weight)
             self.losses[name] = cls(from_dict(cls.Config, values, f"losses.{name}"))
 

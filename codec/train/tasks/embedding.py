@@ -1,8 +1,9 @@
 """Embedding-only distillation: a teacher's vector of each clip, nothing else, into a small encoder."""
 
 import copy
+from collections.abc import Iterable
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from codec.students.files import load_student, save_student
 from codec.students.front import cut
 from codec.students.student import Student
 from codec.train.checkpoint import Parts
+from codec.train.config import DataConfig
 from codec.train.data.prefetch import Prefetcher
 from codec.train.data.source import open_audio, read_clips
 from codec.train.distill.batches import EmbeddingBatch, WindowBatches
@@ -91,7 +93,7 @@ class EmbeddingTask(Task):
     def loader(self, start: int, stop: int) -> Prefetcher:
         data = self.config.data
         on_gpu = self.accelerator.device.type == "cuda"
-        return Prefetcher(self.batches, start, stop, data.workers, data.prefetch, on_gpu)
+        return Prefetcher(cast(Any, self.batches), start, stop, data.workers, data.prefetch, on_gpu)
 
     def step(self, batch: EmbeddingBatch, step: int) -> dict[str, Tensor]:
         batch = batch.map(lambda tensor: tensor.to(self.accelerator.device, non_blocking=True))
@@ -180,10 +182,13 @@ class EmbeddingTask(Task):
         return {name: value.item() for name, value in gains.items()}
 
     def _open(self, config: EmbeddingConfig) -> tuple[AudioStore, Vectors]:
-        def progress(items, total):
+        def progress(items: Iterable[Any], total: int) -> Iterable[Any]:
             return track(items, "decoding audio", total, console=self._console)
 
-        data = config.data
+        own = config.data
+        data = DataConfig(
+            own.manifests, own.root, own.max_clips, skip_bad_audio=own.skip_bad_audio, cache=own.cache
+        )
         store = open_audio(data, read_clips(data), config.student.front.sample_rate, progress, self._warn)
         usable = np.flatnonzero(store.lengths)
         found = read_vectors(config.teacher, [store.clips[i] for i in usable])
@@ -222,9 +227,9 @@ class EmbeddingTask(Task):
         return labels
 
     def _balance(self, labels: np.ndarray | None) -> None:
-        if labels is None:
-            return
         clusters = self.config.clusters
+        if labels is None or clusters is None:
+            return
         weights = cluster_weights(labels, clusters.power, clusters.max_ratio)
         self.batches.weights = weights
         size = effective_size(weights)
