@@ -16,6 +16,7 @@ from codec.settings import CONFIGS, find_config, read_config, read_settings, rea
 from codec.train.config import TrainConfig
 from codec.train.losses.context import LossContext
 from codec.train.objective import Objective
+from codec.train.tasks import config_class
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def kind_of(name):
         return MergeConfig
     if "source" in keys:
         return CorpusConfig
-    return ExtractConfig if "manifest" in keys else TrainConfig
+    return ExtractConfig if "manifest" in keys else config_class(read_yaml(CONFIGS / f"{name}.yaml"))
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("*.yaml")))

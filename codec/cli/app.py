@@ -82,6 +82,7 @@ _CONFIG_VERBS = {
     "features": "Extract teachers' features of a manifest into a cache that training reads (extra: train).",
     "train": "Train a codec as a config says (extra: train).",
     "merge": "Merge models that were trained from one base (extra: train).",
+    "distill": "Train a small encoder on a teacher's vectors, one for each clip (extra: train).",
     "compare": "Train variants of a config at equal budget and score them alike (extras: train, eval).",
 }
 

@@ -28,9 +28,11 @@ def export(
 ) -> None:
     """Write encoder and decoder as ONNX graphs, each for offline and streaming use (extra: onnx).
 
-    Without OUT, the graphs beside the model are what --engine auto and --engine onnx run.
+    Without OUT, the graphs beside the model are what --engine auto and --engine onnx run. A student of codec
+    distill becomes one graph, OUT/student.onnx.
     """
     from codec.model.files import find_model, load_model
+    from codec.students.files import is_student, load_student
 
     if not onnx:
         raise CodecError("say what to export to: codec export --onnx [OUT]")
@@ -38,6 +40,15 @@ def export(
         raise CodecError("--int8 needs a folder of its own: codec export --onnx OUT --int8")
     with require_extra("onnx", command="export"):
         from codec.export.folder import export_graphs, export_onnx
+        from codec.export.student import export_student
+    if is_student(find_model(model)):
+        if target is None or int8:
+            raise CodecError("a student is exported to a folder of its own, in 32 bits: codec export --onnx OUT")
+        path = target / "student.onnx"
+        target.mkdir(parents=True, exist_ok=True)
+        size = export_student(load_student(find_model(model), "cpu"), path)
+        typer.echo(f"{path}: {size / 1e6:.2f} MB")
+        return
     loaded = load_model(model, "cpu")
     written = export_onnx(loaded, target, int8) if target else export_graphs(loaded, find_model(model))
     for name, size in written.sizes.items():

@@ -73,7 +73,7 @@ def with_weights(graph: Graph, model: Network) -> onnx.ModelProto:
         if initializer.name in graph.weights:
             values = tensors[initializer.name].detach().cpu().numpy()
             initializer.CopyFrom(onnx.numpy_helper.from_array(values, initializer.name))
-    with _quiet():
+    with quiet():
         return optimizer.optimize(proto)
 
 
@@ -84,7 +84,7 @@ def _export(module: StepModule, source: str, result: str) -> Graph:
     time = module.unit * frames if module.unit > 1 else frames
     shapes = ({0: batch, module.example.ndim - 1: time}, tuple({0: batch} for _ in range(count)))
     inputs = (module.example, *tensors_of(module.state))
-    with _quiet():
+    with quiet():
         try:
             program = torch.export.export(module, inputs, dynamic_shapes=shapes, strict=False)
             exported = torch.onnx.export(
@@ -164,7 +164,7 @@ def _check_causal(model: Network) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """The exporter tells of its progress, and warns of what is not used here."""
     previous = logging.root.manager.disable
     logging.disable(logging.WARNING)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+from sklearn.model_selection import StratifiedKFold
 
 from codec.config import to_dict
 from codec.errors import CodecError
@@ -136,3 +137,9 @@ def draw_clips(
         if whole and set(labels[may_test]) == set(labels):
             found.append(Draw(np.array(sorted(train)), np.flatnonzero(may_test)))
     return found
+
+
+def folds_of(labels: np.ndarray, folds: int, seed: int) -> list[Draw]:
+    """Each clip is tested once, by what was learnt from the other folds; every fold has its share of a class."""
+    parts = StratifiedKFold(folds, shuffle=True, random_state=seed).split(labels, labels)
+    return [Draw(train, test) for train, test in parts]

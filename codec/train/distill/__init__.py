@@ -1,0 +1,1 @@
+"""Parts of embedding-only distillation: settings, the teacher's vectors, batches, the mapping head."""
