@@ -23,7 +23,12 @@ def wave_extractor(model: str, config: Any) -> Any:
     try:
         return load_pretrained(AutoFeatureExtractor, model)
     except CodecError:
-        return Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True)
+        return Wav2Vec2FeatureExtractor(
+            # MERT's config says it.
+            sampling_rate=getattr(config, "sample_rate", 16_000),
+            do_normalize=True,
+            return_attention_mask=True,
+        )
 
 
 class WaveformEncoder:
