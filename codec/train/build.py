@@ -14,12 +14,14 @@ from codec.errors import CodecError
 from codec.model.codec import Codec
 from codec.model.seanet.weight_norm import apply_weight_norm
 from codec.teachers.features import FeatureInfo
+from codec.teachers.features.calibrate import TargetStatistics, calibrate
 from codec.teachers.features.live import LiveFeatures
+from codec.teachers.features.view import TeacherView, clips_seen
 from codec.train.adversary import Adversary
 from codec.train.balancer import Balancer
 from codec.train.config import TrainConfig
 from codec.train.data.loader import CropBatches
-from codec.train.data.source import Features, open_audio, open_features, read_clips
+from codec.train.data.source import open_audio, open_features, read_clips
 from codec.train.discriminators.container import Discriminators
 from codec.train.ema import WeightAverage
 from codec.train.generator import Generator
@@ -29,6 +31,7 @@ from codec.train.optimizer import Optimizer, Rates, hidden_matrices
 from codec.train.recorded import RecordedStep
 from codec.train.state import TrainState
 from codec.train.step import FiniteGuard, TrainStep
+from codec.train.teaching import needs_calibration, teacher_losses
 
 _DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
@@ -58,19 +61,25 @@ def build_run(config: TrainConfig, accelerator: Accelerator) -> Run:
     codec = Codec(config.model)
     # A released SEANet trains its convolutions so; a network without any is left as it is.
     apply_weight_norm(codec)
-    store, features, infos = _open_data(config, accelerator)
-    batches = _batches(config, codec, store, features, accelerator)
-    state, step = build_step(config, codec, infos, accelerator)
+    store, teachers, statistics = _open_data(config, accelerator)
+    batches = _batches(config, codec, store, teachers, accelerator)
+    infos = {name: teacher.info for name, teacher in teachers.items()}
+    state, step = build_step(config, codec, infos, accelerator, statistics)
     return Run(accelerator, store, batches, state, step)
 
 
 def build_step(
-    config: TrainConfig, codec: Codec, teachers: dict[str, FeatureInfo], accelerator: Accelerator
+    config: TrainConfig,
+    codec: Codec,
+    teachers: dict[str, FeatureInfo],
+    accelerator: Accelerator,
+    statistics: dict[str, TargetStatistics] | None = None,
 ) -> tuple[TrainState, TrainStep | RecordedStep]:
     """Networks and optimizers around ``codec``, and what trains them, wrapped for several processes.
 
     Args:
         teachers: what each teacher's features are, by its name.
+        statistics: moments of the targets of the teachers that were calibrated.
 
     Raises:
         CodecError: for wrong losses, discriminators or options of theirs.
@@ -80,7 +89,7 @@ def build_step(
             f"config cuda_graphs: needs one process on a CUDA device, found {accelerator.num_processes} on "
             f"{accelerator.device.type}; set cuda_graphs=false"
         )
-    state = _build_state(config, codec, teachers, accelerator.device)
+    state = _build_state(config, codec, teachers, statistics or {}, accelerator.device)
     adversary = None
     if state.discriminators is not None:
         adversary = Adversary(
@@ -105,7 +114,7 @@ def build_step(
 
 def _open_data(
     config: TrainConfig, accelerator: Accelerator
-) -> tuple[AudioStore, dict[str, Features], dict[str, FeatureInfo]]:
+) -> tuple[AudioStore, dict[str, TeacherView], dict[str, TargetStatistics]]:
     clips = read_clips(config.data)
     console = Console(stderr=True, quiet=not accelerator.is_main_process)
 
@@ -118,19 +127,26 @@ def _open_data(
     # The first process packs the audio and times words, then the others find it done.
     with accelerator.main_process_first():
         store = open_audio(config.data, clips, config.model.sample_rate, progress, warn)
-        features, infos = open_features(config.teachers, config.words, store)
-    return store, features, infos
+        teachers = open_features(config.teachers, config.words, store)
+        infos = {name: teacher.info for name, teacher in teachers.items()}
+        losses = config.losses | teacher_losses(config.teachers, infos, config.losses)
+        used = [clip for clip, length in zip(store.clips, store.lengths, strict=True) if length]
+        statistics = {}
+        for name in sorted(needs_calibration(losses) & teachers.keys()):
+            seen = clips_seen(name, config.teachers[name].seen, used)
+            statistics[name] = calibrate(name, teachers[name], seen)
+    return store, teachers, statistics
 
 
 def _batches(
     config: TrainConfig,
     codec: Codec,
     store: AudioStore,
-    features: dict[str, Features],
+    teachers: dict[str, TeacherView],
     accelerator: Accelerator,
 ) -> CropBatches:
     data = config.data
-    live = [name for name, source in features.items() if isinstance(source, LiveFeatures)]
+    live = [name for name, view in teachers.items() if isinstance(view.source, LiveFeatures)]
     if data.processes and live:
         raise CodecError(
             f"config data.processes: teachers.{live[0]} computes on the fly, which only threads can share; "
@@ -140,11 +156,15 @@ def _batches(
         store, data.crop_frames * codec.hop_length, config.seed, data.domain_weights, data.augmentation
     )
     share = data.batch_size // accelerator.num_processes
-    return CropBatches(planner, codec.hop_length, share, accelerator.process_index, features)
+    return CropBatches(planner, codec.hop_length, share, accelerator.process_index, teachers)
 
 
 def _build_state(
-    config: TrainConfig, codec: Codec, teachers: dict[str, FeatureInfo], device: torch.device
+    config: TrainConfig,
+    codec: Codec,
+    teachers: dict[str, FeatureInfo],
+    statistics: dict[str, TargetStatistics],
+    device: torch.device,
 ) -> TrainState:
     context = LossContext(
         sample_rate=codec.sample_rate,
@@ -152,10 +172,12 @@ def _build_state(
         num_codebooks=codec.num_codebooks,
         teacher_dims={name: info.dim for name, info in teachers.items()},
         clip_teachers=frozenset(name for name, info in teachers.items() if info.level == "clip"),
+        statistics=statistics,
     )
     generator = Generator(codec, config.quantizer, _DTYPES[config.precision]).to(device)
     generator.freeze(config.freeze)
-    objective = Objective(config.losses, context).to(device)
+    losses = config.losses | teacher_losses(config.teachers, teachers, config.losses)
+    objective = Objective(losses, context).to(device)
     if config.compile:
         generator.compile_networks()
     optimizer = Optimizer(

@@ -11,6 +11,7 @@ from codec.train.balancer import BalancerConfig
 from codec.train.optimizer import OptimizerConfig, ScheduleConfig
 from codec.train.quantizers import QuantizerTrainingConfig
 from codec.train.tasks.base import RunConfig
+from codec.train.teaching import TeacherSource
 
 
 @dataclass(frozen=True)
@@ -55,23 +56,6 @@ class AdversaryConfig:
     """Over sub-discriminators."""
     optimizer: OptimizerConfig | None = None
     """The generator's by default."""
-
-
-@dataclass(frozen=True)
-class TeacherSource:
-    """Features that distillation losses compare with."""
-
-    features: str = "cache/features"
-    """Cache folder of codec features."""
-    name: str | None = None
-    """The teacher's name in that cache; its name here by default."""
-    extract: dict[str, Any] | None = None
-    """A teacher (type, model, ...) that computes on the fly what the cache lacks."""
-    teacher: str | None = None
-    """Refuse features of another teacher, layer, rate or mode; anything goes by default."""
-    layer: str | None = None
-    rate: float | None = None
-    mode: str | None = None
 
 
 @dataclass(frozen=True)

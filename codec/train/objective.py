@@ -65,7 +65,9 @@ def loss_weight(name: str, options: dict[str, Any]) -> float:
     return float(weight)
 
 
-def loss_subject(name: str, options: dict[str, Any]) -> tuple[Any, Any]:
-    """Type and teacher of a loss: with another of either, what it has learned means nothing."""
+def loss_subject(name: str, options: dict[str, Any]) -> tuple[Any, ...]:
+    """Type of a loss, or its teacher and translator: with another one, what it has learned means nothing."""
     typed = typed_options(name, options)
-    return typed["type"], typed.get("teacher")
+    if "teacher" in typed:
+        return "teacher", typed["teacher"], typed.get("translator", "linear")
+    return (typed["type"],)

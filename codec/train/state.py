@@ -17,6 +17,7 @@ from codec.train.ema import WeightAverage
 from codec.train.generator import Generator
 from codec.train.objective import Objective, loss_subject
 from codec.train.optimizer import Optimizer
+from codec.train.teaching import weighted_teachers
 
 
 class TrainState:
@@ -75,13 +76,15 @@ class TrainState:
 
     def _heads(self, checkpoint: Checkpoint) -> dict[str, Tensor]:
         """What losses learned that both runs have; one of another type or teacher is another loss."""
-        theirs = {name: loss_subject(name, o) for name, o in checkpoint.meta["config"]["losses"].items()}
+        config = checkpoint.meta["config"]
+        losses = {**config["losses"], **weighted_teachers(config.get("teachers", {}))}
+        theirs = {name: loss_subject(name, options) for name, options in losses.items()}
         same = {name for name, subject in self.objective.subjects.items() if theirs.get(name) == subject}
-        mine = self.objective.state_dict().keys()
+        mine = self.objective.state_dict()
         return {
             key: value
             for key, value in checkpoint.parts.get("objective", {}).items()
-            if key in mine and key.split(".")[1] in same
+            if key.split(".")[1] in same and key in mine and mine[key].shape == value.shape
         }
 
     def restart_average(self) -> None:

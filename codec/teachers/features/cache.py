@@ -93,7 +93,10 @@ class CachedFeatures:
     Attributes:
         info: teacher, layer, rate, offset, mode and width.
         num_frames: T.
+        smooth: how frames are moved onto other times, see :func:`codec.teachers.features.timing.crop_frames`.
     """
+
+    smooth = False
 
     def __init__(self, handle, info: FeatureInfo, keys: set[str]):
         self.info, self._handle, self._indexed = info, handle, "index" in keys

@@ -11,13 +11,13 @@ from codec.data.manifest import Clip, read_manifest
 from codec.data.store import AudioStore, Progress, open_store
 from codec.errors import CodecError
 from codec.teachers import build_teacher
-from codec.teachers.features import ExpectedFeatures, FeatureCache, FeatureInfo
+from codec.teachers.features import FeatureCache
 from codec.teachers.features.extract import extract_words
 from codec.teachers.features.live import LiveFeatures
+from codec.teachers.features.view import TeacherView, clips_seen
 from codec.teachers.language import is_speech
-from codec.train.config import DataConfig, TeacherSource
-
-Features = FeatureCache | LiveFeatures
+from codec.train.config import DataConfig
+from codec.train.teaching import TeacherSource
 
 
 def read_clips(config: DataConfig) -> list[Clip]:
@@ -62,28 +62,29 @@ def open_audio(
 
 def open_features(
     teachers: dict[str, TeacherSource], words: AlignerConfig | None, store: AudioStore
-) -> tuple[dict[str, Features], dict[str, FeatureInfo]]:
-    """Where each teacher's features come from, and what they are, checked for every clip with audio.
+) -> dict[str, TeacherView]:
+    """Where each teacher's features come from, checked for every clip with audio that it sees.
 
     Raises:
-        CodecError: for missing features, or those of another teacher, layer, rate or mode.
+        CodecError: for missing features, those of another teacher, layer, rate or mode, or a domain without
+            clips.
     """
     used = [clip for clip, length in zip(store.clips, store.lengths, strict=True) if length]
-    sources, infos = {}, {}
+    views = {}
     for name, source in teachers.items():
+        seen = clips_seen(name, source.seen, used)
         cache = FeatureCache(source.features, source.name or name)
-        live = source.extract is not None and cache.missing(used)
-        sources[name] = _live(name, source, words, cache, used) if live else cache
-        expected = ExpectedFeatures(source.teacher, source.layer, source.rate, source.mode)
-        infos[name] = sources[name].check(used, expected)
-    return sources, infos
+        live = source.live is not None and cache.missing(seen)
+        features = _live(name, source, words, cache, seen) if live else cache
+        views[name] = TeacherView(features, features.check(seen, source.expected), source.seen, source.smooth)
+    return views
 
 
 def _live(
     name: str, source: TeacherSource, words: AlignerConfig | None, cache: FeatureCache, clips: list[Clip]
 ) -> LiveFeatures:
     """Load the teacher; time the words now if it needs them, since that takes a model of its own."""
-    teacher = build_teacher(name, source.extract)
+    teacher = build_teacher(name, source.live)
     if not teacher.needs_words:
         return LiveFeatures(cache, teacher)
     if words is None:
