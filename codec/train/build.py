@@ -177,7 +177,7 @@ def _build_state(
     generator = Generator(codec, config.quantizer, _DTYPES[config.precision]).to(device)
     generator.freeze(config.freeze)
     losses = config.losses | teacher_losses(config.teachers, teachers, config.losses)
-    objective = Objective(losses, context).to(device)
+    objective = Objective(losses, context, config.weighting).to(device)
     if config.compile:
         generator.compile_networks()
     optimizer = Optimizer(

@@ -12,6 +12,7 @@ from codec.train.optimizer import OptimizerConfig, ScheduleConfig
 from codec.train.quantizers import QuantizerTrainingConfig
 from codec.train.tasks.base import RunConfig
 from codec.train.teaching import TeacherSource
+from codec.train.weighting import WeightingConfig
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,8 @@ class TrainConfig(RunConfig):
     that work on the fly and need them."""
     losses: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By name, which is the tag in the log: weight, type (the name by default) and the type's options."""
+    weighting: WeightingConfig = field(default_factory=WeightingConfig)
+    """Of the teachers' losses among each other."""
     balancer: BalancerConfig | None = None
     """Makes weights shares of the gradient; fixed weights without."""
     discriminators: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -113,6 +116,8 @@ class TrainConfig(RunConfig):
             raise CodecError("config data.manifests: none given; make one with codec prepare")
         if self.cuda_graphs and (self.balancer is not None or self.optimizer.name != "adamw"):
             raise CodecError("config cuda_graphs: works with adamw and without a balancer")
+        if self.cuda_graphs and self.weighting.mode != "constant":
+            raise CodecError("config cuda_graphs: works with weighting.mode constant")
         types = {name: options.get("type", name) for name, options in self.losses.items()}
         adversarial = [name for name, kind in types.items() if kind in ("adversarial", "feature_matching")]
         if adversarial and not self.discriminators:

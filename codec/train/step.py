@@ -78,7 +78,8 @@ class TrainStep:
 
         Returns:
             Detached scalars on the device, by log tag: the losses, their weighted ``total``, the
-            gradient norms, and with a balancer each loss's share of the gradient.
+            gradient norms, the effective weights of teachers, and with a balancer each loss's share of the
+            gradient.
         """
         self.set_rates(step)
         return self.compute(batch, step, self._watch)
@@ -114,13 +115,15 @@ class TrainStep:
             values |= self._discriminate(inputs, step, watch)
             inputs.judgement = self.adversary.judge(inputs.real, inputs.fake)
         losses = self.objective(inputs)
-        total = unwrap(self.objective).total(losses)
+        weighed, weights = unwrap(self.objective).weigh(losses, inputs.quantizer.latent)
+        total = unwrap(self.objective).total(weighed)
         values |= {name: value.detach() for name, value in losses.items()}
+        values |= {f"weight/{name}": weight for name, weight in weights.items()}
         values["total"] = total.detach()
         if self.balancer is None:
             total.backward()
         else:
-            balanced = self.balancer(losses, inputs.fake)
+            balanced = self.balancer(weighed, inputs.fake)
             balanced.total.backward()
             values |= {f"share/{name}": value for name, value in balanced.shares.items()}
         values["grad_norm"] = self.optimizer.clip()

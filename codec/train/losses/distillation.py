@@ -69,6 +69,15 @@ class TeacherLoss(nn.Module):
             raise ValueError(f"{self.name}: expected {kind.__name__} of teacher {self.teacher!r}, got {found}")
         return target
 
+    def _frames(self, inputs: LossInput) -> TeacherFrames:
+        frames = self._target(inputs, TeacherFrames)
+        if frames.mask.shape != inputs.batch.mask.shape:
+            raise ValueError(
+                f"{self.name}: expected teacher frames {tuple(inputs.batch.mask.shape)}, "
+                f"got {tuple(frames.mask.shape)}"
+            )
+        return frames
+
     def _attached(self, quantizer: QuantizerOutput) -> Tensor:
         """``(B, D', T)`` at the attach point."""
         if self.layers is not None:
@@ -146,15 +155,6 @@ class Distillation(TeacherLoss):
         else:
             values, counts = t_axis(student, teacher, mask, form, self.config.l1_weight)
         return self._mean(values, counts)
-
-    def _frames(self, inputs: LossInput) -> TeacherFrames:
-        frames = self._target(inputs, TeacherFrames)
-        if frames.mask.shape != inputs.batch.mask.shape:
-            raise ValueError(
-                f"{self.name}: expected teacher frames {tuple(inputs.batch.mask.shape)}, "
-                f"got {tuple(frames.mask.shape)}"
-            )
-        return frames
 
 
 @loss("distill_clip")

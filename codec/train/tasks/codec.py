@@ -85,3 +85,4 @@ class CodecTask(Task):
 
     def export(self, folder: Path) -> None:
         save_model(self.parts.state.released(), folder)
+        self.parts.state.objective.save_translators(folder.with_name("translators.safetensors"))
