@@ -70,6 +70,8 @@ def open_features(
             clips.
     """
     used = [clip for clip, length in zip(store.clips, store.lengths, strict=True) if length]
+    if teachers:
+        _check_names(used)
     views = {}
     for name, source in teachers.items():
         seen = clips_seen(name, source.seen, used)
@@ -78,6 +80,18 @@ def open_features(
         features = _live(name, source, words, cache, seen) if live else cache
         views[name] = TeacherView(features, features.check(seen, source.expected), source.seen, source.smooth)
     return views
+
+
+def _check_names(clips: list[Clip]) -> None:
+    """Raise a :class:`CodecError` when a cache of features would take one clip for another."""
+    places: dict[str, Path] = {}
+    for clip in clips:
+        other = places.setdefault(clip.name, clip.audio)
+        if other != clip.audio:
+            raise CodecError(
+                f"{clip.name}: two clips of this name, {other} and {clip.audio}, would share their features; "
+                "make a manifest in a folder above both, so that their paths differ"
+            )
 
 
 def _live(
