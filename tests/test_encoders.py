@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from tiny_encoders import save_mert, save_musicnn, save_onnx
+from tiny_encoders import save_ast, save_mert, save_musicnn, save_onnx, save_wav2vec_bert
 from tiny_teachers import save_hubert
 
 from codec.encoders.base import EncoderConfig
@@ -30,6 +30,8 @@ def models(tmp_path_factory):
         "mert": save_mert(folder / "mert"),
         "cqt": save_mert(folder / "cqt", feature_extractor_cqt=True),
         "hubert": save_hubert(folder / "hubert"),
+        "wav2vec_bert": save_wav2vec_bert(folder / "wav2vec_bert"),
+        "ast": save_ast(folder / "ast"),
     }
 
 
@@ -54,6 +56,8 @@ DECLARED = {"sample_rate": 16_000, "rate": 100.0, "dim": 4}
     ("musicnn", {"level": "clip"}, None, "clip"),
     ("musicnn", {"output": "penultimate"}, None, "clip"),
     ("mert", {}, 75.0, "frame"),
+    ("wav2vec_bert", {"rate": 50.0, "max_seconds": 1.0}, 50.0, "frame"),
+    ("ast", {"max_seconds": 1.0}, None, "clip"),
     ("tiny_encoders:good_frames", {**DECLARED, "dim": 2}, 100.0, "frame"),
     ("tiny_encoders:good_vector", {"sample_rate": 16_000, "dim": 2}, None, "clip"),
 ])  # fmt: skip
@@ -154,6 +158,7 @@ def test_mert_is_the_hubert_that_its_files_describe(models):
     ("tiny_encoders:raising", {**DECLARED, "dim": 2}, "raised KeyError .*input_ids"),
     ("tiny_encoders:shrinking", {**DECLARED, "dim": 2}, "gave 200 frames, then 199 for the same audio"),
     ("tiny_encoders:noisy", {**DECLARED, "dim": 2}, "two embeddings for the same audio"),
+    ("wav2vec_bert", {"rate": 25.0}, "gave .* frames for 2.00 s, declared is 25 a second"),
     ("missing.onnx", DECLARED, "no such file"),
 ])  # fmt: skip
 def test_what_differs_from_its_declaration_is_an_error_at_once(models, model, options, message):

@@ -1,22 +1,28 @@
-"""Phones as a teacher: the class of each frame, and clips of which nothing is known."""
+"""Phones as a teacher: the class of each frame, and clips of which nothing is known. Examples of the docs."""
+
+import re
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codec.align.phones import phones_at_frames
 from codec.align.types import Interval, Skip, Utterance
-from codec.data import Clip
+from codec.cli.features import ExtractConfig, extract
+from codec.config import from_dict
+from codec.data import Clip, write_manifest
 from codec.errors import CodecError
 from codec.settings import read_config
-from codec.teachers import build_teacher, labels
+from codec.teachers import build_teacher, labels, teacher_configs
 from codec.teachers.features import Crop, FeatureCache, FeatureInfo, crop_frames
 from codec.teachers.labels import PHONES, label_frames
 from codec.train.config import TrainConfig
 from codec.train.losses.context import LossContext
 from codec.train.objective import Objective
-from codec.train.teaching import teacher_losses
+from codec.train.teaching import TeacherSource, teacher_losses
 
 CLIPS = [
     Clip("a.wav", 1.0, text="a cat", language="en"),
@@ -62,6 +68,15 @@ def test_clips_without_phones_are_an_error_before_work(aligner):
         teacher.prepare(CLIPS[1:], {})
 
 
+def test_extraction_asks_for_no_words_of_clips_that_have_no_phones(aligner, tmp_path):
+    write_manifest(tmp_path / "all.jsonl", CLIPS)
+    config = ExtractConfig(str(tmp_path / "all.jsonl"), str(tmp_path / "cache"), {"phones": {"type": "labels"}})
+    assert extract(config) == 0
+    cache = FeatureCache(tmp_path / "cache", "phones")
+    assert not cache.missing(CLIPS)
+    assert [bool(cache.read(clip).mask.any()) for clip in CLIPS] == [True, False, False, False, False]
+
+
 @settings(deadline=None, max_examples=40)
 @given(borders=st.lists(st.integers(1, 99), min_size=1, max_size=12, unique=True), hop=st.sampled_from([200, 256, 400]))
 def test_the_codec_s_frames_get_the_phones_that_the_probe_sees(tmp_path_factory, borders, hop):
@@ -81,6 +96,17 @@ def test_the_codec_s_frames_get_the_phones_that_the_probe_sees(tmp_path_factory,
         if abs(float(centres[frame]) - round(float(centres[frame]))) > 1e-6:
             assert bool(found.mask[frame]) == (phone is not None)
             assert phone is None or PHONES[int(found.features[frame].argmax())] == phone
+
+
+def test_the_examples_of_the_docs_are_teachers():
+    page = (Path(__file__).parents[1] / "docs/teachers.md").read_text(encoding="utf-8")
+    examples = [yaml.safe_load(text)["teachers"] for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]
+    sources = {k: from_dict(TeacherSource, v, k) for example in examples for k, v in example.items()}
+    assert {"speech", "music", "pitch", "phones", "own"} <= sources.keys()
+    for source in sources.values():
+        options = {key: value for key, value in source.live.items() if key != "type"}
+        from_dict(teacher_configs()[source.kind], options, source.kind)
+        assert source.weight > 0
 
 
 def test_the_shipped_config_of_several_teachers_makes_their_losses():

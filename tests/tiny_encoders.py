@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
+import transformers
 from onnx import TensorProto, helper, numpy_helper
 from tiny_teachers import save_hubert
 
@@ -86,6 +87,30 @@ def save_mert(folder: Path, rate: int = 24_000, **settings) -> str:
     ):
         values = json.loads((folder / name).read_text())
         (folder / name).write_text(json.dumps({**values, **changes}))
+    return str(folder)
+
+
+def save_wav2vec_bert(folder: Path) -> str:
+    """Wav2Vec2-BERT: log-mel frames in pairs, 50 a second."""
+    torch.manual_seed(0)
+    config = transformers.Wav2Vec2BertConfig(
+        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16,
+        feature_projection_input_dim=160, vocab_size=4,
+    )  # fmt: skip
+    transformers.Wav2Vec2BertModel(config).save_pretrained(folder)
+    transformers.SeamlessM4TFeatureExtractor(feature_size=80, stride=2).save_pretrained(folder)
+    return str(folder)
+
+
+def save_ast(folder: Path) -> str:
+    """An Audio Spectrogram Transformer of 1 s, which has patches and no frames."""
+    torch.manual_seed(0)
+    config = transformers.ASTConfig(
+        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16,
+        max_length=100, num_mel_bins=32,
+    )  # fmt: skip
+    transformers.ASTModel(config).save_pretrained(folder)
+    transformers.ASTFeatureExtractor(max_length=100, num_mel_bins=32).save_pretrained(folder)
     return str(folder)
 
 

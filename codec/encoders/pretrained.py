@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from codec.encoders.base import Encoder, EncoderConfig
+from codec.encoders.generic import audio_extractor, open_generic
 from codec.encoders.hub import load_pretrained, locate, teacher_id
 from codec.encoders.layers import LayerChoice, choose_layers
 from codec.encoders.waveform import WaveformEncoder, wave_extractor
@@ -24,6 +25,7 @@ def open_pretrained(config: EncoderConfig) -> Encoder:
     """
     model = _load(config)
     model = model.eval().requires_grad_(False).to(config.device)
+    has_front_end = bool(getattr(model.config, "conv_kernel", None))
     if model.config.model_type == "whisper":
         layers = choose_layers(config.layer, model.config.encoder_layers)
         extractor = whisper_extractor(config.model, model.config)
@@ -31,6 +33,8 @@ def open_pretrained(config: EncoderConfig) -> Encoder:
             model.encoder, extractor, _reader(layers), config.max_seconds, config.tail_seconds
         )
         dim = model.config.d_model
+    elif not has_front_end and (own := audio_extractor(config.model)) is not None:
+        return open_generic(model, own, config)
     else:
         layers = choose_layers(config.layer, getattr(model.config, "num_hidden_layers", 0))
         extractor = wave_extractor(config.model, model.config)
