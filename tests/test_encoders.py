@@ -136,6 +136,41 @@ def test_mert_is_the_hubert_that_its_files_describe(models):
     torch.testing.assert_close(found.encode([clip])[0], expected, rtol=1e-4, atol=1e-5)
 
 
+def test_frames_of_the_usual_lengths(models):
+    clips = [torch.zeros(n) for n in (16_000, 32_000, 48_000, 160_000, 250_000)]
+    assert [len(frames) for frames in encoder(models["hubert"]).encode(clips)] == [49, 99, 149, 499, 781]
+
+
+_OWN_CODE = """
+import transformers
+
+class OwnConfig(transformers.HubertConfig):
+    model_type = "mert_model"
+
+class OwnModel(transformers.HubertModel):
+    config_class = OwnConfig
+
+    def forward(self, values, **options):
+        return super().forward(-values, **options)
+"""
+
+
+def test_the_code_of_a_model_runs_only_when_it_is_asked_for(tmp_path, monkeypatch):
+    for place in (transformers.dynamic_module_utils, transformers.utils.hub):
+        monkeypatch.setattr(place, "HF_MODULES_CACHE", str(tmp_path / "modules"), raising=False)
+    own = {"AutoConfig": "own.OwnConfig", "AutoModel": "own.OwnModel"}
+    folder = save_mert(tmp_path / "own_mert", feature_extractor_cqt=True, auto_map=own)
+    (tmp_path / "own_mert/own.py").write_text(_OWN_CODE)
+    plain = encoder(save_mert(tmp_path / "plain"))
+    with pytest.raises(CodecError, match="set remote_code=true"):
+        encoder(folder)
+    assert not (tmp_path / "modules").exists()
+    clip = noise(1.0, 24_000)
+    torch.testing.assert_close(
+        encoder(folder, remote_code=True).encode([clip]), plain.encode([-clip]), rtol=1e-4, atol=1e-5
+    )
+
+
 @pytest.mark.parametrize("model, options, message", [
     ("two.onnx", DECLARED, "expected one float input of samples .* found wav0 .* wav1"),
     ("musicnn/msd_musicnn.onnx", DECLARED, "expected samples .* found .*96"),
