@@ -99,6 +99,7 @@ def build_step(
             accelerator.prepare_model(state.discriminators),
             state.discriminator_optimizer,
             state.generator.autocast,
+            None if config.adversary.crop_frames is None else config.adversary.crop_frames * codec.hop_length,
         )
     step = TrainStep(
         Rates(config.schedule, config.max_steps),

@@ -55,6 +55,15 @@ class AdversaryConfig:
     kind: Literal["hinge", "lsgan"] = "hinge"
     reduction: Literal["mean", "sum"] = "mean"
     """Over sub-discriminators."""
+    warmup_steps: int = 0
+    """Steps from the start in which the discriminators learn alone while the generator stands still."""
+    ramp_steps: int = 0
+    """Steps after these in which the weights of the adversarial losses rise linearly from 0."""
+    crop_frames: int | None = None
+    """Codec frames at the end of each crop that the discriminators see; all by default."""
+    min_loss: float = 0.02
+    """A run ends when the loss of one sub-discriminator, averaged over about 200 steps, stays below this part of
+    its value at chance: it tells decoded from real audio without error, so its gradient teaches no more. 0: never."""
     optimizer: OptimizerConfig | None = None
     """The generator's by default."""
 
@@ -103,6 +112,8 @@ class TrainConfig(RunConfig):
             "data.workers": self.data.workers,
             "adversary.every": self.adversary.every,
         }
+        if self.adversary.crop_frames is not None:
+            positive["adversary.crop_frames"] = self.adversary.crop_frames
         for name, value in positive.items():
             if value < 1:
                 raise CodecError(f"config {name}: expected at least 1, got {value}")
@@ -123,6 +134,12 @@ class TrainConfig(RunConfig):
         if adversarial and not self.discriminators:
             raise CodecError(
                 f"config losses.{min(adversarial)}: needs discriminators, and none are configured"
+            )
+        if min(self.adversary.warmup_steps, self.adversary.ramp_steps) < 0:
+            raise CodecError("config adversary: warmup_steps and ramp_steps must be 0 or more")
+        if self.balancer is not None and self.adversary.ramp_steps:
+            raise CodecError(
+                "config adversary.ramp_steps: a balancer undoes a weight that rises; set ramp_steps=0, or balancer=null"
             )
         if self.discriminators and not adversarial:
             raise CodecError(

@@ -55,8 +55,10 @@ class Generator(nn.Module):
         delay = self.codec.decoder.delay
         inside = quantized.quantized * mask.unsqueeze(1)
         flushed = F.pad(inside, (0, delay // self.codec.hop_length))
+        decoder = self.codec.decoder
+        start = decoder.crop_start(wav) if hasattr(decoder, "crop_start") else None
         with self.autocast(wav.device):
-            fake, _ = self.codec.decoder(flushed)
+            fake, _ = decoder(flushed, start)
         return Generated(fake[:, delay:].float(), quantized)
 
     def freeze(self, parts: tuple[str, ...]) -> None:

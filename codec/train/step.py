@@ -79,7 +79,7 @@ class TrainStep:
         Returns:
             Detached scalars on the device, by log tag: the losses, their weighted ``total``, the
             gradient norms, the effective weights of teachers, and with a balancer each loss's share of the
-            gradient.
+            gradient; while the discriminators learn alone, theirs only.
         """
         self.set_rates(step)
         return self.compute(batch, step, self._watch)
@@ -88,7 +88,7 @@ class TrainStep:
         """Set the learning rates of a step."""
         self.optimizer.set_rate(self.rates(step))
         if self.adversary is not None:
-            self.adversary.set_rate(step)
+            self.adversary.prepare(step)
 
     def compute(
         self,
@@ -108,15 +108,19 @@ class TrainStep:
         Returns:
             As a call.
         """
-        generated = self.generator(batch.wav, batch.mask, step, active)
+        still = self.adversary is not None and self.adversary.warming(step)
+        with torch.set_grad_enabled(not still):
+            generated = self.generator(batch.wav, batch.mask, step, active)
         inputs = LossInput(batch.wav, generated.fake, batch, generated.quantizer)
         values: dict[str, Tensor] = {}
         if self.adversary is not None and self.adversary.active(step):
             values |= self._discriminate(inputs, step, watch)
+            if still:
+                return values
             inputs.judgement = self.adversary.judge(inputs.real, inputs.fake)
         losses = self.objective(inputs)
         weighed, weights = unwrap(self.objective).weigh(losses, inputs.quantizer.latent)
-        total = unwrap(self.objective).total(weighed)
+        total = unwrap(self.objective).total(weighed, inputs.judgement and inputs.judgement.strength)
         values |= {name: value.detach() for name, value in losses.items()}
         values |= {f"weight/{name}": weight for name, weight in weights.items()}
         values["total"] = total.detach()
@@ -130,6 +134,12 @@ class TrainStep:
         watch(values, step)
         self.optimizer.step()
         return values
+
+    def check(self) -> None:
+        """Raise when a value went bad or a discriminator has won; waits for the device."""
+        self.guard.check()
+        if self.adversary is not None:
+            self.adversary.check()
 
     def _discriminate(self, inputs: LossInput, step: int, watch: Callable) -> dict[str, Tensor]:
         values = self.adversary.update(inputs.real, inputs.fake, step)
