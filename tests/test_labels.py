@@ -116,7 +116,7 @@ def test_the_shipped_config_of_several_teachers_makes_their_losses():
         for name, source in config.teachers.items()
     }
     losses = teacher_losses(config.teachers, infos, config.losses)
-    context = LossContext(16_000, config.model.network.latent_dim, 8, {name: 8 for name in infos})
+    context = LossContext(16_000, config.model.network.latent_dim, 8, dict.fromkeys(infos, 8))
     for options in losses.values():
         options.pop("standardize", None)  # no calibration was made here
     objective = Objective(config.losses | losses, context, config.weighting)

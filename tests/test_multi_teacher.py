@@ -257,7 +257,7 @@ FUNCTION = {"kind": "embedding", "model": "tiny_encoders:good_frames", "rate": 1
 def two_teachers(tmp_path, corpus, **changes):
     options = {"sample_rate": 16_000, "dim": 2}
     where = {"features": str(tmp_path / "features"), "axis": "t", "options": options}
-    return run_config(tmp_path, corpus["speech"], **{**RECONSTRUCTION, 
+    return run_config(tmp_path, corpus["speech"], **{**RECONSTRUCTION,
         "data": {
             "manifests": [str(path) for path in corpus.values()], "cache": str(tmp_path / "cache"),
             "crop_frames": 20, "batch_size": 4, "domain_weights": {"speech": 0.5, "music": 0.5},

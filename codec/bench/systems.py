@@ -56,7 +56,8 @@ def peer_system(name: str, device: str, on_device: bool = False) -> System:
     if name not in _PEERS:
         raise CodecError(f"unknown peer {name!r}; known: {', '.join(_PEERS)}")
     try:
-        network = build_peer(name).eval().requires_grad_(False).to(device)
+        # Any: each has methods of its own.
+        network: Any = build_peer(name).eval().requires_grad_(False).to(device)
     except ImportError as error:
         raise CodecError(f"peer {name} needs transformers ({error}); pip install 'codec[bench]'") from None
     if isinstance(network, Codec):
@@ -79,7 +80,7 @@ def build_peer(name: str) -> nn.Module:
 class _Peer:
     sample_rate: int
     build: Callable[[], nn.Module]
-    decode: Callable[[Any, Any], Any] | None = None
+    decode: Callable[[Any, Any], Any]
 
 
 def _encodec() -> nn.Module:
@@ -105,7 +106,9 @@ _PEERS = {
     "mimi": _Peer(24_000, _mimi, lambda net, codes: net.decode(codes.audio_codes)),
     "dac": _Peer(16_000, _dac, lambda net, codes: net.decode(audio_codes=codes.audio_codes)),
     # The network that SpeechTokenizer and DM-Codec share.
-    "dm-codec": _Peer(16_000, lambda: Codec(CodecConfig(architecture="seanet"))),
+    "dm-codec": _Peer(
+        16_000, lambda: Codec(CodecConfig(architecture="seanet")), lambda net, tokens: net.decode(tokens)
+    ),
 }
 
 

@@ -80,7 +80,7 @@ class _Option:
 
 def options_of(
     cls: type, flags: Mapping[str, Flag] | None = None, order: Sequence[str] = ()
-) -> Callable[[Callable], Callable]:
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorate a command whose first parameter is a ``cls``: typer sees that config's fields as options.
 
     A field gives the option its default, its type and, with the string under it, its help. The fields of
@@ -101,7 +101,7 @@ def options_of(
     if flags:
         raise TypeError(f"{cls.__name__} has no field {next(iter(flags))}")
 
-    def decorate(command: Callable) -> Callable:
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
         known = {parameter.name: parameter for parameter in own}
         known |= {name: option.parameter for name, option in options.items()}
@@ -115,7 +115,7 @@ def options_of(
                 override(values, option.path, option.plain(given.pop(name)))
             return command(from_dict(cls, values), **given)
 
-        run.__signature__ = inspect.Signature(shown)
+        run.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]  # where inspect looks
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in shown}
         return run
 
@@ -127,7 +127,7 @@ def _options(cls: type, flags: dict[str, Flag], prefix: str) -> Iterator[_Option
     hints, docs = typing.get_type_hints(cls), field_docs(cls)
     for field in dataclasses.fields(cls):
         hint, path = hints[field.name], prefix + field.name
-        if dataclasses.is_dataclass(hint):
+        if isinstance(hint, type) and dataclasses.is_dataclass(hint):
             yield from _options(hint, flags, f"{path}.")
             continue
         looks = flags.pop(path, Flag())
@@ -164,13 +164,13 @@ def _kind(hint: Any, repeated: bool) -> tuple[Any, type | None]:
     if typing.get_origin(hint) in (list, tuple):
         if arguments[0] not in _SCALARS:
             raise TypeError
-        return (list[arguments[0]], None) if repeated else (str, arguments[0])
+        return (types.GenericAlias(list, (arguments[0],)), None) if repeated else (str, arguments[0])
     if hint not in _SCALARS and typing.get_origin(hint) is not typing.Literal:
         raise TypeError
     return hint, None
 
 
-def _default(field: dataclasses.Field, item: type | None) -> Any:
+def _default(field: "dataclasses.Field[Any]", item: type | None) -> Any:
     """As the option shows it; without one the option is required."""
     if field.default is not dataclasses.MISSING:
         value = field.default

@@ -17,8 +17,8 @@ Paths = Annotated[
     list[str],
     typer.Argument(
         metavar="PATHS",
-        help="Inputs, then perhaps the output: IN... [OUT]. IN: sound files, folders, globs, or - for stdin. OUT: a .pt or .rvq file, a folder, or - for "
-        "stdout; beside IN by default.",
+        help="Inputs, then perhaps the output: IN... [OUT]. IN: sound files, folders, globs, or - for stdin. "
+        "OUT: a .pt or .rvq file, a folder, or - for stdout; beside IN by default.",
         show_default=False,
     ),
 ]

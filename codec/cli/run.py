@@ -86,6 +86,7 @@ def _run_many(plan: Plan, work: Callable[[Job], Done], existing: Existing) -> No
 
 def _run_one(job: Job, work: Callable[[Job], Done], tally: _Tally) -> None:
     """One of many: whatever goes wrong with it, the others are still done."""
+    assert job.target is not None
     try:
         _make_folder(job.target.parent)
         done = work(job)

@@ -47,6 +47,13 @@ class EncoderConfig:
     remote_code: bool = False
     """Run the Python code that comes with a transformers model; only of authors whom you trust."""
 
+    @property
+    def first_centre(self) -> float:
+        """Seconds of frame 0's centre, as declared or half a frame; 0 where no rate is declared."""
+        if self.rate is None:
+            return 0.0
+        return 0.5 / self.rate if self.offset is None else self.offset
+
 
 @dataclass(frozen=True)
 class Encoder:

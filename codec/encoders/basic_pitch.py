@@ -1,6 +1,7 @@
 """basic-pitch, polyphonic notes: 264 pitch contours, 88 notes or 88 onsets at 86.1 Hz."""
 
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -60,7 +61,7 @@ def open_basic_pitch(config: EncoderConfig) -> Encoder:
     )
 
 
-def encode_windows(wav: Tensor, run) -> Tensor:
+def encode_windows(wav: Tensor, run: Callable[[Tensor], Tensor]) -> Tensor:
     """Frames of a clip from overlapping windows, without the margins; ``1 + n // 256`` for ``(n,)`` samples.
 
     Args:

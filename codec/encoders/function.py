@@ -3,7 +3,9 @@
 import importlib
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,8 +30,9 @@ def open_function(config: EncoderConfig) -> Encoder:
     Raises:
         CodecError: when there is no such function, or a declaration is missing.
     """
+    sample_rate, dim = config.sample_rate, config.dim
     missing = [key for key in ("sample_rate", "dim") if not getattr(config, key)]
-    if missing:
+    if not sample_rate or not dim:
         raise CodecError(f"{config.model}: {', '.join(missing)} must be declared for a function")
     function = _find(config.model)
 
@@ -38,27 +41,24 @@ def open_function(config: EncoderConfig) -> Encoder:
         results = [torch.as_tensor(function(wav.clone())).detach().float().cpu() for wav in wavs]
         return [item[None] if config.rate is None and item.ndim == 1 else item for item in results]
 
-    offset = 0.0
-    if config.rate is not None:
-        offset = 0.5 / config.rate if config.offset is None else config.offset
     return Encoder(
         name=config.model,
         layer=config.output or "output",
-        sample_rate=config.sample_rate,
+        sample_rate=sample_rate,
         rate=config.rate,
-        offset=offset,
-        dim=config.dim,
+        offset=config.first_centre,
+        dim=dim,
         run=run,
     )
 
 
-def _find(name: str):
+def _find(name: str) -> Callable[[Tensor], Any]:
     module_name, _, path = name.partition(":")
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.append(here)
     try:
-        found = importlib.import_module(module_name)
+        found: Any = importlib.import_module(module_name)
         for part in path.split("."):
             found = getattr(found, part)
     except Exception as error:

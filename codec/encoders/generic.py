@@ -45,15 +45,12 @@ def open_generic(model: Any, extractor: Any, config: EncoderConfig) -> Encoder:
         frames = [_fitted(states(piece), len(piece) / sample_rate * config.rate) for piece in pieces]
         return torch.cat(frames)
 
-    offset = 0.0
-    if config.rate is not None:
-        offset = 0.5 / config.rate if config.offset is None else config.offset
     return Encoder(
         name=teacher_id(config.model),
         layer=layers.name,
         sample_rate=sample_rate,
         rate=config.rate,
-        offset=offset,
+        offset=config.first_centre,
         dim=settings.hidden_size,
         run=lambda wavs: [encode(wav) for wav in wavs],
     )

@@ -1,5 +1,6 @@
 """Any ONNX file that maps samples to embeddings, by onnxruntime; its inputs and outputs are checked first."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from torch import Tensor
 
 from codec.encoders.base import Encoder, EncoderConfig
 from codec.errors import CodecError
+
+Run = Callable[[Tensor], Tensor]
 
 
 def is_onnx(model: str) -> bool:
@@ -32,12 +35,10 @@ def open_onnx(config: EncoderConfig) -> Encoder:
     name, rank, dim = Path(config.model).name, len(source.shape), target.shape[-1]
     dim = dim if isinstance(dim, int) else config.dim
     frames = len(target.shape) == 3
-    missing = [
-        key
-        for key, value in (("sample_rate", config.sample_rate), ("dim", dim), ("rate", config.rate or not frames))
-        if not value
-    ]
-    if missing:
+    sample_rate, rate = config.sample_rate, config.rate if frames else None
+    declared = {"sample_rate": sample_rate, "dim": dim, "rate": rate or not frames}
+    missing = [key for key, value in declared.items() if not value]
+    if not sample_rate or not dim or missing:
         raise CodecError(f"{config.model}: {', '.join(missing)} must be declared, since the file does not say")
     if config.dim not in (None, dim):
         raise CodecError(f"{config.model}: declared size {config.dim}, but output {target.name} has {dim}")
@@ -48,13 +49,13 @@ def open_onnx(config: EncoderConfig) -> Encoder:
         (result,) = session.run([target.name], {source.name: np.ascontiguousarray(values)})
         return torch.from_numpy(result).float().reshape(-1, result.shape[-1])
 
-    per_sample = config.rate / config.sample_rate if frames else None
+    per_sample = None if rate is None else rate / sample_rate
     return Encoder(
         name=name,
         layer=target.name,
-        sample_rate=config.sample_rate,
-        rate=config.rate if frames else None,
-        offset=_offset(config) if frames else 0.0,
+        sample_rate=sample_rate,
+        rate=rate,
+        offset=config.first_centre if frames else 0.0,
         dim=dim,
         run=lambda wavs: [_windows(wav.float(), window, per_sample, run) for wav in wavs],
     )
@@ -105,11 +106,7 @@ def _output(session: Any, config: EncoderConfig) -> Any:
     return outputs[name]
 
 
-def _offset(config: EncoderConfig) -> float:
-    return 0.5 / config.rate if config.offset is None else config.offset
-
-
-def _windows(wav: Tensor, window: int | None, per_sample: float | None, run) -> Tensor:
+def _windows(wav: Tensor, window: int | None, per_sample: float | None, run: Run) -> Tensor:
     """Run a clip whole, or by windows of the model's own length."""
     if window is None:
         return run(wav)

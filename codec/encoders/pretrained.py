@@ -1,10 +1,12 @@
 """Audio models of transformers: Whisper, the wav2vec 2.0 family, and MERT, which is one of it."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from codec.encoders.base import Encoder, EncoderConfig
 from codec.encoders.generic import audio_extractor, open_generic
@@ -37,7 +39,8 @@ def open_pretrained(config: EncoderConfig) -> Encoder:
         return open_generic(model, own, config)
     else:
         layers = choose_layers(config.layer, getattr(model.config, "num_hidden_layers", 0))
-        extractor = wave_extractor(config.model, model.config)
+        # MERT's config says its rate.
+        extractor = wave_extractor(config.model, getattr(model.config, "sample_rate", 16_000))
         runner = WaveformEncoder(model, extractor, _reader(layers), config.max_seconds)
         dim = model.config.hidden_size
     return Encoder(
@@ -98,5 +101,5 @@ def _settings(model: str) -> dict[str, Any]:
     return json.loads(Path(file).read_text(encoding="utf-8"))
 
 
-def _reader(layers: LayerChoice):
+def _reader(layers: LayerChoice) -> Callable[[Any], Tensor]:
     return lambda output: layers.combine(output.hidden_states)

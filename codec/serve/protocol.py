@@ -62,6 +62,15 @@ class Start:
 
 
 @dataclass(frozen=True)
+class Agreed:
+    """A start with the model's values where it left them open."""
+
+    mode: Literal["encode", "decode", "both"]
+    rate: int
+    codebooks: int
+
+
+@dataclass(frozen=True)
 class Codebooks:
     """Send so many layers from now on."""
 

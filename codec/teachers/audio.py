@@ -39,7 +39,7 @@ class AudioTeacher:
 
     def features(self, batch: list[Utterance]) -> list[ClipFeatures]:
         """``(T, D)`` per utterance, or ``(1, D)`` of level clip."""
-        frames = self._encoder.encode([utterance.wav for utterance in batch])
+        frames = self._encoder.encode([utterance.audio for utterance in batch])
         return [ClipFeatures(item, torch.ones(len(item), dtype=torch.bool)) for item in frames]
 
 

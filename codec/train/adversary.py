@@ -1,5 +1,7 @@
 """The discriminators' side of a step: when they work, their update, their judgement."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -25,7 +27,7 @@ class Adversary:
         discriminators: Discriminators,
         wrapped: nn.Module,
         optimizer: Optimizer,
-        autocast,
+        autocast: Callable[[torch.device], torch.autocast],
         crop_samples: int | None = None,
     ):
         """

@@ -112,8 +112,6 @@ class TrainConfig(RunConfig):
             "data.workers": self.data.workers,
             "adversary.every": self.adversary.every,
         }
-        if self.adversary.crop_frames is not None:
-            positive["adversary.crop_frames"] = self.adversary.crop_frames
         for name, value in positive.items():
             if value < 1:
                 raise CodecError(f"config {name}: expected at least 1, got {value}")
@@ -129,17 +127,23 @@ class TrainConfig(RunConfig):
             raise CodecError("config cuda_graphs: works with adamw and without a balancer")
         if self.cuda_graphs and self.weighting.mode != "constant":
             raise CodecError("config cuda_graphs: works with weighting.mode constant")
+        self._check_adversary()
+
+    def _check_adversary(self) -> None:
+        adversary = self.adversary
+        if adversary.crop_frames is not None and adversary.crop_frames < 1:
+            raise CodecError(f"config adversary.crop_frames: expected at least 1, got {adversary.crop_frames}")
+        if min(adversary.warmup_steps, adversary.ramp_steps) < 0:
+            raise CodecError("config adversary: warmup_steps and ramp_steps must be 0 or more")
+        if self.balancer is not None and adversary.ramp_steps:
+            raise CodecError(
+                "config adversary.ramp_steps: a balancer undoes a weight that rises; set ramp_steps=0, or balancer=null"
+            )
         types = {name: options.get("type", name) for name, options in self.losses.items()}
         adversarial = [name for name, kind in types.items() if kind in ("adversarial", "feature_matching")]
         if adversarial and not self.discriminators:
             raise CodecError(
                 f"config losses.{min(adversarial)}: needs discriminators, and none are configured"
-            )
-        if min(self.adversary.warmup_steps, self.adversary.ramp_steps) < 0:
-            raise CodecError("config adversary: warmup_steps and ramp_steps must be 0 or more")
-        if self.balancer is not None and self.adversary.ramp_steps:
-            raise CodecError(
-                "config adversary.ramp_steps: a balancer undoes a weight that rises; set ramp_steps=0, or balancer=null"
             )
         if self.discriminators and not adversarial:
             raise CodecError(

@@ -1,6 +1,7 @@
 """One step of training: the discriminators, then the generator, on one decoded fake."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 from codec.errors import CodecError
 from codec.train.adversary import Adversary
 from codec.train.balancer import Balancer
+from codec.train.objective import Objective
 from codec.train.optimizer import Optimizer, Rates
 from codec.train.types import Batch, LossInput
 
@@ -114,13 +116,14 @@ class TrainStep:
         inputs = LossInput(batch.wav, generated.fake, batch, generated.quantizer)
         values: dict[str, Tensor] = {}
         if self.adversary is not None and self.adversary.active(step):
-            values |= self._discriminate(inputs, step, watch)
+            values |= _discriminate(self.adversary, inputs, step, watch)
             if still:
                 return values
             inputs.judgement = self.adversary.judge(inputs.real, inputs.fake)
         losses = self.objective(inputs)
-        weighed, weights = unwrap(self.objective).weigh(losses, inputs.quantizer.latent)
-        total = unwrap(self.objective).total(weighed, inputs.judgement and inputs.judgement.strength)
+        objective: Objective = unwrap(self.objective)
+        weighed, weights = objective.weigh(losses, inputs.quantizer.latent)
+        total = objective.total(weighed, inputs.judgement.strength if inputs.judgement else None)
         values |= {name: value.detach() for name, value in losses.items()}
         values |= {f"weight/{name}": weight for name, weight in weights.items()}
         values["total"] = total.detach()
@@ -141,13 +144,6 @@ class TrainStep:
         if self.adversary is not None:
             self.adversary.check()
 
-    def _discriminate(self, inputs: LossInput, step: int, watch: Callable) -> dict[str, Tensor]:
-        values = self.adversary.update(inputs.real, inputs.fake, step)
-        if values:
-            watch(values, step)
-            self.adversary.apply()
-        return values
-
     def _watch(self, values: dict[str, Tensor], step: int) -> None:
         self.guard.watch(values, step)
         if values["total" if "total" in values else "discriminator"].device.type == "cpu":
@@ -155,6 +151,16 @@ class TrainStep:
             self.guard.check()
 
 
-def unwrap(module: nn.Module) -> nn.Module:
-    """The module inside the wrapper of several processes, or itself."""
+def _discriminate(
+    adversary: Adversary, inputs: LossInput, step: int, watch: Callable[[dict[str, Tensor], int], None]
+) -> dict[str, Tensor]:
+    values = adversary.update(inputs.real, inputs.fake, step)
+    if values:
+        watch(values, step)
+        adversary.apply()
+    return values
+
+
+def unwrap(module: nn.Module) -> Any:
+    """The module inside the wrapper of several processes, or itself; whoever asks knows of what class."""
     return module.module if isinstance(module, DistributedDataParallel) else module

@@ -58,6 +58,7 @@ class TeacherWeights(nn.Module):
     run goes on with them.
     """
 
+    weights: Tensor
     sums: Tensor
     counts: Tensor
     norms: Tensor

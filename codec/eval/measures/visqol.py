@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +36,7 @@ class Visqol(Measure):
 
 
 @lru_cache(maxsize=1)
-def _judge():
+def _judge() -> Any:
     from visqol import VisqolApi
 
     judge = VisqolApi()

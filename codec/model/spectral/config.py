@@ -14,7 +14,10 @@ class SpectralConfig:
     frame is known, so it is ``window_length`` samples in all (40 ms by default).
     """
 
-    decoder_settings: ClassVar = ("gain_bands", "decoder_dim", "decoder_layers", "noise_bands", "noise_from", "noise_fade")
+    decoder_settings: ClassVar = (
+        *("gain_bands", "decoder_dim", "decoder_layers"),
+        *("noise_bands", "noise_from", "noise_fade"),
+    )
 
     hop_length: int = 320
     """Samples between frames."""

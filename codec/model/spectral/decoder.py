@@ -4,8 +4,9 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from codec.model.registry import Decoder
 from codec.model.spectral.blocks import MIN_ROWS, Backbone, BackboneState
 from codec.model.spectral.config import SpectralConfig
 from codec.model.spectral.noise import PARTS, PERIOD, DrawnNoise, fall, rise
@@ -24,7 +25,7 @@ class DecoderState:
     noise_index: Tensor | None = None
 
 
-class SpectralDecoder(nn.Module):
+class SpectralDecoder(Decoder):
     """Causal decoder with an inverse-STFT head (Vocos, Siuzdak 2023), lagging one hop.
 
     The head gives the real and imaginary part of the spectrum, linear, so that phase needs no angle

@@ -17,13 +17,13 @@ MIXED = "mixed"
 class FeatureReader(Protocol):
     """A cache of features, or what computes them on the fly."""
 
-    def read(self, clip: Clip) -> CachedFeatures: ...
+    def read(self, clip: Clip) -> "CachedFeatures | NoFeatures": ...
 
 
 class NoFeatures:
     """What a teacher has to say about a clip of another domain: nothing, in the shapes of a clip's features."""
 
-    smooth = False
+    smooth: bool = False
     num_frames = 0
 
     def __init__(self, info: FeatureInfo):

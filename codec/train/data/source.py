@@ -98,7 +98,7 @@ def _live(
     name: str, source: TeacherSource, words: AlignerConfig | None, cache: FeatureCache, clips: list[Clip]
 ) -> LiveFeatures:
     """Load the teacher; time the words now if it needs them, since that takes a model of its own."""
-    teacher = build_teacher(name, source.live)
+    teacher = build_teacher(name, source.live or {})
     if not teacher.needs_words:
         return LiveFeatures(cache, teacher)
     if words is None:

@@ -13,9 +13,9 @@ _MIN_WIDTH = 64
 class LinearTranslator(nn.Linear):
     """``F = Q W + b``: what is linear in the latents is what a linear probe finds in them."""
 
-    def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
-        """``frames (B, T, D')`` to ``(B, T, D)``; the mask does not matter."""
-        return super().forward(frames)
+    def forward(self, input: Tensor, mask: Tensor | None = None) -> Tensor:
+        """``input (B, T, D')`` to ``(B, T, D)``; the mask does not matter."""
+        return super().forward(input)
 
 
 class MLPTranslator(nn.Module):
