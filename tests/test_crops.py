@@ -141,7 +141,7 @@ def test_music_is_mixed_in_from_music_clips():
 class Numbered:
     """A teacher of 50 Hz whose frame i is the number i; nothing is known before frame 2."""
 
-    rate, offset, mode, num_frames, level = 50.0, 0.01, "speech", 1000, "frame"
+    rate, offset, mode, num_frames, level, smooth = 50.0, 0.01, "speech", 1000, "frame", False
 
     def slice(self, first, last):
         numbers = torch.arange(first, last)

@@ -25,6 +25,7 @@ class Ramp:
     offset: float = 0.0
     mode: str = "speech"
     masked: tuple[int, ...] = ()
+    smooth: bool = False
 
     def slice(self, first, last):
         frames = torch.arange(first, last)

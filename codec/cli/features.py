@@ -23,7 +23,7 @@ from codec.jobs.batches import Report, interleave
 from codec.teachers import build_teacher, teacher_configs
 from codec.teachers.features.cache import FeatureCache
 from codec.teachers.features.extract import extract_features, extract_words
-from codec.teachers.language import is_speech
+from codec.teachers.language import LanguageTeacher, is_speech
 from codec.teachers.registry import Teacher
 
 SHOWN_FAILURES = 20
@@ -86,7 +86,7 @@ def clips_to_time(clips: list[Clip], teachers: dict[str, Teacher]) -> list[Clip]
     spoken = [clip for clip in clips if is_speech(clip)]
     if any(teacher.needs_words for teacher in teachers.values()):
         return spoken
-    reads_text = any(teacher.sample_rate is None for teacher in teachers.values())
+    reads_text = any(isinstance(teacher, LanguageTeacher) for teacher in teachers.values())
     return [clip for clip in spoken if reads_text and clip.text is None]
 
 

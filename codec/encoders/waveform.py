@@ -16,14 +16,16 @@ SEARCH = 1 / 3
 """Part of a window, at its end, in which the quietest place is looked for."""
 
 
-def wave_extractor(model: str) -> Any:
-    """The model's own feature extractor, or the family's usual one where its folder has none."""
+def wave_extractor(model: str, sample_rate: int = 16_000) -> Any:
+    """The model's own feature extractor, or the family's usual one, of that rate, where its folder has none."""
     from transformers import AutoFeatureExtractor, Wav2Vec2FeatureExtractor
 
     try:
         return load_pretrained(AutoFeatureExtractor, model)
     except CodecError:
-        return Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True)
+        return Wav2Vec2FeatureExtractor(
+            sampling_rate=sample_rate, do_normalize=True, return_attention_mask=True
+        )
 
 
 class WaveformEncoder:

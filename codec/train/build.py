@@ -11,7 +11,7 @@ from torch import nn
 
 from codec.data.crops import CropPlanner
 from codec.data.loading.batches import CropBatches
-from codec.data.loading.source import Features, open_audio, open_features, read_clips
+from codec.data.loading.source import open_audio, open_features, read_clips
 from codec.data.store import AudioStore
 from codec.discriminators.container import Discriminators
 from codec.errors import CodecError
@@ -19,7 +19,10 @@ from codec.model.codec import Codec
 from codec.model.seanet.weight_norm import apply_weight_norm
 from codec.progress import track
 from codec.teachers.features import FeatureInfo
+from codec.teachers.features.calibrate import TargetStatistics, calibrate
 from codec.teachers.features.live import LiveFeatures
+from codec.teachers.features.view import TeacherView, clips_seen
+from codec.teachers.teaching import needs_calibration, teacher_losses
 from codec.train.adversary import Adversary
 from codec.train.balancer import Balancer
 from codec.train.config import TrainConfig
@@ -62,19 +65,25 @@ def build_run(config: TrainConfig, accelerator: Accelerator) -> Run:
     codec = Codec(config.model)
     # A released SEANet trains its convolutions so; a network without any is left as it is.
     apply_weight_norm(codec)
-    store, features, infos = _open_data(config, accelerator)
-    batches = _batches(config, codec, store, features, accelerator)
-    state, step = build_step(config, codec, infos, accelerator)
+    store, teachers, statistics = _open_data(config, accelerator)
+    batches = _batches(config, codec, store, teachers, accelerator)
+    infos = {name: teacher.info for name, teacher in teachers.items()}
+    state, step = build_step(config, codec, infos, accelerator, statistics)
     return Run(accelerator, store, batches, state, step, infos)
 
 
 def build_step(
-    config: TrainConfig, codec: Codec, teachers: dict[str, FeatureInfo], accelerator: Accelerator
+    config: TrainConfig,
+    codec: Codec,
+    teachers: dict[str, FeatureInfo],
+    accelerator: Accelerator,
+    statistics: dict[str, TargetStatistics] | None = None,
 ) -> tuple[TrainState, TrainStep | RecordedStep]:
     """Networks and optimizers around ``codec``, and what trains them, wrapped for several processes.
 
     Args:
         teachers: what each teacher's features are, by its name.
+        statistics: moments of the targets of the teachers that were calibrated.
 
     Raises:
         CodecError: for wrong losses, discriminators or options of theirs.
@@ -84,7 +93,7 @@ def build_step(
             f"config cuda_graphs: needs one process on a CUDA device, found {accelerator.num_processes} on "
             f"{accelerator.device.type}; set cuda_graphs=false"
         )
-    state = _build_state(config, codec, teachers, accelerator.device)
+    state = _build_state(config, codec, teachers, statistics or {}, accelerator.device)
     adversary = None
     if state.discriminators is not None and state.discriminator_optimizer is not None:
         adversary = Adversary(
@@ -111,7 +120,7 @@ def build_step(
 
 def _open_data(
     config: TrainConfig, accelerator: Accelerator
-) -> tuple[AudioStore, dict[str, Features], dict[str, FeatureInfo]]:
+) -> tuple[AudioStore, dict[str, TeacherView], dict[str, TargetStatistics]]:
     clips = read_clips(config.data)
     quiet = not accelerator.is_main_process
     console = Console(stderr=True, quiet=quiet)
@@ -125,19 +134,26 @@ def _open_data(
     # The first process packs the audio and times words, then the others find it done.
     with accelerator.main_process_first():
         store = open_audio(config.data, clips, config.model.sample_rate, progress, warn)
-        features, infos = open_features(config.teachers, config.words, store)
-    return store, features, infos
+        teachers = open_features(config.teachers, config.words, store)
+        infos = {name: teacher.info for name, teacher in teachers.items()}
+        losses = config.losses | teacher_losses(config.teachers, infos, config.losses)
+        used = [clip for clip, length in zip(store.clips, store.lengths, strict=True) if length]
+        statistics = {}
+        for name in sorted(needs_calibration(losses) & teachers.keys()):
+            seen = clips_seen(name, config.teachers[name].seen, used)
+            statistics[name] = calibrate(name, teachers[name], seen)
+    return store, teachers, statistics
 
 
 def _batches(
     config: TrainConfig,
     codec: Codec,
     store: AudioStore,
-    features: dict[str, Features],
+    teachers: dict[str, TeacherView],
     accelerator: Accelerator,
 ) -> CropBatches:
     data = config.data
-    live = [name for name, source in features.items() if isinstance(source, LiveFeatures)]
+    live = [name for name, view in teachers.items() if isinstance(view.source, LiveFeatures)]
     if data.processes and live:
         raise CodecError(
             f"config data.processes: teachers.{live[0]} computes on the fly, which only threads can share; "
@@ -147,11 +163,15 @@ def _batches(
         store, data.crop_frames * codec.hop_length, config.seed, data.domain_weights, data.augmentation
     )
     share = data.batch_size // accelerator.num_processes
-    return CropBatches(planner, codec.hop_length, share, accelerator.process_index, features)
+    return CropBatches(planner, codec.hop_length, share, accelerator.process_index, teachers)
 
 
 def _build_state(
-    config: TrainConfig, codec: Codec, teachers: dict[str, FeatureInfo], device: torch.device
+    config: TrainConfig,
+    codec: Codec,
+    teachers: dict[str, FeatureInfo],
+    statistics: dict[str, TargetStatistics],
+    device: torch.device,
 ) -> TrainState:
     context = LossContext(
         sample_rate=codec.sample_rate,
@@ -159,10 +179,12 @@ def _build_state(
         num_codebooks=codec.num_codebooks,
         teacher_dims={name: info.dim for name, info in teachers.items()},
         clip_teachers=frozenset(name for name, info in teachers.items() if info.level == "clip"),
+        statistics=statistics,
     )
     generator = Generator(codec, config.quantizer, _DTYPES[config.precision]).to(device)
     generator.freeze(config.freeze, config.freeze_weights)
-    objective = Objective(config.losses, context).to(device)
+    losses = config.losses | teacher_losses(config.teachers, teachers, config.losses)
+    objective = Objective(losses, context, config.weighting).to(device)
     if not _trainable(objective) and (config.heads_first or not _trainable(generator)):
         raise CodecError(
             "config: nothing to train, since no loss has a head; unfreeze a part or set heads_first=0"

@@ -4,13 +4,15 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from codec.align.registry import read_words_config
-from codec.data.loading.config import DataConfig, TeacherSource
+from codec.data.loading.config import DataConfig
 from codec.errors import CodecError
 from codec.model.config import CodecConfig
+from codec.teachers.teaching import TeacherSource
 from codec.train.balancer import BalancerConfig
 from codec.train.optimizer import OptimizerConfig, ScheduleConfig
 from codec.train.quantizers import QuantizerTrainingConfig
 from codec.train.tasks.base import RunConfig
+from codec.train.weighting import WeightingConfig
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class TrainConfig(RunConfig):
     that work on the fly and need them."""
     losses: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By name, which is the tag in the log: weight, type (the name by default) and the type's options."""
+    weighting: WeightingConfig = field(default_factory=WeightingConfig)
+    """Of the teachers' losses among each other."""
     balancer: BalancerConfig | None = None
     """Makes weights shares of the gradient; fixed weights without."""
     discriminators: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -96,6 +100,8 @@ class TrainConfig(RunConfig):
             raise CodecError("config data.manifests: none given; make one with codec prepare")
         if self.cuda_graphs and (self.balancer is not None or self.optimizer.name != "adamw"):
             raise CodecError("config cuda_graphs: works with adamw and without a balancer")
+        if self.cuda_graphs and self.weighting.mode != "constant":
+            raise CodecError("config cuda_graphs: works with weighting.mode constant")
         self._check_adversary()
 
     def _check_adversary(self) -> None:

@@ -1,15 +1,21 @@
 """The weighted sum of losses that the generator minimises."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save
 from torch import Tensor, nn
 
+from codec.atomic import atomic_path
 from codec.errors import CodecError
 from codec.train import losses as _registered  # noqa: F401  (losses register themselves)
 from codec.train.losses.context import LossContext
+from codec.train.losses.distillation import TeacherLoss
 from codec.train.losses.registry import build_loss, typed_options
 from codec.train.types import LossInput
+from codec.train.weighting import TeacherWeights, WeightingConfig
 
 __all__ = ["Objective", "loss_weight", "typed_options"]
 
@@ -21,11 +27,17 @@ RESERVED = {"total", "grad_norm", "discriminator", "discriminator_grad_norm", "h
 class Objective(nn.Module):
     """All losses of a config; those with weights of their own (distillation) train them here."""
 
-    def __init__(self, losses: dict[str, dict[str, Any]], context: LossContext):
+    def __init__(
+        self,
+        losses: dict[str, dict[str, Any]],
+        context: LossContext,
+        weighting: WeightingConfig | None = None,
+    ):
         """
         Args:
             losses: by name: ``weight``, ``type`` (the name by default) and the options of that type.
             context: facts of the model and the data.
+            weighting: of the teachers among each other; constant by default.
 
         Raises:
             CodecError: for an unknown loss or option, or a missing or negative weight.
@@ -43,10 +55,52 @@ class Objective(nn.Module):
                 for name, options in losses.items()
             }
         )
+        taught = self._taught()
+        self.weighting = TeacherWeights(
+            weighting or WeightingConfig(), {name: self.weights[name] for name in self.weights if name in taught}
+        )
 
     def forward(self, inputs: LossInput) -> dict[str, Tensor]:
         """Unweighted scalars by name, float32."""
         return {name: loss(inputs).float() for name, loss in self.losses.items()}
+
+    def weigh(
+        self, values: dict[str, Tensor], latent: Tensor
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Values with those of teachers times their factors, and the teachers' effective weights.
+
+        Args:
+            values: of :meth:`forward`.
+            latent: ``(B, D, T)`` that they depend on.
+        """
+        if not self.weighting.names:
+            return values, {}
+        weighed, weights = self.weighting(values, latent)
+        return values | weighed, weights
+
+    def save_translators(self, path: Path) -> None:
+        """Write what the teachers' losses learned, and their targets' moments, as ``LOSS.head.*`` and so on.
+
+        The metadata say each loss's teacher and attach point. They are no part of a codec: with them, a
+        latent can be compared with a teacher again. Nothing is written where no teacher taught.
+        """
+        taught = self._taught()
+        if not taught:
+            return
+        tensors = {
+            f"{name}.{key}": value.detach().cpu().contiguous()
+            for name, module in taught.items()
+            for key, value in module.state_dict().items()
+        }
+        facts = {
+            name: json.dumps({"teacher": module.teacher, "attach": module.attach})
+            for name, module in taught.items()
+        }
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(save(tensors, metadata=facts))
+
+    def _taught(self) -> dict[str, TeacherLoss]:
+        return {name: module for name, module in self.losses.items() if isinstance(module, TeacherLoss)}
 
     def total(self, values: dict[str, Tensor], strength: Tensor | None = None) -> Tensor:
         """``sum_i weight_i loss_i``; ``strength`` is a factor on those that discriminators give."""
@@ -71,7 +125,9 @@ def loss_weight(name: str, options: dict[str, Any]) -> float:
     return float(weight)
 
 
-def loss_subject(name: str, options: dict[str, Any]) -> tuple[Any, Any]:
-    """Type and teacher of a loss: with another of either, what it has learned means nothing."""
+def loss_subject(name: str, options: dict[str, Any]) -> tuple[Any, ...]:
+    """Type of a loss, or its teacher and translator: with another one, what it has learned means nothing."""
     typed = typed_options(name, options)
-    return typed["type"], typed.get("teacher")
+    if "teacher" in typed:
+        return "teacher", typed["teacher"], typed.get("translator", "linear")
+    return (typed["type"],)

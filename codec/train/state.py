@@ -11,6 +11,7 @@ from codec.errors import CodecError
 from codec.model.codec import Codec
 from codec.model.files import load_model
 from codec.model.fingerprint import token_settings
+from codec.teachers.teaching import weighted_teachers
 from codec.train.balancer import Balancer
 from codec.train.checkpoint import Checkpoint, Parts, list_checkpoints, read_checkpoint
 from codec.train.ema import WeightAverage
@@ -75,13 +76,15 @@ class TrainState:
 
     def _heads(self, checkpoint: Checkpoint) -> dict[str, Tensor]:
         """What losses learned that both runs have; one of another type or teacher is another loss."""
-        theirs = {name: loss_subject(name, o) for name, o in checkpoint.meta["config"]["losses"].items()}
+        config = checkpoint.meta["config"]
+        losses = {**config["losses"], **weighted_teachers(config.get("teachers", {}))}
+        theirs = {name: loss_subject(name, options) for name, options in losses.items()}
         same = {name for name, subject in self.objective.subjects.items() if theirs.get(name) == subject}
-        mine = self.objective.state_dict().keys()
+        mine = self.objective.state_dict()
         return {
             key: value
             for key, value in checkpoint.parts.get("objective", {}).items()
-            if key in mine and key.split(".")[1] in same
+            if key.split(".")[1] in same and key in mine and mine[key].shape == value.shape
         }
 
     def restart_average(self) -> None:

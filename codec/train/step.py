@@ -83,8 +83,8 @@ class TrainStep:
 
         Returns:
             Detached scalars on the device, by log tag: the losses, their weighted ``total``, the
-            gradient norms, and with a balancer each loss's share of the gradient; while the
-            discriminators learn alone, theirs only.
+            gradient norms, the effective weights of teachers, and with a balancer each loss's share of the
+            gradient; while the discriminators learn alone, theirs only.
         """
         self.set_rates(step)
         return self.compute(batch, step, self._watch)
@@ -125,14 +125,15 @@ class TrainStep:
             inputs.judgement = self.adversary.judge(inputs.real, inputs.fake)
         losses = self.objective(inputs)
         objective: Objective = unwrap(self.objective)
-        strength = None if inputs.judgement is None else inputs.judgement.strength
-        total = objective.total(losses, strength)
+        weighed, weights = objective.weigh(losses, inputs.quantizer.latent)
+        total = objective.total(weighed, inputs.judgement.strength if inputs.judgement else None)
         values |= {name: value.detach() for name, value in losses.items()}
+        values |= {f"weight/{name}": weight for name, weight in weights.items()}
         values["total"] = total.detach()
         if self.balancer is None:
             total.backward()
         else:
-            balanced = self.balancer(losses, inputs.fake)
+            balanced = self.balancer(weighed, inputs.fake)
             balanced.total.backward()
             values |= {f"share/{name}": value for name, value in balanced.shares.items()}
         if step < self.frozen_until:

@@ -13,12 +13,13 @@ from codec.data.batch import Batch, TeacherClip, TeacherFrames
 from codec.data.crops import CropPlan, CropPlanner
 from codec.data.manifest import Clip
 from codec.teachers.features import CachedFeatures, Crop, CropFrames, crop_frames
+from codec.teachers.features.view import NoFeatures
 
 
 class FeatureSource(Protocol):
     """A cache of features, or something that fills one."""
 
-    def read(self, clip: Clip) -> CachedFeatures: ...
+    def read(self, clip: Clip) -> CachedFeatures | NoFeatures: ...
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class CropBatches:
         features = torch.stack([crop.features for crop in crops])
         return TeacherFrames(features, torch.stack([crop.mask for crop in crops]) & mask)
 
-    def _teacher_crop(self, clip: CachedFeatures, plan: CropPlan) -> CropFrames:
+    def _teacher_crop(self, clip: CachedFeatures | NoFeatures, plan: CropPlan) -> CropFrames:
         store, speed = self.planner.store, plan.augmentation.speed
         crop = Crop(
             start=round(plan.start / speed),
@@ -104,6 +105,6 @@ class CropBatches:
         )
         return crop_frames(clip, crop)
 
-    def _read(self, source: FeatureSource, plan: CropPlan) -> CachedFeatures:
+    def _read(self, source: FeatureSource, plan: CropPlan) -> CachedFeatures | NoFeatures:
         with self._lock:
             return source.read(self.planner.store.clips[plan.clip])

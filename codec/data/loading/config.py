@@ -1,7 +1,6 @@
 """Settings of what is trained on: clips, crops and teachers' features."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from codec.data.augment import AugmentationConfig
 
@@ -33,20 +32,3 @@ class DataConfig:
     """Processes that make batches instead, for a GPU that outruns threads."""
     prefetch: int = 4
     """Batches made ahead."""
-
-
-@dataclass(frozen=True)
-class TeacherSource:
-    """Features that distillation losses compare with."""
-
-    features: str = "cache/features"
-    """Cache folder of codec features."""
-    name: str | None = None
-    """The teacher's name in that cache; its name here by default."""
-    extract: dict[str, Any] | None = None
-    """A teacher (type, model, ...) that computes on the fly what the cache lacks."""
-    teacher: str | None = None
-    """Refuse features of another teacher, layer, rate or mode; anything goes by default."""
-    layer: str | None = None
-    rate: float | None = None
-    mode: str | None = None

@@ -7,17 +7,17 @@ from pathlib import Path
 from codec.align.registry import AlignerConfig, build_aligner
 from codec.align.store import AlignmentStore
 from codec.data.corpus import CorpusConfig, collect
-from codec.data.loading.config import DataConfig, TeacherSource
+from codec.data.loading.config import DataConfig
 from codec.data.manifest import Clip, read_manifest
 from codec.data.store import AudioStore, Progress, open_store
 from codec.errors import CodecError
 from codec.teachers import build_teacher
-from codec.teachers.features import ExpectedFeatures, FeatureCache, FeatureInfo
+from codec.teachers.features import FeatureCache
 from codec.teachers.features.extract import extract_words
 from codec.teachers.features.live import LiveFeatures
+from codec.teachers.features.view import TeacherView, clips_seen
 from codec.teachers.language import is_speech
-
-Features = FeatureCache | LiveFeatures
+from codec.teachers.teaching import TeacherSource
 
 
 def read_clips(config: DataConfig) -> list[Clip]:
@@ -82,28 +82,43 @@ def open_audio(
 
 def open_features(
     teachers: dict[str, TeacherSource], words: AlignerConfig | None, store: AudioStore
-) -> tuple[dict[str, Features], dict[str, FeatureInfo]]:
-    """Where each teacher's features come from, and what they are, checked for every clip with audio.
+) -> dict[str, TeacherView]:
+    """Where each teacher's features come from, checked for every clip with audio that it sees.
 
     Raises:
-        CodecError: for missing features, or those of another teacher, layer, rate or mode.
+        CodecError: for missing features, those of another teacher, layer, rate or mode, or a domain without
+            clips.
     """
     used = [clip for clip, length in zip(store.clips, store.lengths, strict=True) if length]
-    sources, infos = {}, {}
+    if teachers:
+        _check_names(used)
+    views = {}
     for name, source in teachers.items():
+        seen = clips_seen(name, source.seen, used)
         cache = FeatureCache(source.features, source.name or name)
-        live = source.extract is not None and cache.missing(used)
-        sources[name] = _live(name, source, words, cache, used) if live else cache
-        expected = ExpectedFeatures(source.teacher, source.layer, source.rate, source.mode)
-        infos[name] = sources[name].check(used, expected)
-    return sources, infos
+        live = source.live is not None and cache.missing(seen)
+        features = _live(name, source, words, cache, seen) if live else cache
+        views[name] = TeacherView(features, features.check(seen, source.expected), source.seen, source.smooth)
+    return views
+
+
+def _check_names(clips: list[Clip]) -> None:
+    """Raise a :class:`CodecError` when a cache of features would take one clip for another."""
+    places: dict[str, Path] = {}
+    for clip in clips:
+        other = places.setdefault(clip.name, clip.audio)
+        if other != clip.audio:
+            raise CodecError(
+                f"{clip.name}: two clips of this name, {other} and {clip.audio}, would share their features; "
+                "make a manifest in a folder above both, so that their paths differ"
+            )
 
 
 def _live(
     name: str, source: TeacherSource, words: AlignerConfig | None, cache: FeatureCache, clips: list[Clip]
 ) -> LiveFeatures:
     """Load the teacher; time the words now if it needs them, since that takes a model of its own."""
-    teacher = build_teacher(name, source.extract or {})
+    teacher = build_teacher(name, source.live or {})
     if not teacher.needs_words:
         return LiveFeatures(cache, teacher)
     if words is None:

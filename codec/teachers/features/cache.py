@@ -99,7 +99,10 @@ class CachedFeatures:
     Attributes:
         info: teacher, layer, rate, offset, mode and width.
         num_frames: T.
+        smooth: how frames are moved onto other times, see :func:`codec.teachers.features.timing.crop_frames`.
     """
+
+    smooth: bool = False
 
     def __init__(self, handle: Any, info: FeatureInfo, keys: set[str]):
         self.info, self._handle, self._indexed = info, handle, "index" in keys

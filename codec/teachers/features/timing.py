@@ -63,6 +63,7 @@ class FrameStore(Protocol):
     rate: float
     offset: float
     mode: str
+    smooth: bool
     num_frames: int
 
     def slice(self, first: int, last: int) -> "tuple[Tensor, Tensor]":
@@ -76,11 +77,19 @@ def crop_frames(store: FrameStore, crop: Crop, interpolate: bool = False) -> Cro
     the two neighbours are mixed linearly, and the frame is masked where either is. Frames whose time
     lies outside the teacher's are masked. Features of mode ``index`` have no times: row i belongs to
     frame i of whatever crop is taken, as in DM-Codec's released code.
+
+    A store that is ``smooth`` says itself how: a teacher of twice the codec's rate or more gives the mean of
+    its frames whose centres a codec frame covers, a slower one is interpolated.
     """
     if store.mode == "index":
         position = torch.arange(crop.num_frames, dtype=torch.float64)
     else:
         position = (crop.times() - store.offset) * store.rate
+    if store.smooth:
+        covered = store.rate * crop.hop / crop.sample_rate * crop.speed
+        if covered >= 2 - TIE:
+            return _mean_of_covered(store, position, covered)
+        interpolate = True
     if not interpolate:
         return _gather(store, torch.ceil(position - 0.5 - TIE).long())
     lower = torch.floor(position + TIE).long()
@@ -90,6 +99,19 @@ def crop_frames(store: FrameStore, crop: Crop, interpolate: bool = False) -> Cro
     mask = near.mask & far.mask
     mixed = near.features.float() * (1 - weight) + far.features.float() * weight
     return CropFrames(mixed * mask[:, None], mask)
+
+
+def _mean_of_covered(store: FrameStore, position: Tensor, covered: float) -> CropFrames:
+    """Means of the unmasked frames in ``position`` plus or minus half of ``covered`` teacher frames."""
+    start = torch.ceil(position - covered / 2 - TIE).long().clamp(0, store.num_frames)
+    stop = torch.ceil(position + covered / 2 - TIE).long().clamp(0, store.num_frames)
+    first, last = int(start.min()), int(stop.max())
+    features, mask = store.slice(first, last)
+    counted = torch.cat([features.double() * mask[:, None], mask.double()[:, None]], dim=1)
+    sums = torch.nn.functional.pad(counted.cumsum(dim=0), (0, 0, 1, 0))
+    sums = sums[stop - first] - sums[start - first]
+    count = sums[:, -1:]
+    return CropFrames((sums[:, :-1] / count.clamp(min=1)).float(), count[:, 0] > 0)
 
 
 def _gather(store: FrameStore, index: Tensor) -> CropFrames:

@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from codec.data.clusters import ClusterConfig
-from codec.data.loading.config import TeacherSource
 from codec.errors import CodecError
 from codec.eval.probes.embedding import EmbeddingProbeConfig
 from codec.students.config import StudentConfig
+from codec.teachers.teaching import TeacherSource
 from codec.train.optimizer import OptimizerConfig, ScheduleConfig
 from codec.train.tasks.base import RunConfig
 

@@ -7,11 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from codec.data import Clip
-from codec.data.loading.config import TeacherSource
 from codec.errors import CodecError
 from codec.teachers import build_teacher
 from codec.teachers.features import ExpectedFeatures, FeatureCache, FeatureInfo
 from codec.teachers.features.extract import extract_features
+from codec.teachers.teaching import TeacherSource
 from codec.train.distill.config import Normalization
 
 DEFAULT_NAME = "teacher"

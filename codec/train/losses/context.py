@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from codec.teachers.features.calibrate import TargetStatistics
+
 
 @dataclass(frozen=True)
 class LossContext:
@@ -14,5 +16,7 @@ class LossContext:
     """Feature width of each teacher, by its name."""
     clip_teachers: frozenset[str] = frozenset()
     """Those that give one vector for a whole clip."""
+    statistics: dict[str, TargetStatistics] = field(default_factory=dict)
+    """Moments of the targets of each teacher that was calibrated."""
     name: str = ""
     """The loss's own, for its errors."""

@@ -2,34 +2,50 @@
 
 import re
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from codec.data.batch import TeacherClip, TeacherFrames
 from codec.errors import CodecError
+from codec.teachers.teaching import Axis
 from codec.train.distributed import all_reduce_sum, world_size
 from codec.train.losses.context import LossContext
 from codec.train.losses.registry import loss
-from codec.train.losses.similarity import Axis, Form, d_axis, t_axis
+from codec.train.losses.similarity import Form, d_axis, t_axis
 from codec.train.losses.standardize import Standardize
+from codec.train.losses.translators import TranslatorKind, build_translator
 from codec.train.types import LossInput, QuantizerOutput
 
 T = TypeVar("T")
+Standardization = Literal["calibrated"] | bool
 
 
-class _Translator(nn.Module):
-    """A linear view of the codec's latents at an attach point, to be compared with one teacher.
+@dataclass(frozen=True)
+class AttachConfig:
+    """Which teacher a loss listens to, and where."""
+
+    teacher: str
+    """The teacher's name in the config's section teachers."""
+    attach: str = "rvq1"
+    """rvq1, rvq1-K (layers 1 to K), latent (before the quantizer) or output (all that the decoder is given)."""
+    translator: TranslatorKind = "linear"
+    """From the latents to the teacher: linear, conv (three frames at a time) or mlp; never shipped with the codec."""
+
+
+class TeacherLoss(nn.Module):
+    """A translation of the codec's latents at an attach point, to be compared with one teacher.
 
     Attributes:
         teacher: the teacher's name.
-        head: ``D'`` to the teacher's width.
+        head: the translator, ``D'`` to the teacher's width.
     """
 
-    def __init__(self, teacher: str, attach: str, standardize: bool, context: LossContext):
+    def __init__(self, config: AttachConfig, context: LossContext, standardize: Standardization = False):
         super().__init__()
-        self.name, self.teacher = context.name, teacher
+        teacher, self.name = config.teacher, context.name
+        self.teacher = teacher
         if teacher not in context.teacher_dims:
             known = ", ".join(sorted(context.teacher_dims)) or "none"
             raise CodecError(
@@ -37,9 +53,16 @@ class _Translator(nn.Module):
                 f"add teachers.{teacher} or remove the loss"
             )
         dim = context.teacher_dims[teacher]
-        self.layers = parse_attach(attach, context.num_codebooks, self.name)
-        self.head = nn.Linear(context.latent_dim, dim)
-        self.standardize = Standardize(dim) if standardize else None
+        self.attach = config.attach
+        self.layers = parse_attach(config.attach, context.num_codebooks, self.name)
+        self.head = build_translator(config.translator, context.latent_dim, dim)
+        self.standardize = self._standardize(standardize, context) if standardize else None
+
+    def _standardize(self, standardize: Standardization, context: LossContext) -> Standardize:
+        known = context.statistics.get(self.teacher)
+        if standardize == "calibrated" and known is None:
+            raise CodecError(f"losses.{self.name}: teacher {self.teacher!r} was not calibrated; set standardize: true")
+        return Standardize(context.teacher_dims[self.teacher], known if standardize == "calibrated" else None)
 
     def _target(self, inputs: LossInput, kind: type[T]) -> T:
         target = inputs.batch.teachers.get(self.teacher)
@@ -48,8 +71,24 @@ class _Translator(nn.Module):
             raise ValueError(f"{self.name}: expected {kind.__name__} of teacher {self.teacher!r}, got {found}")
         return target
 
+    def _frames(self, inputs: LossInput) -> TeacherFrames:
+        frames = self._target(inputs, TeacherFrames)
+        if frames.mask.shape != inputs.batch.mask.shape:
+            raise ValueError(
+                f"{self.name}: expected teacher frames {tuple(inputs.batch.mask.shape)}, "
+                f"got {tuple(frames.mask.shape)}"
+            )
+        return frames
+
     def _attached(self, quantizer: QuantizerOutput) -> Tensor:
-        return quantizer.latent if self.layers is None else quantizer.prefix(self.layers)
+        """``(B, D', T)`` at the attach point."""
+        if self.layers is not None:
+            return quantizer.prefix(self.layers)
+        return quantizer.latent if self.attach == "latent" else quantizer.quantized
+
+    def _translated(self, inputs: LossInput) -> Tensor:
+        """``(B, T, D)`` float32: the attach point in the teacher's space."""
+        return self.head(self._attached(inputs.quantizer).transpose(1, 2), inputs.batch.mask).float()
 
     def _mean(self, values: Tensor, counts: Tensor) -> Tensor:
         """Mean of the values that count; zero, with a zero gradient, when none does."""
@@ -62,7 +101,7 @@ class _Translator(nn.Module):
 
 
 @loss("distill")
-class Distillation(_Translator):
+class Distillation(TeacherLoss):
     """Pull a linear view of the codec's latents towards a teacher's features, frame by frame.
 
     With ``Q (B, T, D')`` the vectors at the attach point, ``F = Q W + b (B, T, D)`` and the
@@ -84,24 +123,21 @@ class Distillation(_Translator):
     """
 
     @dataclass(frozen=True)
-    class Config:
+    class Config(AttachConfig):
         """How one teacher is distilled."""
 
-        teacher: str
-        """The teacher's name in the config's section teachers."""
-        attach: str = "rvq1"
-        """rvq1, rvq1-K (layers 1 to K) or latent (before the quantizer)."""
         axis: Axis = "d"
         """d: cosine over time for each dimension; t: cosine over dimensions for each frame."""
         form: Form = "log_sigmoid"
         """What is made of a cosine: -log sigmoid(cos), or 1 - cos."""
         l1_weight: float = 1.0
         """Weight of the mean |F - Z| on the t axis."""
-        standardize: bool = False
-        """Bring each teacher dimension to mean 0, variance 1 by running statistics."""
+        standardize: Standardization = False
+        """Bring each teacher dimension to mean 0, variance 1: by running statistics, or by those of a pass
+        before the first step (calibrated)."""
 
     def __init__(self, config: Config, context: LossContext):
-        super().__init__(config.teacher, config.attach, config.standardize, context)
+        super().__init__(config, context, config.standardize)
         if self.teacher in context.clip_teachers:
             raise CodecError(
                 f"losses.{self.name}: teacher {self.teacher!r} has one vector for a clip; set type: distill_clip"
@@ -114,7 +150,7 @@ class Distillation(_Translator):
         teacher = frames.features.float()
         if self.standardize is not None:
             teacher = self.standardize(teacher, mask)
-        student = self.head(self._attached(inputs.quantizer).transpose(1, 2)).float()
+        student = self._translated(inputs)
         form = self.config.form
         if self.config.axis == "d":
             values, counts = d_axis(student, teacher, mask, form)
@@ -122,43 +158,31 @@ class Distillation(_Translator):
             values, counts = t_axis(student, teacher, mask, form, self.config.l1_weight)
         return self._mean(values, counts)
 
-    def _frames(self, inputs: LossInput) -> TeacherFrames:
-        frames = self._target(inputs, TeacherFrames)
-        if frames.mask.shape != inputs.batch.mask.shape:
-            raise ValueError(
-                f"{self.name}: expected teacher frames {tuple(inputs.batch.mask.shape)}, "
-                f"got {tuple(frames.mask.shape)}"
-            )
-        return frames
-
 
 @loss("distill_clip")
-class ClipDistillation(_Translator):
+class ClipDistillation(TeacherLoss):
     """Pull the mean of a crop's frames towards a teacher's one vector for the clip.
 
-    With ``Q (B, T, D')`` the vectors at the attach point, ``f_b = W mean_t Q[b, t] + b`` over unmasked
+    With ``Q (B, T, D')`` the vectors at the attach point, ``f_b = mean_t (W Q[b, t] + b)`` over unmasked
     frames and the teacher's vector ``z (B, D)``: the mean over clips of ``penalty(cos(f_b, z_b)) +
     l1_weight / D sum_d |f_bd - z_bd|``, as each frame of :class:`Distillation` on its axis ``t``. Clips
     that the teacher says nothing about do not count. In training it is a mean over all processes.
     """
 
     @dataclass(frozen=True)
-    class Config:
+    class Config(AttachConfig):
         """How one teacher is distilled."""
 
-        teacher: str
-        """The teacher's name in the config's section teachers."""
-        attach: str = "rvq1"
-        """rvq1, rvq1-K (layers 1 to K) or latent (before the quantizer)."""
         form: Form = "one_minus_cosine"
         """What is made of a cosine: -log sigmoid(cos), or 1 - cos."""
         l1_weight: float = 0.0
         """Weight of the mean |f - z|."""
-        standardize: bool = False
-        """Bring each teacher dimension to mean 0, variance 1 by running statistics."""
+        standardize: Standardization = False
+        """Bring each teacher dimension to mean 0, variance 1: by running statistics, or by those of a pass
+        before the first step (calibrated)."""
 
     def __init__(self, config: Config, context: LossContext):
-        super().__init__(config.teacher, config.attach, config.standardize, context)
+        super().__init__(config, context, config.standardize)
         if self.teacher not in context.clip_teachers:
             raise CodecError(
                 f"losses.{self.name}: teacher {self.teacher!r} has frames, not one vector for a clip; "
@@ -172,25 +196,25 @@ class ClipDistillation(_Translator):
         teacher = clip.features.float().unsqueeze(1)
         if self.standardize is not None:
             teacher = self.standardize(teacher, counts)
-        attached = self._attached(inputs.quantizer).masked_fill(~frames.unsqueeze(1), 0.0)
-        pooled = attached.sum(dim=2) / frames.sum(dim=1, keepdim=True).clamp(min=1)
-        student = self.head(pooled).float().unsqueeze(1)
+        # The mean of translated frames is, for a linear translator, the translated mean.
+        student = self._translated(inputs).masked_fill(~frames.unsqueeze(2), 0.0).sum(dim=1, keepdim=True)
+        student = student / frames.sum(dim=1).clamp(min=1)[:, None, None]
         return self._mean(*t_axis(student, teacher, counts, self.config.form, self.config.l1_weight))
 
 
 def parse_attach(attach: str, num_codebooks: int, name: str) -> int | None:
-    """Number of quantizer layers of an attach point; ``None`` for ``latent``.
+    """Number of quantizer layers of an attach point; ``None`` for ``latent`` and ``output``.
 
     Raises:
         CodecError: for another word, or more layers than the model has.
     """
-    if attach == "latent":
+    if attach in ("latent", "output"):
         return None
     match = re.fullmatch(r"rvq1(?:-(\d+))?", attach)
     layers = int(match[1] or 1) if match else 0
     if not 1 <= layers <= num_codebooks:
         raise CodecError(
             f"losses.{name}.attach: {attach!r} is no attach point; "
-            f"choose latent, rvq1 or rvq1-K with K up to {num_codebooks}"
+            f"choose latent, output, rvq1 or rvq1-K with K up to {num_codebooks}"
         )
     return layers

@@ -5,7 +5,6 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
-Axis = Literal["d", "t"]
 Form = Literal["log_sigmoid", "one_minus_cosine"]
 
 

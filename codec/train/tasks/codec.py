@@ -11,6 +11,7 @@ from codec.data.loading.prefetch import Prefetcher, ProcessPrefetcher, move_batc
 from codec.eval.training import Training, read_training, write_training
 from codec.model.files import save_model
 from codec.model.lineage import Base, base_of, write_base
+from codec.teachers.teaching import teacher_losses
 from codec.train.build import build_run
 from codec.train.checkpoint import Parts
 from codec.train.config import TrainConfig
@@ -92,6 +93,7 @@ class CodecTask(Task):
 
     def export(self, folder: Path) -> None:
         save_model(self.parts.state.released(), folder)
+        self.parts.state.objective.save_translators(folder.with_name("translators.safetensors"))
         training = self._training()
         if training is not None:
             write_training(folder, training)
@@ -109,5 +111,7 @@ class CodecTask(Task):
             known = next((found for folder in folders if (found := read_training(folder))), None)
         if known is None:
             return None
-        teachers = {name: info.teacher for name, info in self.parts.teachers.items()}
-        return Training(list(dict.fromkeys([*known.losses, *told_losses(self.config.losses, teachers)])))
+        infos = self.parts.teachers
+        losses = self.config.losses | teacher_losses(self.config.teachers, infos, self.config.losses)
+        teachers = {name: info.teacher for name, info in infos.items()}
+        return Training(list(dict.fromkeys([*known.losses, *told_losses(losses, teachers)])))
