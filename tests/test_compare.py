@@ -138,7 +138,7 @@ def test_every_variant_and_seed_has_its_own_settings(data, tmp_path):
         ({"scoring": {"sound": {"all": {"measures": ["pesk"]}}}}, "unknown measure 'pesk'"),
         ({"scoring": {"sound": {"first": {"codebooks": 3}}}}, "3 is not in 1 to 2"),
         ({"scoring": {"probes": {"speaker": {"options": {"fold": 2}}}}}, "unknown key 'fold'"),
-        ({"scoring": {"probes": {"text": {"clips": {"manifests": ["no.jsonl"]}}}}}, "no.jsonl: cannot be read"),
+        ({"scoring": {"probes": {"text": {"clips": {"manifests": ["no.jsonl"]}}}}}, "no.jsonl: no such manifest or folder"),
         ({"table": ["all/pesq"]}, "no score fits 'all/pesq'"),
     ],
 )

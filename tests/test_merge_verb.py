@@ -179,7 +179,7 @@ def test_agreement_is_counted_by_frames_and_codes(tiny_model):
     def tokens(*layers):
         codes = torch.tensor(layers).unsqueeze(0)
         frames = torch.tensor([codes.shape[2]])
-        return codec.Tokens(codes, frames, frames * 320, 16_000, "0" * 16)
+        return codec.Tokens(codes, frames, frames * 320, 16_000, "0" * 16, 320, (16,) * len(layers))
 
     mine = [tokens([1, 2, 3, 4], [1, 1, 1, 1]), tokens([5], [5])]
     other = [tokens([1, 2, 3, 9], [1, 1, 2, 1]), tokens([5], [6])]

@@ -12,6 +12,7 @@ from test_features import Ramp
 from torch import Tensor
 from training_runs import RECONSTRUCTION, run_config, write_corpus, write_features
 
+from codec.data.batch import TeacherClip, TeacherFrames
 from codec.data.manifest import read_manifest
 from codec.errors import CodecError
 from codec.model.files import load_model
@@ -22,7 +23,6 @@ from codec.train.losses.registry import build_loss
 from codec.train.losses.translators import build_translator
 from codec.train.objective import Objective
 from codec.train.trainer import Trainer
-from codec.train.types import TeacherClip, TeacherFrames
 from codec.train.weighting import WeightingConfig
 
 TRANSLATORS = ["linear", "conv", "mlp"]
