@@ -12,11 +12,13 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from typing import Any
 
 import onnx
 import onnx_ir
 import torch
 from onnxscript import optimizer
+from torch import nn
 
 from codec.errors import CodecError
 from codec.export.decompositions import decompositions
@@ -77,20 +79,28 @@ def with_weights(graph: Graph, model: Network) -> onnx.ModelProto:
         return optimizer.optimize(proto)
 
 
-@torch.no_grad()
-def _export(module: StepModule, source: str, result: str) -> Graph:
-    count = len(tensors_of(module.state))
-    batch, frames = torch.export.Dim("batch", min=1), torch.export.Dim("frames", min=1)
-    time = module.unit * frames if module.unit > 1 else frames
-    shapes = ({0: batch, module.example.ndim - 1: time}, tuple({0: batch} for _ in range(count)))
-    inputs = (module.example, *tensors_of(module.state))
+def onnx_program(
+    module: nn.Module, inputs: tuple[Any, ...], shapes: Any, input_names: list[str], output_names: list[str]
+) -> torch.onnx.ONNXProgram:
+    """A module as PyTorch exports it to ONNX, with Fourier transforms as matrix products.
+
+    Args:
+        module: in eval mode.
+        inputs: an example of its arguments.
+        shapes: which of their axes vary, as :func:`torch.export.export` takes them.
+        input_names: of the graph.
+        output_names: of the graph.
+
+    Raises:
+        CodecError: for an operation that has no ONNX counterpart.
+    """
     with quiet():
         try:
             program = torch.export.export(module, inputs, dynamic_shapes=shapes, strict=False)
             exported = torch.onnx.export(
                 program.run_decompositions(decompositions()),
-                input_names=[source, *(f"state.{index}" for index in range(count))],
-                output_names=[result, *(f"new_state.{index}" for index in range(count))],
+                input_names=input_names,
+                output_names=output_names,
                 dynamic_shapes=shapes,
                 opset_version=OPSET,
                 dynamo=True,
@@ -101,7 +111,26 @@ def _export(module: StepModule, source: str, result: str) -> Graph:
         except Exception as error:
             reason = " ".join(str(error).split())[:300]
             raise CodecError(f"this network cannot be exported to ONNX ({reason})") from error
-        assert exported is not None
+    assert exported is not None
+    return exported
+
+
+@torch.no_grad()
+def _export(module: StepModule, source: str, result: str) -> Graph:
+    count = len(tensors_of(module.state))
+    batch, frames = torch.export.Dim("batch", min=1), torch.export.Dim("frames", min=1)
+    time = module.unit * frames if module.unit > 1 else frames
+    shapes = ({0: batch, module.example.ndim - 1: time}, tuple({0: batch} for _ in range(count)))
+    inputs = (module.example, *tensors_of(module.state))
+    names = range(count)
+    exported = onnx_program(
+        module,
+        inputs,
+        shapes,
+        [source, *(f"state.{index}" for index in names)],
+        [result, *(f"new_state.{index}" for index in names)],
+    )
+    with quiet():
         quantizer = {f"quantizer.{name}" for name in module.quantizer.state_dict()}
         return _simplified(exported.model, set(module.state_dict()), quantizer)
 

@@ -8,9 +8,7 @@ import torch
 from onnxscript import optimizer
 
 from codec.atomic import atomic_path
-from codec.errors import CodecError
-from codec.export.fourier import rfft_by_matrix
-from codec.export.graph import OPSET, quiet
+from codec.export.graph import onnx_program, quiet
 from codec.students.config import student_to_json
 from codec.students.student import Student
 
@@ -49,23 +47,6 @@ def export_student(student: Student, path: str | Path) -> int:
 def _graph(student: Student) -> onnx.ModelProto:
     example = torch.zeros(2, student.config.window)
     shapes = ({0: torch.export.Dim("batch", min=1)},)
+    exported = onnx_program(student.eval(), (example,), shapes, [INPUT], [OUTPUT])
     with quiet():
-        try:
-            program = torch.export.export(student.eval(), (example,), dynamic_shapes=shapes, strict=False)
-            exported = torch.onnx.export(
-                program.run_decompositions({torch.ops.aten.fft_rfft.default: rfft_by_matrix}),
-                input_names=[INPUT],
-                output_names=[OUTPUT],
-                dynamic_shapes=shapes,
-                opset_version=OPSET,
-                dynamo=True,
-                optimize=False,
-            )
-        except CodecError:
-            raise
-        except Exception as error:
-            reason = " ".join(str(error).split())[:300]
-            raise CodecError(f"this student cannot be exported to ONNX ({reason})") from error
-        if exported is None:
-            raise CodecError("this student cannot be exported to ONNX (the exporter returned nothing)")
         return optimizer.optimize(exported.model_proto)
