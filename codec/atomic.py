@@ -1,13 +1,19 @@
-"""Files that appear whole or not at all."""
+"""Files and folders that appear whole or not at all."""
 
+import errno
 import os
+import shutil
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from codec.errors import CodecError
+
+_STALE_SECONDS = 3600.0
+"""A temporary folder that nobody has written to for so long was left by a process that was killed."""
 
 
 @contextmanager
@@ -45,6 +51,62 @@ def atomic_file(target: str | Path, overwrite: bool = True) -> Iterator[BinaryIO
         yield file
         # Before the file gets its name: what is still buffered may not fit on the disk.
         file.close()
+
+
+@contextmanager
+def atomic_folder(target: str | Path) -> Iterator[Path]:
+    """A temporary folder beside ``target`` that takes its place when the block ends well.
+
+    It is flushed to the disk first, its files (no sub-folders) included. Its name is like no other, as for
+    :func:`atomic_path`. On any exception it is removed and ``target`` is as before.
+
+    Raises:
+        OSError: when it cannot be written.
+    """
+    target = Path(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _remove_stale(target.parent)
+    temporary = target.with_name(_temporary_name(""))
+    try:
+        temporary.mkdir()
+        yield temporary
+        for path in (*temporary.iterdir(), temporary):
+            _flush(path)
+        _take_place(temporary, target)
+        _flush(target.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _take_place(temporary: Path, target: Path) -> None:
+    """Rename a folder, moving one that is there out of the way; another process may do so at the same time."""
+    while True:
+        try:
+            os.replace(temporary, target)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        else:
+            return
+        old = target.with_name(_temporary_name(""))
+        with suppress(FileNotFoundError):
+            os.replace(target, old)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _remove_stale(folder: Path) -> None:
+    for path in folder.glob(".*.part"):
+        with suppress(OSError):
+            if path.is_dir() and time.time() - path.stat().st_mtime > _STALE_SECONDS:
+                shutil.rmtree(path)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

@@ -110,6 +110,17 @@ def merge(base: dict[str, Any], changes: dict[str, Any], where: str = "") -> dic
     return merged
 
 
+def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Plain data by dotted path: ``{"a": {"b": 1}}`` is ``{"a.b": 1}``. An empty mapping is a value."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
 def field_docs(cls: type) -> dict[str, str]:
     """The strings under a dataclass's fields, by field, its bases' too; none where there is no source."""
     docs: dict[str, str] = {}

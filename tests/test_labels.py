@@ -21,7 +21,7 @@ from codec.teachers.features import Crop, FeatureCache, FeatureInfo, crop_frames
 from codec.teachers.labels import PHONES, label_frames
 from codec.teachers.teaching import TeacherSource, teacher_losses
 from codec.train.config import TrainConfig
-from codec.train.losses.context import LossContext
+from codec.train.losses.registry import LossContext
 from codec.train.objective import Objective
 
 CLIPS = [

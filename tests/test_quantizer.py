@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from vector_quantize_pytorch import ResidualVQ as ReferenceRVQ
 
 from codec.errors import CodecError
+from codec.quantizers.kmeans import kmeans
 from codec.quantizers.rvq import ResidualConfig, ResidualVQ, nearest
-from codec.train.kmeans import kmeans
 from codec.train.quantizers import EMAResidualVQ, QuantizerTrainingConfig
 
 

@@ -14,7 +14,7 @@ from codec.errors import CodecError
 from codec.merging.config import MergeConfig
 from codec.settings import CONFIGS, find_config, read_config, read_settings, read_yaml
 from codec.train.config import TrainConfig
-from codec.train.losses.context import LossContext
+from codec.train.losses.registry import LossContext
 from codec.train.objective import Objective
 from codec.train.tasks import config_class
 

@@ -9,7 +9,7 @@ from codec.align.registry import words_options
 from codec.cli.recipe import run_recipe
 from codec.console import counted, print_note
 from codec.train.config import TrainConfig
-from codec.train.objective import typed_options
+from codec.train.losses.registry import typed_options
 from codec.train.tasks.base import RunConfig, config_class
 from codec.train.trainer import Trainer
 

@@ -49,6 +49,11 @@ class AudioStore:
     def hours(self) -> float:
         return float(self.offsets[-1]) / self.sample_rate / 3600
 
+    def spread(self, count: int) -> list[int]:
+        """Up to ``count`` clips that have audio, evenly spread over them."""
+        usable = np.flatnonzero(self.lengths)
+        return [int(usable[number * len(usable) // count]) for number in range(min(count, len(usable)))]
+
     def read(self, clip: int, start: int, count: int) -> np.ndarray:
         """``(n,)`` float32 in [-1, 1): up to ``count`` samples of a clip from ``start``."""
         first = self.offsets[clip] + start

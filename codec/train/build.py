@@ -26,11 +26,10 @@ from codec.teachers.teaching import needs_calibration, teacher_losses
 from codec.train.adversary import Adversary
 from codec.train.balancer import Balancer
 from codec.train.config import TrainConfig
-from codec.train.ema import WeightAverage
 from codec.train.generator import Generator
-from codec.train.losses.context import LossContext
+from codec.train.losses.registry import LossContext
 from codec.train.objective import Objective
-from codec.train.optimizer import Optimizer, Rates, hidden_matrices
+from codec.train.optimizer import Optimizer, Rates, WeightAverage, hidden_matrices
 from codec.train.recorded import RecordedStep
 from codec.train.state import TrainState
 from codec.train.step import FiniteGuard, TrainStep

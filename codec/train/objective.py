@@ -11,14 +11,10 @@ from torch import Tensor, nn
 from codec.atomic import atomic_path
 from codec.errors import CodecError
 from codec.train import losses as _registered  # noqa: F401  (losses register themselves)
-from codec.train.losses.context import LossContext
 from codec.train.losses.distillation import TeacherLoss
-from codec.train.losses.registry import build_loss, typed_options
+from codec.train.losses.registry import LossContext, build_loss, typed_options
 from codec.train.types import LossInput
 from codec.train.weighting import TeacherWeights, WeightingConfig
-
-__all__ = ["Objective", "loss_weight", "typed_options"]
-
 
 RESERVED = {"total", "grad_norm", "discriminator", "discriminator_grad_norm", "hours_per_hour"}
 """Tags of the log that are no losses."""

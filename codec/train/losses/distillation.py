@@ -11,8 +11,7 @@ from codec.data.batch import TeacherClip, TeacherFrames
 from codec.errors import CodecError
 from codec.teachers.teaching import Axis
 from codec.train.distributed import all_reduce_sum, world_size
-from codec.train.losses.context import LossContext
-from codec.train.losses.registry import loss
+from codec.train.losses.registry import LossContext, loss
 from codec.train.losses.similarity import Form, d_axis, t_axis
 from codec.train.losses.standardize import Standardize
 from codec.train.losses.translators import TranslatorKind, build_translator

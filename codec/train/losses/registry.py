@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -9,9 +10,26 @@ from torch import nn
 
 from codec.config import from_dict
 from codec.registry import Registry
-from codec.train.losses.context import LossContext
+from codec.teachers.features.calibrate import TargetStatistics
 
-_LOSSES: Registry[type[Any]] = Registry("loss")
+_LOSSES: Registry[type[Any]] = Registry("loss", "codec.train.losses")
+
+
+@dataclass(frozen=True)
+class LossContext:
+    """Facts of the model and data, fixed for a run."""
+
+    sample_rate: int
+    latent_dim: int
+    num_codebooks: int
+    teacher_dims: dict[str, int] = field(default_factory=dict)
+    """Feature width of each teacher, by its name."""
+    clip_teachers: frozenset[str] = frozenset()
+    """Those that give one vector for a whole clip."""
+    statistics: dict[str, TargetStatistics] = field(default_factory=dict)
+    """Moments of the targets of each teacher that was calibrated."""
+    name: str = ""
+    """The loss's own, for its errors."""
 
 
 def loss(name: str) -> Callable[[type[Any]], type[Any]]:

@@ -13,9 +13,9 @@ it from the commitment too.
 import torch
 from torch import Tensor
 
+from codec.quantizers.kmeans import cluster_sums, draw_rows, kmeans
 from codec.quantizers.rvq import ResidualVQ, nearest
 from codec.train.distributed import all_reduce_sum, gather_rows
-from codec.train.kmeans import cluster_sums, draw_rows, kmeans
 from codec.train.quantizers.base import QuantizerTrainer, QuantizerTrainingConfig, Walk, perplexity_of
 from codec.train.types import QuantizerOutput
 

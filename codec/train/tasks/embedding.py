@@ -26,9 +26,8 @@ from codec.train.distill.batches import EmbeddingBatch, WindowBatches
 from codec.train.distill.config import EmbeddingConfig
 from codec.train.distill.network import Distiller
 from codec.train.distill.targets import TargetScale, Vectors, read_vectors
-from codec.train.ema import WeightAverage
 from codec.train.losses.embedding import EmbeddingObjective
-from codec.train.optimizer import Optimizer, Rates
+from codec.train.optimizer import Optimizer, Rates, WeightAverage
 from codec.train.step import FiniteGuard
 from codec.train.tasks.base import Task, task
 
