@@ -72,6 +72,8 @@ class CompareConfig:
     """Runs side by side, each in a process of its own; 0 works in this process."""
     threads: int = 1
     """CPU threads of a run."""
+    timeout: float | None = None
+    """Seconds after which the process of a run is ended; the same command resumes it. Never by default."""
     table: tuple[str, ...] = ("*",)
     """Scores to show, in order; * and ? stand for any letters."""
     figure: tuple[str, ...] = ("*",)
@@ -93,6 +95,8 @@ class CompareConfig:
                 raise CodecError(f"config {name}: a seed occurs twice in {list(seeds)}")
         if self.jobs < 0 or self.threads < 1:
             raise CodecError(f"config jobs, threads: {self.jobs}, {self.threads} must be at least 0 and 1")
+        if self.timeout is not None and self.timeout <= 0:
+            raise CodecError(f"config timeout: {self.timeout} s are too few; leave it out to wait for ever")
         if not self.scoring.sound and not self.scoring.probes:
             raise CodecError("config scoring: name something under sound or probes")
         for name, changes in {"overrides": self.overrides, **self.variants}.items():
