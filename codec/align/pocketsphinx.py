@@ -1,12 +1,9 @@
 """Forced alignment of English speech to its transcript, with pocketsphinx and its own model.
 
-It runs as a process of its own (:func:`main`), because a crash in the C library must cost one clip
-and not the evaluation: requests and replies are JSON lines on stdin and stdout.
+A crash in the C library must cost one clip and not the evaluation: :func:`phones_of` is for worker processes.
 """
 
-import json
-import sys
-from typing import Any
+from functools import lru_cache
 
 from torch import Tensor
 
@@ -105,17 +102,22 @@ def _is_silence(word: str) -> bool:
     return word.startswith(("<sil", "<s>", "</s>", "["))
 
 
-def main() -> None:
-    """Answer one request ``{"audio", "text"}`` a line with ``{"phones"}`` or ``{"error"}``."""
-    aligner = PhoneAligner()
-    for line in sys.stdin:
-        request = json.loads(line)
-        try:
-            wav = load_audio(request["audio"], SAMPLE_RATE).wav
-            phones = aligner.align(wav, request["text"])
-            reply: dict[str, Any] = {"phones": [[phone.label, phone.start, phone.end] for phone in phones]}
-        except CodecError as error:
-            reply = {"error": str(error)}
-        except (OSError, RuntimeError, ValueError) as error:
-            reply = {"error": f"{type(error).__name__}: {error}"}
-        print(json.dumps(reply), flush=True)
+@lru_cache(maxsize=1)
+def _aligner() -> PhoneAligner:
+    """One for all the clips of a process."""
+    return PhoneAligner()
+
+
+def phones_of(task: tuple[str, str]) -> list[Interval] | str:
+    """The phones of a recording with a text, or in one line why there are none.
+
+    Args:
+        task: path of the recording, and its text.
+    """
+    path, text = task
+    try:
+        return _aligner().align(load_audio(path, SAMPLE_RATE).wav, text)
+    except CodecError as error:
+        return str(error)
+    except (OSError, RuntimeError, ValueError) as error:
+        return f"{type(error).__name__}: {error}"

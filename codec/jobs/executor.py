@@ -57,8 +57,9 @@ class Executor(Protocol):
 class LocalExecutor:
     """Processes of this machine, started anew rather than forked.
 
-    When this process is interrupted or ends, however it ends, tasks that run get SIGTERM once. The processes
-    have a session of their own, so that a Ctrl-C at the terminal does not reach them as well.
+    When this process is interrupted or ends, however it ends, tasks that run get SIGTERM, which ends them as an
+    error would unless they have a handler of their own. The processes have a session of their own, so that a
+    Ctrl-C at the terminal does not reach them as well.
 
     Attributes:
         workers: processes; 0 runs in this process, where nothing can be timed out.
@@ -196,6 +197,7 @@ def _begin(threads: int, lifeline: Connection) -> None:
 
     if hasattr(os, "setsid"):
         os.setsid()
+    signal.signal(signal.SIGTERM, _unwind)
     threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
     torch.set_num_threads(threads)
     # Libraries' own chatter would drown the progress bar; what matters comes back as a result.
@@ -216,6 +218,12 @@ def _end_with_parent(lifeline: Connection) -> None:
             os._exit(0)
 
 
+def _unwind(number: int, _frame: object) -> None:
+    """End the task as an error would, so that temporary files are removed and processes of its own ended."""
+    signal.signal(number, signal.SIG_IGN)
+    raise SystemExit(128 + number)
+
+
 def _perform(function: Callable[[Any], Any], task: Any) -> Any:
     with _Worker.lock:
         if _Worker.stopped:
@@ -223,6 +231,8 @@ def _perform(function: Callable[[Any], Any], task: Any) -> Any:
         _Worker.busy = True
     try:
         return function(task)
+    except SystemExit as end:
+        os._exit(end.code if isinstance(end.code, int) else 1)
     finally:
         with _Worker.lock:
             _Worker.busy = False
