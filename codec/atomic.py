@@ -1,17 +1,23 @@
 """Files and folders that appear whole or not at all."""
 
 import errno
+import glob
 import os
 import shutil
+import sys
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from codec.errors import CodecError
 
+if sys.platform != "win32":
+    import fcntl
+
+_LOCK = "lock"
 _STALE_SECONDS = 3600.0
 """A temporary folder that nobody has written to for so long was left by a process that was killed."""
 
@@ -76,6 +82,57 @@ def atomic_folder(target: str | Path) -> Iterator[Path]:
         _flush(target.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def workplace(target: str | Path) -> Iterator[Path]:
+    """As :func:`atomic_folder`, for long work that resumes: after an error the temporary folder stays.
+
+    The next process that makes the same target gets the folder that an ended one left, never one in which
+    another still works: that is locked. Where locks are missing, every process begins with an empty folder.
+
+    Raises:
+        OSError: when it cannot be written.
+    """
+    target = Path(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    work = target.with_name(f".{target.name}.{uuid.uuid4().hex[:16]}")
+    with ExitStack() as locks:
+        if not any(_take_over(left, work, locks) for left in target.parent.glob(f".{glob.escape(target.name)}.*")):
+            # Nobody looks for this name, so that it is locked before it has the other.
+            new = target.with_name(_temporary_name(""))
+            new.mkdir()
+            _lock(new, locks)
+            new.rename(work)
+        yield work
+        for path in (*work.iterdir(), work):
+            _flush(path)
+        _take_place(work, target)
+        (target / _LOCK).unlink(missing_ok=True)
+        _flush(target.parent)
+
+
+def _take_over(left: Path, work: Path, locks: ExitStack) -> bool:
+    """Make what an ended process left our own, unless somebody else is quicker."""
+    try:
+        if _lock(left, locks):
+            left.rename(work)
+            return True
+    except OSError:
+        pass
+    return False
+
+
+def _lock(folder: Path, locks: ExitStack) -> bool:
+    """Lock a folder until ``locks`` are left or the process ends; false when another process has it."""
+    file = locks.enter_context((folder / _LOCK).open("ab"))
+    if sys.platform == "win32":
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _take_place(temporary: Path, target: Path) -> None:

@@ -234,6 +234,26 @@ def test_an_interrupted_packing_goes_on_where_it_stopped(tmp_path):
     assert left == [2]
 
 
+def test_two_builds_of_one_store_share_nothing(tmp_path):
+    """The second begins while the first works, and the first ends after the second."""
+    clips = read_manifest(write_corpus(tmp_path, (0.5, 0.3, 0.4, 0.2)))
+    whole = open_store(clips, 16_000, tmp_path / "whole").samples
+
+    def meanwhile(items, total):
+        yield from items[:2]
+        assert total == 4
+        assert np.array_equal(open_store(clips, 16_000, tmp_path / "cache", alone).samples, whole)
+        yield from items[2:]
+
+    def alone(items, total):
+        assert total == 4, "it went on with what another process still writes"
+        return items
+
+    assert np.array_equal(open_store(clips, 16_000, tmp_path / "cache", meanwhile).samples, whole)
+    (folder,) = (tmp_path / "cache").iterdir()
+    assert {path.name for path in folder.iterdir()} == {"audio.i16", "index.jsonl"}
+
+
 def test_damaged_packed_audio_is_noticed(tmp_path):
     clips = read_manifest(write_corpus(tmp_path, (0.5, 0.3)))
     open_store(clips, 16_000, tmp_path / "cache")

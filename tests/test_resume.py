@@ -160,7 +160,7 @@ def test_when_all_checkpoints_are_damaged_it_says_so(tmp_path):
 
 def test_a_checkpoint_that_was_being_written_does_not_count(tmp_path):
     write_checkpoint(tmp_path, toy(1), keep=3)
-    (tmp_path / ".step-00000002.tmp").mkdir()
+    (tmp_path / ".0123456789abcdef.part").mkdir()
     assert read_latest(tmp_path, pytest.fail).step == 1
     write_checkpoint(tmp_path, toy(2), keep=3)
     assert read_latest(tmp_path, pytest.fail).step == 2

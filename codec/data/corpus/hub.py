@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from codec.atomic import atomic_path
 from codec.data import Clip
 from codec.errors import CodecError
 
@@ -69,7 +70,8 @@ def _store(audio: dict[str, Any], folder: Path, number: int) -> Path | None:
     stem = Path(name).stem if name else "clip"
     path = folder / f"{number:06d}-{stem}{Path(name or '').suffix or _suffix(data)}"
     if not path.is_file() or path.stat().st_size != len(data):
-        path.write_bytes(data)
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(data)
     return path
 
 
