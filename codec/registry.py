@@ -20,15 +20,19 @@ class Registry(Mapping[str, T], Generic[T]):
     known without an import; the package is imported when somebody asks for one of its things.
     """
 
-    def __init__(self, kind: str, package: str | None = None):
+    def __init__(
+        self, kind: str, package: str | None = None, introduce: Callable[[str, T], None] | None = None
+    ):
         """
         Args:
             kind: what the things are, for messages and entry points, such as ``loss``.
             package: all its modules are imported before the first look, since things register themselves
                 in them; for packages that are heavy to import.
+            introduce: called with the name and the thing, once for each that enters, decorated or not.
         """
         self.kind = kind
         self._package = package
+        self._introduce = introduce or _leave
         self._items: dict[str, T] = {}
         self._points: dict[str, EntryPoint] | None = None
 
@@ -43,6 +47,7 @@ class Registry(Mapping[str, T], Generic[T]):
             known = self._items.get(name)
             if known is not None and _origin(known) != _origin(item):
                 raise CodecError(f"two {self.kind} registrations are called {name!r}; rename one")
+            self._introduce(name, item)
             self._items[name] = item
             return item
 
@@ -75,8 +80,9 @@ class Registry(Mapping[str, T], Generic[T]):
             except Exception as error:
                 owner = point.dist.name if point.dist else point.value
                 raise CodecError(f"{self.kind} {name!r} of the package {owner}: {error}") from error
-            # Its own decorator may have registered it, with more care than this does.
-            self._items.setdefault(name, item)
+            # Its own decorator may have registered it.
+            if name not in self._items:
+                self.register(name)(item)
         return self._items[name]
 
     def __contains__(self, name: object) -> bool:
@@ -101,6 +107,10 @@ class Registry(Mapping[str, T], Generic[T]):
             found = entry_points(group=f"codec.{self.kind.replace(' ', '_')}")
             self._points = {point.name: point for point in found}
         return self._points
+
+
+def _leave(name: str, item: Any) -> None:
+    """Things that need not know their name."""
 
 
 def _origin(item: Any) -> Any:

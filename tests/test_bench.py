@@ -82,7 +82,7 @@ def test_peers_have_their_released_sizes(name, millions):
 
 
 def test_what_is_unknown_is_refused_by_name():
-    with pytest.raises(CodecError, match=r"unknown peer 'lyra'; known: encodec"):
+    with pytest.raises(CodecError, match=r"unknown bench peer 'lyra'; known: dac, dm-codec, encodec"):
         peer_system("lyra", "cpu")
     with pytest.raises(CodecError, match=r"unknown benchmark 'fast'; known: agreement, clients, clips, floor"):
         find_benchmark("fast")

@@ -17,6 +17,7 @@ from codec.model.codec import Codec
 from codec.model.config import CodecConfig
 from codec.model.files import load_model
 from codec.model.steps import run_even
+from codec.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -53,16 +54,14 @@ def peer_system(name: str, device: str, on_device: bool = False) -> System:
     Raises:
         CodecError: for an unknown peer, or without transformers.
     """
-    if name not in _PEERS:
-        raise CodecError(f"unknown peer {name!r}; known: {', '.join(_PEERS)}")
+    peer, target = PEERS.find(name), device if on_device else "cpu"
     try:
         # Any: each has methods of its own.
-        network: Any = build_peer(name).eval().requires_grad_(False).to(device)
+        network: Any = peer.build().eval().requires_grad_(False).to(device)
     except ImportError as error:
         raise CodecError(f"peer {name} needs transformers ({error}); pip install 'codec[bench]'") from None
     if isinstance(network, Codec):
         return _of_codec(name, network)
-    peer, target = _PEERS[name], device if on_device else "cpu"
     return System(
         name,
         peer.sample_rate,
@@ -73,14 +72,25 @@ def peer_system(name: str, device: str, on_device: bool = False) -> System:
 
 def build_peer(name: str) -> nn.Module:
     """The network of a peer, random."""
-    return _PEERS[name].build()
+    return PEERS.find(name).build()
 
 
 @dataclass(frozen=True)
-class _Peer:
+class Peer:
+    """A network to compare with.
+
+    Attributes:
+        sample_rate: Hz.
+        build: makes it, with random weights.
+        decode: from the network and what its ``encode`` gave.
+    """
+
     sample_rate: int
     build: Callable[[], nn.Module]
     decode: Callable[[Any, Any], Any]
+
+
+PEERS: Registry[Peer] = Registry("bench peer")
 
 
 def _encodec() -> nn.Module:
@@ -101,15 +111,15 @@ def _dac() -> nn.Module:
     return DacModel(DacConfig(downsampling_ratios=[2, 4, 5, 8], n_codebooks=12, sampling_rate=16_000))
 
 
-_PEERS = {
-    "encodec": _Peer(24_000, _encodec, lambda net, codes: net.decode(codes.audio_codes, codes.audio_scales)),
-    "mimi": _Peer(24_000, _mimi, lambda net, codes: net.decode(codes.audio_codes)),
-    "dac": _Peer(16_000, _dac, lambda net, codes: net.decode(audio_codes=codes.audio_codes)),
-    # The network that SpeechTokenizer and DM-Codec share.
-    "dm-codec": _Peer(
-        16_000, lambda: Codec(CodecConfig(architecture="seanet")), lambda net, tokens: net.decode(tokens)
-    ),
-}
+PEERS.register("encodec")(
+    Peer(24_000, _encodec, lambda net, codes: net.decode(codes.audio_codes, codes.audio_scales))
+)
+PEERS.register("mimi")(Peer(24_000, _mimi, lambda net, codes: net.decode(codes.audio_codes)))
+PEERS.register("dac")(Peer(16_000, _dac, lambda net, codes: net.decode(audio_codes=codes.audio_codes)))
+# The network that SpeechTokenizer and DM-Codec share.
+PEERS.register("dm-codec")(
+    Peer(16_000, lambda: Codec(CodecConfig(architecture="seanet")), lambda net, tokens: net.decode(tokens))
+)
 
 
 def _of_codec(name: str, model: Codec) -> System:

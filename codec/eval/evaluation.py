@@ -35,7 +35,6 @@ DEFAULT_MEASURES = (
     "mel",
     "stft",
 )
-PROBES = ("phone", "text", "speaker", "fewshot", "abx")
 
 
 @dataclass(frozen=True)
@@ -66,9 +65,7 @@ def prepare(source: Path, options: Options, command: str = "") -> Plan:
     systems: list[System] = [Original()]
     systems += model_systems(options.models, options.codebooks, options.device)
     systems += [parse_peer(spec) for spec in options.peers]
-    unknown = [name for name in options.probes if name not in PROBES]
-    if unknown:
-        raise CodecError(f"unknown probe {unknown[0]!r}; known: {', '.join(PROBES)}")
+    _check_probes(options.probes)
     if options.probes and not options.models:
         raise CodecError("probes look into a model's tokens; name one with --model")
     train_clips = read_manifest(options.probe_train) if options.probe_train else None
@@ -133,6 +130,14 @@ def _measures(options: Options) -> tuple[list[Measure], list[str]]:
     ways = "; ".join(ways_to_install(absent))
     notes = [f"not installed and left out: {', '.join(absent)} ({ways})"] if absent else []
     return build_measures(names, settings), notes
+
+
+def _check_probes(names: list[str]) -> None:
+    if names:
+        from codec.eval.probes.registry import PROBES
+
+        for name in names:
+            PROBES.find(name)
 
 
 def _probes(plan: Plan) -> dict[str, dict[str, Any]]:

@@ -61,7 +61,7 @@ class Options:
     speaker_model: str | None = None
     """transformers x-vector model, for the measure xvector."""
     probes: list[str] = field(default_factory=list)
-    """What the tokens mean: phone,text,speaker,fewshot,abx."""
+    """What the tokens mean: phone,text,speaker,fewshot,abx, or what other packages register."""
     probe_train: Path | None = None
     """Manifest that probes are trained on."""
     selection: Selection = field(default_factory=Selection)

@@ -1,22 +1,18 @@
 """Measures by name."""
 
-from collections.abc import Callable
-
 from codec.errors import CodecError
 from codec.eval.measures.base import JudgeSettings, Measure
 from codec.registry import Registry
 
-MEASURES: Registry[type[Measure]] = Registry("measure")
+
+def _introduce(name: str, measure_class: type[Measure]) -> None:
+    measure_class.name = name
 
 
-def measure(name: str) -> Callable[[type[Measure]], type[Measure]]:
-    """Class decorator: register a :class:`Measure` under ``name``."""
+MEASURES: Registry[type[Measure]] = Registry("measure", "codec.eval.measures", _introduce)
 
-    def register(measure_class: type[Measure]) -> type[Measure]:
-        measure_class.name = name
-        return MEASURES.register(name)(measure_class)
-
-    return register
+measure = MEASURES.register
+"""Class decorator: register a :class:`Measure` under a name."""
 
 
 def measure_names() -> list[str]:

@@ -1,6 +1,5 @@
 """Probes by name. A further probe is one file in this folder with one decorated class."""
 
-from collections.abc import Callable
 from typing import Any, Protocol
 
 from codec.config import from_dict
@@ -23,18 +22,15 @@ class Probe(Protocol):
         """Measure; clips that fail are listed in the result, not raised."""
 
 
-PROBES: Registry[type[Any]] = Registry("probe", "codec.eval.probes")
+def _introduce(name: str, probe_class: type[Any]) -> None:
+    probe_class.name = name
+    probe_class.resembles = getattr(probe_class, "resembles", ())
 
 
-def probe(name: str) -> Callable[[type[Any]], type[Any]]:
-    """Class decorator: register a probe, built as ``cls(cls.Config(...))``."""
+PROBES: Registry[type[Any]] = Registry("probe", "codec.eval.probes", _introduce)
 
-    def register(probe_class: type[Any]) -> type[Any]:
-        probe_class.name = name
-        probe_class.resembles = getattr(probe_class, "resembles", ())
-        return PROBES.register(name)(probe_class)
-
-    return register
+probe = PROBES.register
+"""Class decorator: register a probe, built as ``cls(cls.Config(...))``."""
 
 
 def probe_names() -> list[str]:

@@ -1,6 +1,5 @@
 """Systems that code speech: the original, our models, and peers."""
 
-from codec.eval.systems import codec2, directory, engine, huggingface, ogg  # noqa: F401  (registration)
 from codec.eval.systems.base import System
 from codec.eval.systems.original import Original
 from codec.eval.systems.ours import Ours, model_systems

@@ -4,7 +4,7 @@ from codec.errors import CodecError
 from codec.eval.systems.base import System
 from codec.registry import Registry
 
-PEERS: Registry[type[System]] = Registry("peer")
+PEERS: Registry[type[System]] = Registry("peer", "codec.eval.systems")
 
 
 peer = PEERS.register

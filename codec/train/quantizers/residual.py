@@ -16,10 +16,11 @@ from torch import Tensor
 from codec.quantizers.kmeans import cluster_sums, draw_rows, kmeans
 from codec.quantizers.rvq import ResidualVQ, nearest
 from codec.train.distributed import all_reduce_sum, gather_rows
-from codec.train.quantizers.base import QuantizerTrainer, QuantizerTrainingConfig, Walk, perplexity_of
+from codec.train.quantizers.base import QuantizerTrainer, QuantizerTrainingConfig, Walk, perplexity_of, trains
 from codec.train.types import QuantizerOutput
 
 
+@trains("rvq")
 class EMAResidualVQ(QuantizerTrainer):
     """Trains the codebooks of a :class:`ResidualVQ` in place."""
 

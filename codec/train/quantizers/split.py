@@ -6,13 +6,14 @@ import torch
 from torch import Tensor
 
 from codec.quantizers.split import Side, SplitVQ
-from codec.train.quantizers.base import QuantizerTrainer, QuantizerTrainingConfig, Walk
+from codec.train.quantizers.base import QuantizerTrainer, QuantizerTrainingConfig, Walk, trains
 from codec.train.quantizers.residual import EMAResidualVQ
 from codec.train.types import QuantizerOutput
 
 _OTHER_SEED = 1 << 20
 
 
+@trains("split_rvq")
 class SplitTrainer(QuantizerTrainer):
     """Trains a :class:`SplitVQ` in place. Each side is an :class:`EMAResidualVQ` in its own space.
 
