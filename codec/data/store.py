@@ -22,7 +22,7 @@ from codec.atomic import workplace
 from codec.audio.io import load_audio
 from codec.data.manifest import Clip
 from codec.errors import CodecError
-from codec.jsonl import whole_lines
+from codec.jsonl import read_lines
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def _build(clips: list[Clip], sample_rate: int, folder: Path, progress: Progress
 def _completed(audio: Path, index: Path) -> list[dict[str, Any]]:
     """Entries of an interrupted build whose samples reached the disk."""
     available = audio.stat().st_size // 2 if audio.is_file() else 0
-    entries = [json.loads(line) for line in whole_lines(index)]
+    entries = [json.loads(line) for line in read_lines(index)]
     return list(itertools.takewhile(lambda entry: entry["end"] <= available, entries))
 
 

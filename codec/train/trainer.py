@@ -10,6 +10,7 @@ import torch
 
 from codec.config import from_dict, to_dict
 from codec.errors import CodecError
+from codec.jobs.stop import StopRequest
 from codec.train.checkpoint import (
     Checkpoint,
     check_same_run,
@@ -17,7 +18,7 @@ from codec.train.checkpoint import (
     read_latest,
     write_checkpoint,
 )
-from codec.train.interrupt import StopRequest
+from codec.train.distributed import largest
 from codec.train.logs import Meter, RunLog
 from codec.train.tasks.base import TASKS, RunConfig, make_accelerator, output_folders
 
@@ -104,7 +105,9 @@ class Trainer:
                 self._save_midway(log)
             if config.sample_every and self.step % config.sample_every == 0:
                 task.samples(self.step)
-            if stop.agreed(self.accelerator.device):
+            # When one process was asked to stop, all leave after the same step.
+            stop.signal = largest(stop.signal or 0, self.accelerator.device) or None
+            if stop.signal is not None:
                 log.say(f"asked to stop: saving after step {self.step}")
                 return
 
