@@ -20,18 +20,16 @@ class Registry(Mapping[str, T], Generic[T]):
     known without an import; the package is imported when somebody asks for one of its things.
     """
 
-    def __init__(
-        self, kind: str, package: str | None = None, introduce: Callable[[str, T], None] | None = None
-    ):
+    def __init__(self, kind: str, *places: str, introduce: Callable[[str, T], None] | None = None):
         """
         Args:
             kind: what the things are, for messages and entry points, such as ``loss``.
-            package: all its modules are imported before the first look, since things register themselves
-                in them; for packages that are heavy to import.
+            places: modules, and packages with all their modules, that are imported before the first look,
+                since things register themselves in them; for those that are heavy to import.
             introduce: called with the name and the thing, once for each that enters, decorated or not.
         """
         self.kind = kind
-        self._package = package
+        self._places = places
         self._introduce = introduce or _leave
         self._items: dict[str, T] = {}
         self._points: dict[str, EntryPoint] | None = None
@@ -99,10 +97,12 @@ class Registry(Mapping[str, T], Generic[T]):
         return dict.fromkeys((*self._items, *offered))
 
     def _offered(self) -> dict[str, EntryPoint]:
-        if self._package is not None:
-            package, self._package = importlib.import_module(self._package), None
-            for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-                importlib.import_module(module.name)
+        # Emptied first: a module that registers things may look some up.
+        places, self._places = self._places, ()
+        for place in places:
+            module = importlib.import_module(place)
+            for part in pkgutil.iter_modules(getattr(module, "__path__", ()), f"{place}."):
+                importlib.import_module(part.name)
         if self._points is None:
             found = entry_points(group=f"codec.{self.kind.replace(' ', '_')}")
             self._points = {point.name: point for point in found}

@@ -18,13 +18,13 @@ from codec.cli.distill import main
 from codec.cli.train import main as train_main
 from codec.data import read_manifest
 from codec.data.clusters import read_clusters
+from codec.distilling.targets import TargetScale
 from codec.errors import CodecError
 from codec.students.files import load_student
 from codec.teachers.features import FeatureCache, FeatureInfo
 from codec.teachers.features.cache import ClipFeatures
 from codec.teachers.registry import teacher
 from codec.train.checkpoint import list_checkpoints, read_checkpoint
-from codec.train.distill.targets import TargetScale
 from codec.train.trainer import Trainer
 
 

@@ -19,16 +19,16 @@ from codec.cli.train import expand_flags
 from codec.console import print_note
 from codec.data import Clip, read_manifest
 from codec.data.clusters import effective_size
+from codec.distilling.config import EmbeddingConfig
+from codec.distilling.targets import read_vectors
+from codec.distilling.task import EmbeddingTask
 from codec.errors import CodecError
 from codec.eval.probes.embedding import Embed, EmbeddingProbeConfig, probe_embedding
 from codec.eval.probes.types import ProbeResult
 from codec.students.files import load_student
 from codec.students.student import Student
 from codec.teachers import teacher_configs
-from codec.train.distill.config import EmbeddingConfig
-from codec.train.distill.targets import read_vectors
 from codec.train.tasks.base import RunConfig
-from codec.train.tasks.embedding import EmbeddingTask
 from codec.train.trainer import Trainer
 
 REPORT = "report.json"

@@ -9,7 +9,7 @@ def _introduce(name: str, measure_class: type[Measure]) -> None:
     measure_class.name = name
 
 
-MEASURES: Registry[type[Measure]] = Registry("measure", "codec.eval.measures", _introduce)
+MEASURES: Registry[type[Measure]] = Registry("measure", "codec.eval.measures", introduce=_introduce)
 
 measure = MEASURES.register
 """Class decorator: register a :class:`Measure` under a name."""

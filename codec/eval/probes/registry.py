@@ -27,7 +27,7 @@ def _introduce(name: str, probe_class: type[Any]) -> None:
     probe_class.resembles = getattr(probe_class, "resembles", ())
 
 
-PROBES: Registry[type[Any]] = Registry("probe", "codec.eval.probes", _introduce)
+PROBES: Registry[type[Any]] = Registry("probe", "codec.eval.probes", introduce=_introduce)
 
 probe = PROBES.register
 """Class decorator: register a probe, built as ``cls(cls.Config(...))``."""

@@ -17,16 +17,16 @@ from codec.data.loading.config import DataConfig
 from codec.data.loading.prefetch import Prefetcher
 from codec.data.loading.source import open_audio, read_clips
 from codec.data.store import AudioStore
+from codec.distilling.batches import EmbeddingBatch, WindowBatches
+from codec.distilling.config import EmbeddingConfig
+from codec.distilling.losses import EmbeddingObjective
+from codec.distilling.network import Distiller
+from codec.distilling.targets import TargetScale, Vectors, read_vectors
 from codec.errors import CodecError
 from codec.students.files import load_student, save_student
 from codec.students.front import cut
 from codec.students.student import Student
 from codec.train.checkpoint import Parts
-from codec.train.distill.batches import EmbeddingBatch, WindowBatches
-from codec.train.distill.config import EmbeddingConfig
-from codec.train.distill.network import Distiller
-from codec.train.distill.targets import TargetScale, Vectors, read_vectors
-from codec.train.losses.embedding import EmbeddingObjective
 from codec.train.optimizer import Optimizer, Rates, WeightAverage
 from codec.train.step import FiniteGuard
 from codec.train.tasks.base import Task, task
