@@ -20,15 +20,17 @@ class Registry(Mapping[str, T], Generic[T]):
     known without an import; the package is imported when somebody asks for one of its things.
     """
 
-    def __init__(self, kind: str, package: str | None = None):
+    def __init__(self, kind: str, package: str | None = None, earlier: str | None = None):
         """
         Args:
             kind: what the things are, for messages and entry points, such as ``loss``.
             package: all its modules are imported before the first look, since things register themselves
                 in them; for packages that are heavy to import.
+            earlier: a kind as it was called before; entry points of that group still count.
         """
         self.kind = kind
         self._package = package
+        self._groups = [f"codec.{name.replace(' ', '_')}" for name in (earlier, kind) if name]
         self._items: dict[str, T] = {}
         self._points: dict[str, EntryPoint] | None = None
 
@@ -98,8 +100,7 @@ class Registry(Mapping[str, T], Generic[T]):
             for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
                 importlib.import_module(module.name)
         if self._points is None:
-            found = entry_points(group=f"codec.{self.kind.replace(' ', '_')}")
-            self._points = {point.name: point for point in found}
+            self._points = {point.name: point for group in self._groups for point in entry_points(group=group)}
         return self._points
 
 

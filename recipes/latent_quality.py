@@ -19,7 +19,7 @@ from codec.cli.recipe import run_recipe
 from codec.data.manifest import Clip, read_manifest
 from codec.errors import CodecError
 from codec.eval.measures import build_measures
-from codec.eval.measures.base import JudgeSettings
+from codec.eval.measures.base import MetricSettings
 from codec.eval.types import SCORING_RATE, Pair
 from codec.model.codec import Codec
 from codec.model.files import load_model
@@ -74,7 +74,7 @@ def dimensions(latents: list[Latents], share: float = 0.95) -> int:
 def main(config: LatentQualityConfig) -> None:
     """Print a line per model."""
     torch.set_num_threads(config.threads)
-    measures = build_measures(list(config.measures), JudgeSettings())
+    measures = build_measures(list(config.measures), MetricSettings())
     clips = read_manifest(config.manifest)[: config.clips]
     if config.root is not None:
         clips = [replace(clip, root=config.root) for clip in clips]
@@ -87,9 +87,9 @@ def main(config: LatentQualityConfig) -> None:
             one, sounds = examine(model, clip, config.seconds)
             latents.append(one)
             for way, pair in sounds.items():
-                values = {key: value for judge in measures for key, value in judge(pair).items()}
-                scores[way].append([values[column.name] for judge in measures for column in judge.columns])
-        titles = [column.title for judge in measures for column in judge.columns]
+                values = {key: value for metric in measures for key, value in metric(pair).items()}
+                scores[way].append([values[column.name] for metric in measures for column in metric.columns])
+        titles = [column.title for metric in measures for column in metric.columns]
         for way, rows in scores.items():
             means = np.mean(rows, axis=0)
             print(f"{name}, {way}: " + ", ".join(f"{t} {v:.3f}" for t, v in zip(titles, means, strict=True)))

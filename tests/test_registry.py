@@ -86,3 +86,28 @@ def test_a_package_that_cannot_be_imported_is_named(registry, shop, value):
     with pytest.raises(CodecError, match="test thing 'plum' of the package fruit-shop: "):
         registry.find("plum")
     assert registry.find("pear") is int
+
+
+def test_entry_points_of_the_earlier_kind_still_count(shop):
+    offer(shop, "fruit_shop:Plum")
+    found = Registry("fruit", earlier="test thing").find("plum")
+    assert (found.__module__, found.__name__) == ("fruit_shop", "Plum")
+
+
+@pytest.mark.parametrize(
+    ("module", "earlier", "current"),
+    [
+        ("codec.eval.systems", "peer", "baseline"),
+        ("codec.eval.systems", "parse_peer", "parse_baseline"),
+        ("codec.eval.systems.registry", "peer", "baseline"),
+        ("codec.eval.probes", "Measure", "Finding"),
+        ("codec.eval.probes", "Skip", "Omitted"),
+        ("codec.eval.measures", "JudgeSettings", "MetricSettings"),
+    ],
+)
+def test_an_earlier_name_is_the_same_thing_with_a_warning(module, earlier, current):
+    imported = pytest.importorskip(module)
+    with pytest.warns(DeprecationWarning, match=f"{module}.{earlier} is now called {current}"):
+        assert getattr(imported, earlier) is getattr(imported, current)
+    with pytest.raises(AttributeError, match="has no attribute 'nothing_of_that_name'"):
+        getattr(imported, "nothing_of_that_name")

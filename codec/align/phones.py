@@ -16,8 +16,8 @@ import numpy as np
 from codec.align.pocketsphinx import FRAME_RATE
 from codec.align.registry import AlignerConfig, aligner
 from codec.align.store import AlignmentStore
-from codec.align.transcript import normalise
-from codec.align.types import Alignment, Interval, Skip, Utterance
+from codec.align.transcript import plain_words
+from codec.align.types import Alignment, Interval, Omitted, Utterance
 from codec.data import Clip
 from codec.errors import CodecError
 
@@ -32,7 +32,7 @@ def check_aligner() -> None:
         )
 
 
-def align_clips(clips: Iterable[Clip], cache: Path, skipped: list[Skip]) -> dict[str, tuple[Interval, ...]]:
+def align_clips(clips: Iterable[Clip], cache: Path, skipped: list[Omitted]) -> dict[str, tuple[Interval, ...]]:
     """Phones of each clip with text, by clip name.
 
     Args:
@@ -51,14 +51,14 @@ def align_clips(clips: Iterable[Clip], cache: Path, skipped: list[Skip]) -> dict
                 process.check_text(clip.text or "")
                 key = _key(clip)
             except (CodecError, OSError) as error:
-                skipped.append(Skip(clip.name, str(error)))
+                skipped.append(Omitted(clip.name, str(error)))
                 continue
             if key not in known:
                 (alignment,) = process.align([Utterance(clip)])
                 known[key] = dataclasses.replace(alignment, key=key)
                 store.append([known[key]])
             if known[key].error is not None:
-                skipped.append(Skip(clip.name, known[key].error))
+                skipped.append(Omitted(clip.name, known[key].error))
             else:
                 found[clip.name] = known[key].intervals
     return found
@@ -115,7 +115,7 @@ class PocketsphinxAligner:
 
     def check_text(self, text: str) -> None:
         """Raise a :class:`CodecError` for a text without words, or with digits."""
-        normalise(text)
+        plain_words(text)
 
     def align(self, batch: list[Utterance]) -> list[Alignment]:
         """Timed phones per utterance; see :class:`codec.align.registry.Aligner`."""

@@ -9,7 +9,7 @@ import sys
 
 from torch import Tensor
 
-from codec.align.transcript import normalise
+from codec.align.transcript import plain_words
 from codec.align.types import Interval
 from codec.audio.io import load_audio
 from codec.errors import CodecError
@@ -43,7 +43,7 @@ class PhoneAligner:
         Raises:
             CodecError: when the text has no words, too many unknown ones, or does not fit the sound.
         """
-        words = normalise(text).split()
+        words = plain_words(text).split()
         known = [self._decoder.lookup_word(word) is not None for word in words]
         missing = sorted({word for word, found in zip(words, known, strict=True) if not found})
         if known.count(False) > MAX_UNKNOWN * len(words):

@@ -98,7 +98,7 @@ class Utterance:
 
 
 @dataclass(frozen=True)
-class Skip:
+class Omitted:
     """A clip that was left out, and why."""
 
     clip: str

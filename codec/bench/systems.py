@@ -1,4 +1,4 @@
-"""What is timed: our model, and peers of released sizes with random weights.
+"""What is timed: our model, and baselines of released sizes with random weights.
 
 Speed does not depend on the weights' values, so nothing has to be downloaded.
 """
@@ -20,7 +20,7 @@ from codec.model.steps import run_even
 
 
 @dataclass(frozen=True)
-class System:
+class TimedSystem:
     """A codec to time.
 
     Attributes:
@@ -36,7 +36,7 @@ class System:
     decode: Callable[[Any], Any]
 
 
-def our_system(config: BenchConfig, on_device: bool = False) -> System:
+def our_system(config: BenchConfig, on_device: bool = False) -> TimedSystem:
     """The model of the run, by its engine.
 
     Args:
@@ -47,36 +47,36 @@ def our_system(config: BenchConfig, on_device: bool = False) -> System:
     return _bare("codec", model) if on_device else _of_codec("codec", model)
 
 
-def peer_system(name: str, device: str, on_device: bool = False) -> System:
-    """A peer; ``on_device`` as for :func:`our_system`.
+def baseline_system(name: str, device: str, on_device: bool = False) -> TimedSystem:
+    """A baseline; ``on_device`` as for :func:`our_system`.
 
     Raises:
-        CodecError: for an unknown peer, or without transformers.
+        CodecError: for an unknown baseline, or without transformers.
     """
-    if name not in _PEERS:
-        raise CodecError(f"unknown peer {name!r}; known: {', '.join(_PEERS)}")
+    if name not in _BASELINES:
+        raise CodecError(f"unknown baseline {name!r}; known: {', '.join(_BASELINES)}")
     try:
-        network = build_peer(name).eval().requires_grad_(False).to(device)
+        network = build_baseline(name).eval().requires_grad_(False).to(device)
     except ImportError as error:
-        raise CodecError(f"peer {name} needs transformers ({error}); pip install 'codec[bench]'") from None
+        raise CodecError(f"baseline {name} needs transformers ({error}); pip install 'codec[bench]'") from None
     if isinstance(network, Codec):
         return _of_codec(name, network)
-    peer, target = _PEERS[name], device if on_device else "cpu"
-    return System(
+    baseline, target = _BASELINES[name], device if on_device else "cpu"
+    return TimedSystem(
         name,
-        peer.sample_rate,
+        baseline.sample_rate,
         lambda wav: network.encode(wav.unsqueeze(1).to(device)),
-        lambda encoded: peer.decode(network, encoded).audio_values.to(target),
+        lambda encoded: baseline.decode(network, encoded).audio_values.to(target),
     )
 
 
-def build_peer(name: str) -> nn.Module:
-    """The network of a peer, random."""
-    return _PEERS[name].build()
+def build_baseline(name: str) -> nn.Module:
+    """The network of a baseline, random."""
+    return _BASELINES[name].build()
 
 
 @dataclass(frozen=True)
-class _Peer:
+class _Baseline:
     sample_rate: int
     build: Callable[[], nn.Module]
     decode: Callable[[Any, Any], Any] | None = None
@@ -100,20 +100,20 @@ def _dac() -> nn.Module:
     return DacModel(DacConfig(downsampling_ratios=[2, 4, 5, 8], n_codebooks=12, sampling_rate=16_000))
 
 
-_PEERS = {
-    "encodec": _Peer(24_000, _encodec, lambda net, codes: net.decode(codes.audio_codes, codes.audio_scales)),
-    "mimi": _Peer(24_000, _mimi, lambda net, codes: net.decode(codes.audio_codes)),
-    "dac": _Peer(16_000, _dac, lambda net, codes: net.decode(audio_codes=codes.audio_codes)),
+_BASELINES = {
+    "encodec": _Baseline(24_000, _encodec, lambda net, codes: net.decode(codes.audio_codes, codes.audio_scales)),
+    "mimi": _Baseline(24_000, _mimi, lambda net, codes: net.decode(codes.audio_codes)),
+    "dac": _Baseline(16_000, _dac, lambda net, codes: net.decode(audio_codes=codes.audio_codes)),
     # The network that SpeechTokenizer and DM-Codec share.
-    "dm-codec": _Peer(16_000, lambda: Codec(CodecConfig(architecture="seanet"))),
+    "dm-codec": _Baseline(16_000, lambda: Codec(CodecConfig(architecture="seanet"))),
 }
 
 
-def _of_codec(name: str, model: Codec) -> System:
-    return System(name, model.sample_rate, model.encode, model.decode)
+def _of_codec(name: str, model: Codec) -> TimedSystem:
+    return TimedSystem(name, model.sample_rate, model.encode, model.decode)
 
 
-def _bare(name: str, model: Codec) -> System:
+def _bare(name: str, model: Codec) -> TimedSystem:
     """The steps themselves, of clips of whole frames."""
 
     def encode(wav: Tensor) -> Tensor:
@@ -123,7 +123,7 @@ def _bare(name: str, model: Codec) -> System:
     def decode(codes: Tensor) -> Tensor:
         return run_even(decoding(model, model.engine, len(codes), deterministic=False), codes, codes.shape[2])
 
-    return System(name, model.sample_rate, encode, decode)
+    return TimedSystem(name, model.sample_rate, encode, decode)
 
 
 @torch.inference_mode()

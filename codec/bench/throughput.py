@@ -6,7 +6,7 @@ import torch
 
 from codec.bench.measure import arithmetic, seconds_of
 from codec.bench.registry import benchmark
-from codec.bench.systems import System, noise, our_system, peer_system
+from codec.bench.systems import TimedSystem, baseline_system, noise, our_system
 from codec.bench.types import BenchConfig, Table
 
 _BATCHED = ("encodec", "mimi")
@@ -22,7 +22,7 @@ def throughput(config: BenchConfig) -> Table:
     rows = []
     for on_device in (False, True) if config.device == "cuda" else (False,):
         systems = [our_system(config, on_device)]
-        systems += [peer_system(name, config.device, on_device) for name in config.peers if name in _BATCHED]
+        systems += [baseline_system(name, config.device, on_device) for name in config.baselines if name in _BATCHED]
         place = "device" if on_device else "host"
         for amount in config.batch_seconds:
             rows += [
@@ -33,7 +33,7 @@ def throughput(config: BenchConfig) -> Table:
     return Table(title + arithmetic(config.device), columns, tuple(rows))
 
 
-def _speeds(system: System, amount: float, config: BenchConfig, place: str) -> tuple[str | float, ...]:
+def _speeds(system: TimedSystem, amount: float, config: BenchConfig, place: str) -> tuple[str | float, ...]:
     """Seconds of sound per second of encoding, decoding and both; words where memory runs out."""
     wav = noise(config.seconds, system.sample_rate, max(1, round(amount / config.seconds)))
     wav = wav.to(config.device) if place == "device" else wav
@@ -53,7 +53,7 @@ def _speeds(system: System, amount: float, config: BenchConfig, place: str) -> t
     return sound / encode, sound / decode, sound / (encode + decode)
 
 
-def _once(system: System, wav: torch.Tensor, device: str) -> tuple[float, float]:
+def _once(system: TimedSystem, wav: torch.Tensor, device: str) -> tuple[float, float]:
     """Seconds to encode and to decode a batch."""
     codes: list = []
     encode = seconds_of(lambda: codes.append(system.encode(wav)), device)

@@ -73,7 +73,7 @@ def serve(context: typer.Context) -> int | None:
 
 @app.command("bench", context_settings=_PASS_ON)
 def bench(context: typer.Context) -> int | None:
-    """Measure speed against other codecs, side by side (extra for peers: bench)."""
+    """Measure speed against other codecs, side by side (extra for baselines: bench)."""
     return run_extra("bench", "codec.cli.bench", "bench", context.args)
 
 

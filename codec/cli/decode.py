@@ -7,7 +7,7 @@ import typer
 from codec.cli import options
 
 if TYPE_CHECKING:
-    from codec.cli.jobs import Job
+    from codec.cli.jobs import FileJob
     from codec.cli.run import Done
     from codec.model.codec import Codec
 
@@ -61,7 +61,7 @@ def decode(
 
 
 def decode_file(
-    model: "Codec", job: "Job", codebooks: int | None, force: bool, overwrite: bool
+    model: "Codec", job: "FileJob", codebooks: int | None, force: bool, overwrite: bool
 ) -> "Done":
     """Decode one input; standard output gets wav."""
     from codec.audio.io import write_sound

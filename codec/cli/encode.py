@@ -9,7 +9,7 @@ from codec.errors import CodecError
 
 if TYPE_CHECKING:
     from codec.audio.io import Audio
-    from codec.cli.jobs import Job
+    from codec.cli.jobs import FileJob
     from codec.cli.run import Done
     from codec.model.codec import Codec
 
@@ -65,7 +65,7 @@ def encode(
 
 
 def encode_file(
-    model: "Codec", job: "Job", codebooks: int | None, suffix: str, overwrite: bool
+    model: "Codec", job: "FileJob", codebooks: int | None, suffix: str, overwrite: bool
 ) -> "Done":
     """Encode one input; ``suffix`` is the format for standard output."""
     from codec.audio.io import load_audio

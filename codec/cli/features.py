@@ -19,7 +19,7 @@ from codec.align.types import Alignment
 from codec.cli.recipe import run_recipe
 from codec.data import Clip, read_manifest
 from codec.errors import CodecError
-from codec.jobs.batches import Report, interleave
+from codec.jobs.batches import StageReport, interleave
 from codec.teachers import build_teacher, teacher_configs
 from codec.teachers.features.cache import FeatureCache
 from codec.teachers.features.extract import extract_features, extract_words
@@ -63,7 +63,7 @@ def extract(config: ExtractConfig) -> int:
     teachers = {name: build_teacher(name, options) for name, options in config.teachers.items()}
     spoken = clips_to_time(clips, teachers)
     words: dict[str, Alignment] = {}
-    reports: dict[str, Report] = {}
+    reports: dict[str, StageReport] = {}
     if spoken:
         if config.words is None:
             raise CodecError(
@@ -90,7 +90,7 @@ def clips_to_time(clips: list[Clip], teachers: dict[str, Teacher]) -> list[Clip]
     return [clip for clip in spoken if reads_text and clip.text is None]
 
 
-def show(reports: dict[str, Report]) -> int:
+def show(reports: dict[str, StageReport]) -> int:
     """Print what was done and what failed; 1 if anything did."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     for stage, report in reports.items():

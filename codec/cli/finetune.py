@@ -17,7 +17,7 @@ from codec.console import print_note
 from codec.data.manifest import Clip, write_manifest
 from codec.errors import CodecError
 from codec.eval.clips import read_clips
-from codec.eval.measures.base import JudgeSettings
+from codec.eval.measures.base import MetricSettings
 from codec.eval.measures.registry import build_measures, installed_measures
 from codec.eval.quick import score
 from codec.eval.training import FILE as TRAINING_FILE
@@ -146,7 +146,7 @@ def report(
     out: Path, before: dict[str, float], after: dict[str, float], run: TrainConfig, training: Training
 ) -> None:
     """Print both sets of metrics and write them to ``finetune.json``."""
-    measures = build_measures(installed_measures(list(MEASURES)), JudgeSettings())
+    measures = build_measures(installed_measures(list(MEASURES)), MetricSettings())
     table, worse = Table("metric", "before", "after"), []
     for measure in measures:
         marked = bool(training.like(measure.resembles))

@@ -14,7 +14,7 @@ _OURS = ("output", "seed", "resume", "threads")
 
 @dataclass(frozen=True)
 class SoundConfig:
-    """Decoded clips, judged by measures of codec eval."""
+    """Decoded clips, scored by metrics of codec eval."""
 
     clips: ClipsConfig
     measures: tuple[str, ...]
@@ -24,7 +24,7 @@ class SoundConfig:
 
 @dataclass(frozen=True)
 class ProbeConfig:
-    """Tokens, judged by a probe of codec eval."""
+    """Tokens, scored by a probe of codec eval."""
 
     clips: ClipsConfig
     train: ClipsConfig | None = None

@@ -20,7 +20,7 @@ from codec.train.tasks.codec import CodecTask
 
 
 @dataclass(frozen=True)
-class Run:
+class Trial:
     """One training of one variant."""
 
     variant: str
@@ -55,7 +55,7 @@ class Run:
         return (last / "manifest.json").is_file() and (self.export / "model.safetensors").is_file()
 
 
-def plan_runs(config: CompareConfig) -> list[Run]:
+def plan_runs(config: CompareConfig) -> list[Trial]:
     """All runs, the first seeds of all variants before the second ones.
 
     Raises:
@@ -73,19 +73,19 @@ def plan_runs(config: CompareConfig) -> list[Run]:
     return runs
 
 
-def _run(config: CompareConfig, variant: str, seed: int, values: dict) -> Run:
+def _run(config: CompareConfig, variant: str, seed: int, values: dict) -> Trial:
     folder = Path(config.output) / variant / f"seed-{seed}"
     ours = {"output": str(folder), "seed": seed, "threads": config.threads, "resume": True}
     try:
         train = from_dict(TrainConfig, {**values, **ours})
     except CodecError as error:
         raise CodecError(f"variant {variant}: {error}") from None
-    return Run(
+    return Trial(
         variant, seed, dataclasses.replace(train, quantizer=dataclasses.replace(train.quantizer, seed=seed))
     )
 
 
-def check_runs(runs: Iterable[Run]) -> None:
+def check_runs(runs: Iterable[Trial]) -> None:
     """Data, features, losses and networks of every variant, and the runs that have begun.
 
     Raises:
@@ -106,7 +106,7 @@ def check_runs(runs: Iterable[Run]) -> None:
             raise CodecError(f"variant {run.variant}: {error}") from None
 
 
-def _check_begun(run: Run) -> None:
+def _check_begun(run: Trial) -> None:
     """A run goes on only under the settings, and for the number of steps, that it began with."""
     found = list_checkpoints(output_folders(run.config)[0])
     if not found:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from codec.compare.config import CompareConfig
-from codec.compare.plan import Run
+from codec.compare.plan import Trial
 from codec.compare.worker import work, write_order
 from codec.errors import CodecError
 
@@ -23,12 +23,12 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA
 class Ended:
     """How a run ended: ``problem`` is one line, or ``None`` when it was trained and scored."""
 
-    run: Run
+    run: Trial
     problem: str | None
 
 
 def run_all(
-    config: CompareConfig, runs: Sequence[Run], started: Callable[[Run], None], ended: Callable[[Ended], None]
+    config: CompareConfig, runs: Sequence[Trial], started: Callable[[Trial], None], ended: Callable[[Ended], None]
 ) -> None:
     """Train and score every run; one that fails does not stop the others.
 
@@ -64,7 +64,7 @@ def run_all(
             worker.close()
 
 
-def _work_here(config: CompareConfig, run: Run) -> str | None:
+def _work_here(config: CompareConfig, run: Trial) -> str | None:
     try:
         if not work(run, config.scoring, Path(config.output)):
             # The signal was for the whole comparison.
@@ -77,7 +77,7 @@ def _work_here(config: CompareConfig, run: Run) -> str | None:
 class _Worker:
     """The process of one run; what it says is appended to ``output.txt`` in the run's folder."""
 
-    def __init__(self, config: CompareConfig, run: Run):
+    def __init__(self, config: CompareConfig, run: Trial):
         self.run = run
         order = write_order(run, config.scoring, Path(config.output))
         self._log: IO[bytes] = (run.folder / "output.txt").open("ab")

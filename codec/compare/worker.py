@@ -12,7 +12,7 @@ from typing import Any
 
 from codec.atomic import atomic_path
 from codec.compare.config import ScoringConfig
-from codec.compare.plan import Run
+from codec.compare.plan import Trial
 from codec.compare.score import score_run
 from codec.config import from_dict, to_dict
 from codec.errors import CodecError
@@ -32,7 +32,7 @@ class Order:
     """Folder for what all runs may use."""
 
 
-def write_order(run: Run, scoring: ScoringConfig, shared: Path) -> Path:
+def write_order(run: Trial, scoring: ScoringConfig, shared: Path) -> Path:
     """``order.json`` in the run's folder."""
     run.folder.mkdir(parents=True, exist_ok=True)
     path = run.folder / "order.json"
@@ -42,7 +42,7 @@ def write_order(run: Run, scoring: ScoringConfig, shared: Path) -> Path:
     return path
 
 
-def work(run: Run, scoring: ScoringConfig, shared: Path) -> bool:
+def work(run: Trial, scoring: ScoringConfig, shared: Path) -> bool:
     """Train and score; false when a signal ended the training, which has then been saved."""
     begun = time.perf_counter()
     if not run.trained:
@@ -57,7 +57,7 @@ def work(run: Run, scoring: ScoringConfig, shared: Path) -> bool:
     return True
 
 
-def _keep_time(run: Run, part: str, begun: float, **facts: Any) -> None:
+def _keep_time(run: Trial, part: str, begun: float, **facts: Any) -> None:
     record = {"part": part, "seconds": round(time.perf_counter() - begun, 1), **facts}
     with (run.folder / "times.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(record) + "\n")
@@ -82,7 +82,7 @@ def main(path: str) -> int:
     """
     _end_with_parent()
     order = from_dict(Order, json.loads(Path(path).read_text(encoding="utf-8")))
-    run = Run(order.variant, order.seed, from_dict(TrainConfig, order.train))
+    run = Trial(order.variant, order.seed, from_dict(TrainConfig, order.train))
     try:
         done = work(run, order.scoring, Path(order.shared))
     except CodecError as error:

@@ -11,13 +11,13 @@ from codec.config import to_dict
 from codec.data.manifest import Clip, read_manifest
 from codec.errors import CodecError
 from codec.eval.clips import folder_notes, read_clips, select
-from codec.eval.measures import JudgeSettings, Measure, build_measures
+from codec.eval.measures import Measure, MetricSettings, build_measures
 from codec.eval.measures.registry import installed_measures, ways_to_install
 from codec.eval.options import Options
 from codec.eval.report import About, Report, write_report
 from codec.eval.runner import Request, run
 from codec.eval.summary import all_columns, summarize
-from codec.eval.systems import Original, Ours, System, model_systems, parse_peer
+from codec.eval.systems import Original, Ours, System, model_systems, parse_baseline
 from codec.eval.systems.ours import load_cached
 
 DEFAULT_MEASURES = (
@@ -65,7 +65,7 @@ def prepare(source: Path, options: Options, command: str = "") -> Plan:
     notes = [*notes, *folder_notes(source)]
     systems: list[System] = [Original()]
     systems += model_systems(options.models, options.codebooks, options.device)
-    systems += [parse_peer(spec) for spec in options.peers]
+    systems += [parse_baseline(spec) for spec in options.baselines]
     unknown = [name for name in options.probes if name not in PROBES]
     if unknown:
         raise CodecError(f"unknown probe {unknown[0]!r}; known: {', '.join(PROBES)}")
@@ -113,7 +113,7 @@ def execute(plan: Plan, progress: Callable[[int, int], None] = lambda done, tota
 
 
 def _measures(options: Options) -> tuple[list[Measure], list[str]]:
-    settings = JudgeSettings(options.asr, options.speaker_model)
+    settings = MetricSettings(options.asr, options.speaker_model)
     if options.measures is not None:
         return build_measures(options.measures, settings), []
     wanted = [*DEFAULT_MEASURES]

@@ -1,4 +1,4 @@
-"""One job of an evaluation: code a clip with a system, then judge it. Runs in a worker process."""
+"""One job of an evaluation: code a clip with a system, then score it. Runs in a worker process."""
 
 import re
 from dataclasses import dataclass
@@ -56,7 +56,7 @@ def output_path(folder: Path, system: str, clip: str, suffix: str) -> Path:
 
 
 def run_job(job: Job) -> list[Row]:
-    """Code, align, judge. Whatever goes wrong becomes a row with its reason."""
+    """Code, align and score. Every failure becomes a row with its reason."""
     row = job.coded or _code(job)
     rows = [row] if job.coded is None else []
     if row.skipped is not None:
@@ -67,7 +67,7 @@ def run_job(job: Job) -> list[Row]:
         pair = _pair(job, int(row.values["delay"]))
     except Skip as skip:
         return rows + [_skipped(job, measure, str(skip)) for measure in job.measures]
-    return rows + [_judge(job, measure, pair) for measure in job.measures]
+    return rows + [_score(job, measure, pair) for measure in job.measures]
 
 
 def _code(job: Job) -> Row:
@@ -81,9 +81,9 @@ def _code(job: Job) -> Row:
             raise Skip("its output is empty")
         output = resample(torch.from_numpy(coded.wav), coded.sample_rate, SCORING_RATE)
         _save_output(job, coded, output)
-        # The delay is that of the file as judged: 16-bit, clipped to full scale.
-        judged = load_audio(job.audio).wav.numpy()
-        delay = find_delay(reference, judged, SCORING_RATE, job.max_delay, job.align)
+        # The delay is that of the file as scored: 16-bit, clipped to full scale.
+        scored = load_audio(job.audio).wav.numpy()
+        delay = find_delay(reference, scored, SCORING_RATE, job.max_delay, job.align)
         return _row(job, CODING, job.coding_key, _coding_values(coded, len(reference), delay))
     except Exception as error:  # noqa: BLE001  (one bad clip must not end the run)
         return _row(job, CODING, job.coding_key, skipped=_reason(error))
@@ -120,7 +120,7 @@ def _pair(job: Job, delay: int) -> Pair:
     return Pair(job.clip, aligned.reference, aligned.output)
 
 
-def _judge(job: Job, measure: Measure, pair: Pair) -> Row:
+def _score(job: Job, measure: Measure, pair: Pair) -> Row:
     key = job.keys[measure.name]
     try:
         if measure.intrusive and _silent(pair.reference):
@@ -130,7 +130,7 @@ def _judge(job: Job, measure: Measure, pair: Pair) -> Row:
         if broken:
             raise Skip(f"{', '.join(broken)} came out as NaN or infinite")
         return _row(job, measure.name, key, values, notes=measure.notes(pair))
-    except Exception as error:  # noqa: BLE001  (a judge's crash on one file must not end the run)
+    except Exception as error:  # noqa: BLE001  (a crash of a metric on one file must not end the run)
         return _row(job, measure.name, key, skipped=_reason(error))
 
 

@@ -45,10 +45,10 @@ class Options:
     out: Path = Path("report")
     """Folder of the report; a run there is resumed."""
     models: list[str] = field(default_factory=list)
-    """A model's name or folder; may be repeated. Without peers: default. The original is always measured."""
+    """A model's name or folder; may be repeated. Without baselines: default. The original is always measured."""
     codebooks: list[int] | None = None
     """Numbers of codebooks, as 1,2,4,8; all by default."""
-    peers: list[str] = field(default_factory=list)
+    baselines: list[str] = field(default_factory=list)
     """opus:KBPS, speex:KBPS, codec2:MODE, hf:ID@KBPS, dir:NAME@KBPS=FOLDER, engine:MODEL=ENGINE; commas
     between them."""
     measures: list[str] | None = None

@@ -22,7 +22,7 @@ class Request:
     Attributes:
         clips: at least one, names unique.
         systems: in the table's order, labels unique.
-        measures: judges, ready.
+        measures: metrics, ready to use.
         out: folder of the report; results of an earlier run in it are used again.
         workers: processes with one thread each; 0 works in this process.
         max_delay: seconds within which the delay of an output is looked for.
@@ -92,7 +92,7 @@ def _check(request: Request) -> None:
     if not request.clips:
         raise CodecError("no clips to evaluate")
     if not request.systems:
-        raise CodecError("no systems to evaluate; name a --model or --peers")
+        raise CodecError("no systems to evaluate; name a --model or --baselines")
     labels = [system.label for system in request.systems]
     twice = sorted({label for label in labels if labels.count(label) > 1})
     if twice:

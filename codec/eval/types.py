@@ -7,7 +7,7 @@ import numpy as np
 from codec.data.manifest import Clip
 
 SCORING_RATE = 16_000
-"""Hz at which every pair is judged: what PESQ-WB, ViSQOL's speech mode and DNSMOS are made for."""
+"""Hz at which every pair is scored: the rate that PESQ-WB, ViSQOL's speech mode and DNSMOS expect."""
 
 
 class Skip(Exception):

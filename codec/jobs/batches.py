@@ -34,7 +34,7 @@ class Failure:
 
 
 @dataclass
-class Report:
+class StageReport:
     """What a stage did.
 
     Attributes:
@@ -83,9 +83,9 @@ def make_batches(clips: list[Clip], batch_seconds: float) -> list[list[Clip]]:
 
 def run_batches(
     clips: list[Clip], work: Callable[[list[Clip]], None], batch_seconds: float, title: str
-) -> Report:
+) -> StageReport:
     """Call ``work`` on batches, showing progress; a batch that fails is tried again clip by clip."""
-    report, started = Report(), time.monotonic()
+    report, started = StageReport(), time.monotonic()
     total = sum(clip.seconds for clip in clips)
     columns = (
         SpinnerColumn(),
@@ -106,7 +106,7 @@ def run_batches(
     return report
 
 
-def _run_batch(batch: list[Clip], work: Callable[[list[Clip]], None], report: Report) -> None:
+def _run_batch(batch: list[Clip], work: Callable[[list[Clip]], None], report: StageReport) -> None:
     try:
         work(batch)
     except Exception as error:  # noqa: BLE001

@@ -12,7 +12,7 @@ from codec.model.chunked import decode_chunked, encode_chunked
 from codec.model.codes import Codes, read_codes
 from codec.model.config import CodecConfig
 from codec.model.fingerprint import fingerprint
-from codec.model.inputs import Sound, read_clips
+from codec.model.inputs import AudioInput, read_inputs
 from codec.model.network import Network
 from codec.model.shield import shielded
 from codec.model.slots import Latency, latency_of
@@ -76,7 +76,7 @@ class Codec(Network):
     @shielded
     def encode(
         self,
-        wav: Sound,
+        wav: AudioInput,
         sample_rate: float | None = None,
         lengths: Any = None,
         num_codebooks: int | None = None,
@@ -101,7 +101,7 @@ class Codec(Network):
             CodecError: on a wrong shape or scale, no samples, NaN or infinite samples, or a bad length.
         """
         self.quantizer.check_count(num_codebooks)
-        clips = read_clips(wav, sample_rate, lengths, self.sample_rate)
+        clips = read_inputs(wav, sample_rate, lengths, self.sample_rate)
         codes = encode_chunked(self, self.engine, clips.wav, clips.counts, num_codebooks, deterministic)
         return Tokens(
             codes=codes,
@@ -113,7 +113,7 @@ class Codec(Network):
 
     @shielded
     def decode(self, tokens: Tokens | Codes, force: bool = False, deterministic: bool = False) -> Tensor:
-        """Sound of tokens, as long as what was encoded.
+        """Decode tokens to audio of the original length.
 
         Args:
             tokens: from :meth:`encode` of this model, or of a file; or codes ``(K, T)`` or ``(B, K, T)`` of any

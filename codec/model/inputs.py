@@ -1,4 +1,4 @@
-"""Sound as people have it, to what the network computes with."""
+"""Audio in all the forms that callers have, checked and converted to what the network takes."""
 
 import io
 import math
@@ -16,7 +16,7 @@ from codec.audio.io import Audio, load_audio
 from codec.audio.resample import resample
 from codec.errors import CodecError
 
-Sound = Tensor | np.ndarray | Audio | str | Path | bytes | Sequence[Any]
+AudioInput = Tensor | np.ndarray | Audio | str | Path | bytes | Sequence[Any]
 """Samples, a recording, a file or its bytes, or a list of such clips."""
 
 LOUDEST = 10.0
@@ -28,17 +28,17 @@ _PIECE = 1 << 20
 
 @dataclass
 class Clips:
-    """Checked sound: ``wav (B, T)`` float32, zeros after each clip's ``counts`` samples."""
+    """Checked audio: ``wav (B, T)`` float32, zeros after each clip's ``counts`` samples."""
 
     wav: Tensor
     counts: list[int]
 
 
-def read_clips(sound: Sound, sample_rate: Any, lengths: Any, target_rate: int) -> Clips:
-    """Sound at ``target_rate``.
+def read_inputs(audio: AudioInput, sample_rate: Any, lengths: Any, target_rate: int) -> Clips:
+    """Check and resample audio to ``target_rate``.
 
     Args:
-        sound: ``(T,)`` or ``(B, T)`` samples, or whatever else :data:`Sound` has.
+        audio: ``(T,)`` or ``(B, T)`` samples, or whatever else :data:`AudioInput` has.
         sample_rate: Hz of samples; ``target_rate`` when ``None``. A recording or file has its own.
         lengths: ``(B,)`` samples of each clip, or a mask ``(B, T)``; all by default.
 
@@ -46,13 +46,13 @@ def read_clips(sound: Sound, sample_rate: Any, lengths: Any, target_rate: int) -
         CodecError: for a shape, type, scale, rate or length that cannot be meant, and for NaN.
     """
     rate = _rate(sample_rate, target_rate)
-    if isinstance(sound, list | tuple) and not _is_number(sound[0] if sound else 0):
+    if isinstance(audio, list | tuple) and not _is_number(audio[0] if audio else 0):
         if lengths is not None:
             raise CodecError("a list of clips has their lengths; leave lengths out")
-        return _joined([_one_clip(clip, rate, target_rate) for clip in sound])
-    if isinstance(sound, Audio | str | Path | bytes):
-        return _joined([_one_clip(sound, rate, target_rate)])
-    wav = to_float(sound)
+        return _joined([_one_clip(clip, rate, target_rate) for clip in audio])
+    if isinstance(audio, Audio | str | Path | bytes):
+        return _joined([_one_clip(audio, rate, target_rate)])
+    wav = to_float(audio)
     _check_shape(wav)
     wav = wav.reshape(-1, wav.shape[-1])
     check_level(wav)
@@ -114,18 +114,18 @@ def check_level(wav: Tensor, note: bool = True) -> bool:
     return peak > 1.0
 
 
-def _one_clip(sound: Any, rate: int, target_rate: int) -> Tensor:
+def _one_clip(audio: Any, rate: int, target_rate: int) -> Tensor:
     """``(T,)`` at the target rate."""
     note = True
-    if isinstance(sound, str | Path):
-        sound = load_audio(sound, target_rate)
-    elif isinstance(sound, bytes):
-        sound = load_audio(io.BytesIO(sound), target_rate)
-    if isinstance(sound, Audio):
-        sound, rate = sound.wav, sound.sample_rate
+    if isinstance(audio, str | Path):
+        audio = load_audio(audio, target_rate)
+    elif isinstance(audio, bytes):
+        audio = load_audio(io.BytesIO(audio), target_rate)
+    if isinstance(audio, Audio):
+        audio, rate = audio.wav, audio.sample_rate
         # Decoders of lossy formats pass 1 by a little as a matter of course.
         note = False
-    wav = to_float(sound)
+    wav = to_float(audio)
     if wav.ndim != 1:
         raise CodecError(f"each clip of a list must be (T,), got shape {tuple(wav.shape)}")
     _check_shape(wav)

@@ -19,7 +19,7 @@ from codec.train.adversary import Adversary
 from codec.train.balancer import Balancer
 from codec.train.config import TrainConfig
 from codec.train.data.loader import CropBatches
-from codec.train.data.source import Features, open_audio, open_features, read_clips
+from codec.train.data.source import Features, open_audio, open_features, training_clips
 from codec.train.discriminators.container import Discriminators
 from codec.train.ema import WeightAverage
 from codec.train.generator import Generator
@@ -106,7 +106,7 @@ def build_step(
 def _open_data(
     config: TrainConfig, accelerator: Accelerator
 ) -> tuple[AudioStore, dict[str, Features], dict[str, FeatureInfo]]:
-    clips = read_clips(config.data)
+    clips = training_clips(config.data)
     console = Console(stderr=True, quiet=not accelerator.is_main_process)
 
     def progress(items, total):

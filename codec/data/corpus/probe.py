@@ -7,7 +7,7 @@ from codec.audio.io import sound_seconds
 from codec.errors import CodecError
 
 
-def probe(source: Path | BinaryIO, verify: bool) -> float:
+def verified_seconds(source: Path | BinaryIO, verify: bool) -> float:
     """Seconds of a sound file.
 
     Args:

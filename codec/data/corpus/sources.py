@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from codec.data import Clip, read_manifest
-from codec.data.corpus.probe import probe
+from codec.data.corpus.probe import verified_seconds
 from codec.data.corpus.texts import sidecar_text
 from codec.errors import CodecError
 
@@ -87,7 +87,7 @@ def collect(config: CorpusConfig) -> Corpus:
         if config.limit is not None and number >= config.limit:
             break
         try:
-            seconds = probe(clip.audio, config.verify)
+            seconds = verified_seconds(clip.audio, config.verify)
             _check_length(seconds, config)
         except CodecError as error:
             corpus.skipped.append((clip.path, str(error)))

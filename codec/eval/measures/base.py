@@ -22,8 +22,8 @@ class Column:
 
 
 @dataclass(frozen=True)
-class JudgeSettings:
-    """Options of the judges that have any."""
+class MetricSettings:
+    """Options of the metrics that have any."""
 
     asr: str | None = None
     """faster-whisper model folder, or a transformers model id or folder, for WER."""
@@ -32,7 +32,7 @@ class JudgeSettings:
 
 
 class Measure:
-    """A judge. Light and picklable: models are loaded on first use, once in each process."""
+    """A metric. It is light and picklable: models are loaded on first use, once in each process."""
 
     name: str
     columns: tuple[Column, ...]
@@ -41,12 +41,12 @@ class Measure:
     install: str = "pip install 'codec[eval]'"
     """What brings them."""
     resembles: tuple[str, ...] = ()
-    """Losses, or teachers of losses, that a model must not be trained with to be judged without a mark."""
+    """Losses, or teachers of losses, that a model must not be trained with to be scored without a mark."""
     intrusive: bool = True
-    """Whether it compares with the reference, and so cannot judge against a silent one."""
+    """Whether it compares with the reference, and so cannot score against a silent one."""
 
     @classmethod
-    def from_settings(cls, settings: JudgeSettings) -> "Measure":
+    def from_settings(cls, settings: MetricSettings) -> "Measure":
         """Build it, checking its own settings.
 
         Raises:
@@ -63,7 +63,7 @@ class Measure:
         raise NotImplementedError
 
     def notes(self, pair: Pair) -> dict[str, str]:
-        """Text to keep beside the values, asked for after ``__call__`` on the same pair."""
+        """Text to keep with the values, requested after ``__call__`` on the same pair."""
         return {}
 
     def versions(self) -> dict[str, str]:

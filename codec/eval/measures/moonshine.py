@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from codec.errors import CodecError
-from codec.eval.measures.base import JudgeSettings
+from codec.eval.measures.base import MetricSettings
 from codec.eval.measures.recognition import WordErrors
 from codec.eval.measures.registry import measure
 from codec.eval.types import SCORING_RATE, Pair, Skip
@@ -37,7 +37,7 @@ class MoonshineErrors(WordErrors):
     resembles = ("moonshine",)
 
     @classmethod
-    def from_settings(cls, settings: JudgeSettings) -> "MoonshineErrors":
+    def from_settings(cls, settings: MetricSettings) -> "MoonshineErrors":
         if not all((_folder() / name).is_file() for name in _FILES):
             raise CodecError(f"this moonshine-voice carries no weights in assets/tiny-en; {cls.install}")
         return cls()

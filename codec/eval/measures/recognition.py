@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from codec.errors import CodecError
-from codec.eval.measures.base import Column, JudgeSettings, Measure
+from codec.eval.measures.base import Column, Measure, MetricSettings
 from codec.eval.measures.registry import measure
 from codec.eval.types import SCORING_RATE, Pair, Skip
 
@@ -82,7 +82,7 @@ class AsrErrors(WordErrors):
     asr: str
 
     @classmethod
-    def from_settings(cls, settings: JudgeSettings) -> "AsrErrors":
+    def from_settings(cls, settings: MetricSettings) -> "AsrErrors":
         if not settings.asr:
             raise CodecError("measure 'wer' needs a recogniser; pass --asr FOLDER|ID")
         return cls(settings.asr)

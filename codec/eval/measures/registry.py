@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from codec.errors import CodecError
-from codec.eval.measures.base import JudgeSettings, Measure
+from codec.eval.measures.base import Measure, MetricSettings
 from codec.registry import Registry
 
 MEASURES: Registry[type[Measure]] = Registry("measure")
@@ -24,8 +24,8 @@ def measure_names() -> list[str]:
     return list(MEASURES)
 
 
-def build_measures(names: list[str], settings: JudgeSettings) -> list[Measure]:
-    """Measures by name, ready to judge.
+def build_measures(names: list[str], settings: MetricSettings) -> list[Measure]:
+    """Metrics by name, ready to use.
 
     Raises:
         CodecError: for an unknown name, a missing package or a missing setting.

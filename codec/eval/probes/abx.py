@@ -18,7 +18,7 @@ from codec.eval.probes.phone_labels import can_be_aligned
 from codec.eval.probes.registry import probe
 from codec.eval.probes.sources import LATENTS, TokenSource, View, views
 from codec.eval.probes.statistics import bootstrap, few_speakers_note, mean_of_ratios
-from codec.eval.probes.types import CodedClip, Measure, ProbeResult, ProbeTask, Skip
+from codec.eval.probes.types import CodedClip, Finding, Omitted, ProbeResult, ProbeTask
 
 CHANCE = 0.5
 
@@ -104,12 +104,12 @@ class AbxProbe:
         return result
 
     def _aligned(
-        self, task: ProbeTask, skipped: list[Skip]
+        self, task: ProbeTask, skipped: list[Omitted]
     ) -> tuple[list[CodedClip], list[Sequence[Interval]]]:
         """Clips that have tokens and phones, and their phones."""
         usable = [clip for clip in task.clips if can_be_aligned(clip)]
         skipped += [
-            Skip(clip.name, "not English" if clip.text else "no text")
+            Omitted(clip.name, "not English" if clip.text else "no text")
             for clip in task.clips
             if not can_be_aligned(clip)
         ]
@@ -189,7 +189,7 @@ def _ordered(first: str, second: str) -> tuple[str, str]:
 
 def _measure(
     name: str, view: View, cells: list[Cell], pieces: list[np.ndarray], clips: int, seed: int
-) -> Measure:
+) -> Finding:
     wanted = sorted({_ordered(i, x) for cell in cells for x in cell.x for i in (*cell.a, *cell.b) if i != x})
     values = pair_distances(pieces, np.array(wanted))
     distances = dict(zip(wanted, values.tolist(), strict=True))
@@ -197,7 +197,7 @@ def _measure(
     value = mean_of_ratios(counts.sum(axis=0))
     # Draws without a speaker of many pairs lean to one side.
     interval = bootstrap(counts, units, mean_of_ratios, seed, recentre=True)
-    return Measure.of(name, view, value, interval, CHANCE, "lower", clips)
+    return Finding.of(name, view, value, interval, CHANCE, "lower", clips)
 
 
 def _error(cell: Cell, distances: dict[tuple[int, int], float]) -> float:

@@ -14,13 +14,13 @@ class Probe(Protocol):
     name: str
     config: Any
     resembles: tuple[str, ...]
-    """Losses that a model must not be trained with to be judged without a mark; none by default."""
+    """Losses that a model must not be trained with to be scored without a mark; none by default."""
 
     def check(self, task: ProbeTask) -> None:
         """Raise a :class:`CodecError` when the clips cannot serve, before any work."""
 
     def run(self, task: ProbeTask) -> ProbeResult:
-        """Measure; clips that fail are listed in the result, not raised."""
+        """Run the probe; clips that fail are listed in the result, not raised."""
 
 
 PROBES: Registry[type] = Registry("probe", "codec.eval.probes")

@@ -11,15 +11,15 @@ import jiwer
 import numpy as np
 import torch
 
-from codec.align.transcript import normalise
+from codec.align.transcript import plain_words
 from codec.config import to_dict
 from codec.data import Clip
 from codec.errors import CodecError
-from codec.eval.probes.ctc import CtcConfig, TokenRecognizer, Utterance, train_recognizer
+from codec.eval.probes.ctc import CtcConfig, CtcExample, TokenRecognizer, train_recognizer
 from codec.eval.probes.registry import probe
 from codec.eval.probes.sources import View
 from codec.eval.probes.statistics import bootstrap, few_speakers_note, ratio
-from codec.eval.probes.types import CodedClip, Measure, ProbeResult, ProbeTask, Skip
+from codec.eval.probes.types import CodedClip, Finding, Omitted, ProbeResult, ProbeTask
 
 
 @probe("text")
@@ -87,7 +87,7 @@ class TextProbe:
         result: ProbeResult,
     ) -> None:
         view = View(num_codebooks, "learned embedding")
-        spoken = [Utterance(clip.codes[:num_codebooks], text) for clip, text in train]
+        spoken = [CtcExample(clip.codes[:num_codebooks], text) for clip, text in train]
         tokens = task.tokens
         recognizer = train_recognizer(
             self.config.recognizer, spoken, tokens.codebook_size, tokens.frame_rate, task.seed
@@ -100,7 +100,7 @@ class TextProbe:
             errors, base = count(references, read), count(references, shuffled)
             value, baseline = ratio(errors.sum(axis=0)), ratio(base.sum(axis=0))
             interval = bootstrap(errors, speakers, ratio, task.seed)
-            result.measures.append(Measure.of(name, view, value, interval, baseline, "lower", len(test)))
+            result.measures.append(Finding.of(name, view, value, interval, baseline, "lower", len(test)))
             for (clip, text), guess, (wrong, total) in zip(test, read, errors, strict=True):
                 entry = result.per_clip.setdefault(clip.clip.name, {"text": text})
                 entry[f"read {view.codebooks}"] = guess
@@ -108,13 +108,13 @@ class TextProbe:
                 entry[f"{name} of"] = int(total)
 
 
-def _with_text(clips: list[CodedClip], skipped: list[Skip]) -> list[tuple[CodedClip, str]]:
+def _with_text(clips: list[CodedClip], skipped: list[Omitted]) -> list[tuple[CodedClip, str]]:
     kept = []
     for clip in clips:
         try:
-            kept.append((clip, normalise(clip.clip.text)))
+            kept.append((clip, plain_words(clip.clip.text)))
         except CodecError as error:
-            skipped.append(Skip(clip.clip.name, str(error)))
+            skipped.append(Omitted(clip.clip.name, str(error)))
     return kept
 
 

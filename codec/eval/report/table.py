@@ -10,7 +10,7 @@ from codec.eval.summary import SystemSummary
 
 ABSENT = "–"
 MARK = "*"
-"""Behind a figure that resembles a loss of the model it judges."""
+"""The mark of a metric that resembles a loss of the model."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ def heading(column: Column) -> str:
 
 
 def figure_cells(report: Report) -> dict[str, list[Cell]]:
-    """By system, the cells of the measures' columns; the best of each column among peers is marked."""
+    """By system, the cells of the measures' columns; the best of each column among baselines is marked."""
     best = {column.name: _best(report, column) for column in report.columns}
     return {
         system.label: [

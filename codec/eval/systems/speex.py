@@ -12,13 +12,13 @@ from codec.audio.io import load_audio, save_audio
 from codec.data.manifest import Clip
 from codec.eval.systems.base import System, missing_tools, run_tool
 from codec.eval.systems.ogg import packet_sizes
-from codec.eval.systems.registry import parse_number, peer
+from codec.eval.systems.registry import baseline, parse_number
 from codec.eval.types import Coded
 
 _HEADER_PACKETS = 2
 
 
-@peer("speex")
+@baseline("speex")
 @dataclass(frozen=True)
 class Speex(System):
     """``speexenc --wideband --bitrate BPS``: the best quality that needs no more than that rate."""

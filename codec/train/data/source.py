@@ -20,7 +20,7 @@ from codec.train.config import DataConfig, TeacherSource
 Features = FeatureCache | LiveFeatures
 
 
-def read_clips(config: DataConfig) -> list[Clip]:
+def training_clips(config: DataConfig) -> list[Clip]:
     """Clips of all manifests, thinned evenly to ``max_clips``.
 
     Raises:
