@@ -24,7 +24,7 @@ def open_seekable(source: str | Path | BinaryIO, expected: str) -> Iterator[tupl
 
     Args:
         source: a path, which may be a named pipe or ``/dev/fd/63``, or an open binary file.
-        expected: what should be in it, such as "a sound file", for messages.
+        expected: what should be in it, such as "an audio file", for messages.
 
     Raises:
         CodecError: when it cannot be read, is a folder, or is empty. Errors of reading in the block

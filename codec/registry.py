@@ -105,7 +105,7 @@ class Registry(Mapping[str, T], Generic[T]):
 
 
 def _origin(item: Any) -> Any:
-    """What tells two registered things apart: where a class or function is defined, else its value."""
+    """The identity of a registered thing: where a class or function is defined, else its value."""
     if isinstance(item, type) or callable(item):
         return getattr(item, "__module__", None), getattr(item, "__qualname__", None)
     return item

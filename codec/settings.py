@@ -34,7 +34,7 @@ def read_config(
         CodecError: for a file that cannot be read, an override without ``=``, or what
             :func:`codec.config.from_dict` refuses.
     """
-    # A class with a setting of that name means something of its own by it.
+    # A class with a setting of that name gives it another meaning.
     based = "base" not in {field.name for field in dataclasses.fields(cls)}
     values = read_settings(config, based) if config is not None else {}
     apply_overrides(values, overrides)

@@ -38,7 +38,7 @@ class BenchConfig:
     batch_size: int | None = 2
     """Of every config, small enough for a CPU's memory; null takes each config's own (for a GPU)."""
     precisions: dict[str, str] = field(default_factory=dict)
-    """By config name, instead of its own."""
+    """Precision by config name, in place of the config's."""
     compile: bool = False
     """torch.compile the first config."""
     cuda_graphs: bool = True

@@ -64,12 +64,12 @@ def spoil(path: Path, kind: str) -> Path:
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("empty", "empty file (0 bytes); expected a sound file"),
+        ("empty", "empty file (0 bytes); expected an audio file"),
         ("no samples", "has no samples"),
         ("NaN", "holds NaN or infinite samples; repair"),
         ("Inf", "holds NaN or infinite samples; repair"),
         ("truncated", "cut short or damaged (flac decoder lost sync); get the whole file"),
-        ("text", "not a sound file that can be read (format not recognised); expected wav"),
+        ("text", "not an audio file that can be read (format not recognised); expected wav"),
     ],
 )
 def test_sound_files_that_cannot_be_encoded(capfd, tmp_path, tiny_model_dir, kind, words):
@@ -102,7 +102,7 @@ def test_unusual_sound_is_taken_with_a_note(capfd, tmp_path, tiny_model_dir, rat
 
 def test_a_folder_without_audio(capfd, tmp_path, tiny_model_dir):
     (tmp_path / "notes.txt").write_text("no sound")
-    refused(capfd, tmp_path, "no sound files in this folder", "encode", tmp_path, "-m", tiny_model_dir)
+    refused(capfd, tmp_path, "no audio files in this folder", "encode", tmp_path, "-m", tiny_model_dir)
 
 
 @pytest.mark.parametrize("source", ["missing.wav", "none/*.wav"])
@@ -222,7 +222,7 @@ def test_options_that_do_not_fit(capfd, tmp_path, speech_file, tiny_model_dir):
         ("--format rvq does not fit this suffix", *command, "--format", "rvq"),
         ("token files end in .pt or .rvq", "encode", speech_file, tmp_path / "out.txt"),
         ("no model 'nobody'", "encode", speech_file, target, "-m", "nobody"),
-        (".xyz is no sound format", "decode", speech_file, tmp_path / "out.xyz"),
+        (".xyz is not an audio format", "decode", speech_file, tmp_path / "out.xyz"),
     ):
         refused(capfd, tmp_path, words, *arguments)
 

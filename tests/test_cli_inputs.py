@@ -78,7 +78,7 @@ def test_a_folder_of_other_things_says_so_too(capfd, tmp_path, tiny_model_dir):
     (tmp_path / "memo.m4a").write_bytes(b"whatever")
     result = run(capfd, "encode", tmp_path, "-m", tiny_model_dir)
     assert result.status == 1
-    assert "no sound files in this folder" in result.error_lines[0]
+    assert "no audio files in this folder" in result.error_lines[0]
     assert "1 .m4a (convert first: ffmpeg -i IN OUT.wav)" in result.error_lines[0]
 
 

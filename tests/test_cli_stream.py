@@ -58,7 +58,7 @@ def test_the_tokens_and_the_sound_are_those_of_the_library(filtered, tiny_model,
     assert torch.equal(frames_of(encoded.out), tokens.codes[0])
     decoded = filtered(encoded.out, "decode", "-m", tiny_model_dir, "--format", "f32")
     assert decoded.status == 0
-    assert decoded.lines == ["latency of sound after tokens: 20 ms"]
+    assert decoded.lines == ["latency of audio after tokens: 20 ms"]
     wav = torch.frombuffer(bytearray(decoded.out), dtype=torch.float32)
     torch.testing.assert_close(wav, tiny_model.decode(tokens)[0], atol=1e-5, rtol=0)
     integers = np.frombuffer(filtered(encoded.out, "decode", "-m", tiny_model_dir).out, "<i2")
@@ -149,7 +149,7 @@ def test_half_a_sample_at_the_end_costs_no_other_sample(filtered, tiny_model, ti
 
 
 def file_of(kind: str) -> bytes:
-    """A sound file of speech, or tokens."""
+    """An audio file of speech, or tokens."""
     speech = make_speech(0.5)
     if kind == "id3":
         return b"ID3\x04\0\0\0\0\0\x64" + bytes(100) + encoded(speech, format="MP3")

@@ -87,7 +87,7 @@ def test_every_table_marks_the_figures_of_the_model_that_was_trained_on_them(
     assert systems["trained@8"]["marks"] == {"mel": ["stft"]}
     assert systems["clean@8"]["marks"] == systems["original"]["marks"] == {}
     footnote = "* the figure resembles a loss that the model was trained with, and so flatters it: trained: mel distance (stft)"
-    untold = "tiny: no training.json tells the losses it was trained with"
+    untold = "tiny: no training.json lists the losses it was trained with"
     mel = f"{systems['trained@8']['figures']['mel']['value']:.3f}"
     # All three models are one, so an unmarked figure stands beside the marked.
     printed = " ".join(capsys.readouterr().out.split())

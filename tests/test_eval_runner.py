@@ -1,4 +1,4 @@
-"""Runs resume, survive crashes, tell what they left out, and agree with each other."""
+"""Runs resume, survive crashes, report what they skipped, and agree with each other."""
 
 import json
 import re
@@ -161,7 +161,7 @@ def test_bad_recordings_are_counted_with_their_reasons(tmp_path):
     reasons = {clip: omission.reason for omission in summary.omissions for clip in omission.clips}
     assert set(reasons) == {"a-silent", "broken", "nan", "empty", "gone"}
     assert reasons["a-silent"] == "the recording is silent"
-    assert reasons["broken"].startswith("not a sound file")
+    assert reasons["broken"].startswith("not an audio file")
     assert "NaN" in reasons["nan"]
     assert "no samples" in reasons["empty"]
     assert "no such file" in reasons["gone"]

@@ -125,7 +125,7 @@ def test_a_run_that_was_stopped_reports_nothing(
     monkeypatch.setattr(Trainer, "run", lambda self: dataclasses.replace(run(self, until=2), signal=number))
     out = tmp_path / "run"
     assert main(["finetune", str(model_dir), str(voice), "--out", str(out), *SHORT]) == status
-    assert "the same command goes on" in capsys.readouterr().err and not (out / "finetune.json").exists()
+    assert "the same command resumes" in capsys.readouterr().err and not (out / "finetune.json").exists()
 
 
 def test_a_run_that_was_stopped_resumes_to_the_same_model(voice, model_dir, tmp_path, monkeypatch):

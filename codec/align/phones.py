@@ -94,7 +94,7 @@ class PocketsphinxConfig(AlignerConfig):
 
 @aligner("pocketsphinx")
 class PocketsphinxAligner:
-    """English phones, by a process of its own that is started when needed, and again after a crash.
+    """English phones from a separate process that is started when needed, and again after a crash.
 
     A clip that cannot be aligned has the reason as its ``error``.
     """

@@ -99,7 +99,7 @@ class Utterance:
 
 @dataclass(frozen=True)
 class Omitted:
-    """A clip that was left out, and why."""
+    """A clip that was skipped, and the reason."""
 
     clip: str
     reason: str

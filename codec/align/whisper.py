@@ -49,7 +49,7 @@ class WhisperAligner:
         model = load_pretrained(WhisperForConditionalGeneration, config.model).eval()
         if getattr(model.generation_config, "alignment_heads", None) is None:
             raise CodecError(
-                f"{config.model}: its generation config has no alignment_heads, so it gives no word times"
+                f"{config.model}: its generation config has no alignment_heads, so it gives no word timestamps"
             )
         processor = load_pretrained(WhisperProcessor, config.model)
         self._pipeline = pipeline(
@@ -155,16 +155,16 @@ class FasterWhisperAligner:
             beam_size=2,
             condition_on_previous_text=False,
         )
-        heard = [word for segment in segments for word in segment.words]
+        recognised = [word for segment in segments for word in segment.words]
         timed = [
             Interval(word.word.strip(), float(word.start), float(word.end))
-            for word in heard
+            for word in recognised
             if word.word.strip()
         ]
         source = "recognised"
         if clip.text is not None:
             timed, source = transfer_times(clip.text, timed, clip.seconds), "transferred"
-        score = float(np.mean([word.probability for word in heard])) if heard else None
+        score = float(np.mean([word.probability for word in recognised])) if recognised else None
         timed = tighten(timed, wav, self.sample_rate)
         return Alignment(clip.name, tuple(timed), f"{self._name}:{source}", score)
 

@@ -112,7 +112,7 @@ def _next_frame(file: BinaryIO, start: int, end: int) -> int | None:
 
 
 def _tagged_frames(file: BinaryIO, start: int, end: int) -> Iterator[int]:
-    """Frames that hold a Xing or Info tag instead of sound."""
+    """Frames that hold a Xing or Info tag instead of audio."""
     for tag in find_all(file, _XING, 8, start, end):
         for offset in (36, 21, 13):
             place = tag - offset
@@ -125,7 +125,7 @@ def _tagged_frames(file: BinaryIO, start: int, end: int) -> Iterator[int]:
 def _tagged_parts(file: BinaryIO, start: int, end: int) -> list[Part]:
     """A part that may begin with a tag, and what follows after the bytes that the tag counts.
 
-    A tag whose frames are not all there is left out, as the decoder would wait for them.
+    A tag with missing frames is dropped, as the decoder would wait for them.
     """
     whole = Part(start, end, is_mpeg=True, says_length=False)
     head = read_at(file, start, 4 + 32 + 16)

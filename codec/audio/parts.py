@@ -51,7 +51,7 @@ def _parts_after_id3(file: BinaryIO, start: int, end: int) -> list[Part]:
 
 
 def describe(part: Part, frames: int) -> list[str]:
-    """What to tell about a part of which ``frames`` samples could be read."""
+    """The notes about a part of which ``frames`` samples could be read."""
     notes = []
     promised = part.samples or _promised_samples(part, frames)
     if frames < promised:
@@ -64,7 +64,7 @@ def describe(part: Part, frames: int) -> list[str]:
 
 
 def _promised_samples(part: Part, frames: int) -> int:
-    """What so many bytes would be, by those that are there; 0 where the promise is kept."""
+    """Estimated samples of the missing bytes, from those that are there; 0 where none are missing."""
     if frames == 0 or part.promised <= part.held:
         return 0
     bytes_of_one = part.held // frames  # exact where all have as many; what is over is a cut sample

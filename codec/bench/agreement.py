@@ -25,7 +25,7 @@ Codes = list[Tensor]
 """Of every clip, ``(K, F)``."""
 
 _DETERMINISTIC_CLIPS = 4
-"""So many go through the deterministic mode, a frame of one signal at a time."""
+"""Codes that go through the deterministic mode, a frame of one signal at a time."""
 
 
 @benchmark("agreement")
@@ -143,7 +143,7 @@ def slots_codes(model: Codec, wavs: list[Tensor]) -> Codes:
 
 
 def stream_codes(model: Codec, wav: Tensor, deterministic: bool, sizes: Callable[[], int]) -> Tensor:
-    """Codes ``(K, F)`` of ``wav (T,)`` pushed in pieces of so many samples."""
+    """Codes ``(K, F)`` of ``wav (T,)`` pushed in pieces of these numbers of samples."""
     encoder = model.streaming_encoder(deterministic=deterministic)
     codes, start = [], 0
     while start < len(wav):

@@ -44,7 +44,7 @@ def seconds_of(call: Callable[[], object], device: str = "cpu") -> float:
 
 
 def arithmetic(device: str) -> str:
-    """In words, what matrix products and convolutions of float32 are computed in."""
+    """The precision in which matrix products and convolutions of float32 are computed."""
     if device != "cuda":
         return "float32"
     products = "float32" if torch.get_float32_matmul_precision() == "highest" else "tf32"

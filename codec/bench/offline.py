@@ -1,4 +1,4 @@
-"""A whole clip at once: times real time, ours and the baselines' in turn."""
+"""A whole clip at once: speed in multiples of real time, ours and the baselines' in turn."""
 
 from statistics import median
 

@@ -1,4 +1,4 @@
-"""What is timed: our model, and baselines of released sizes with random weights.
+"""The timed systems: our model, and baselines of released sizes with random weights.
 
 Speed does not depend on the weights' values, so nothing has to be downloaded.
 """
@@ -26,8 +26,8 @@ class TimedSystem:
     Attributes:
         name: in tables.
         sample_rate: Hz.
-        encode: ``(B, T)`` float32 to codes of its own form.
-        decode: such codes to sound, in the memory that :func:`our_system` was given.
+        encode: ``(B, T)`` float32 to codes in the system's own form.
+        decode: such codes to audio, in the memory that :func:`our_system` was given.
     """
 
     name: str
@@ -40,7 +40,7 @@ def our_system(config: BenchConfig, on_device: bool = False) -> TimedSystem:
     """The model of the run, by its engine.
 
     Args:
-        on_device: sound and codes stay in the device's memory, and nothing is checked: the network's own
+        on_device: audio and codes stay in the device's memory, and nothing is checked: the network's own
             speed. By default all start and end in the host's, as ``encode`` and ``decode`` of a model have it.
     """
     model = load_model(config.model, config.device, config.engine)

@@ -1,4 +1,4 @@
-"""``codec bench``: speed, side by side."""
+"""``codec bench``: speed compared with other codecs."""
 
 import dataclasses
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""``codec decode``: token files to sound files."""
+"""``codec decode``: token files to audio files."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +16,7 @@ Paths = Annotated[
     typer.Argument(
         metavar="PATHS",
         help="Inputs, then perhaps the output: IN... [OUT]. IN: token files, folders, globs, or - for stdin. "
-        "OUT: a sound file, a folder, or - for wav on stdout; by default NAME.decoded.wav beside IN.",
+        "OUT: an audio file, a folder, or - for wav on stdout; by default NAME.decoded.wav next to IN.",
         show_default=False,
     ),
 ]
@@ -24,7 +24,7 @@ Codebooks = Annotated[
     int | None, typer.Option("--codebooks", "-k", help="Use only the first layers of the tokens.")
 ]
 Format = Annotated[
-    str, typer.Option("--format", "-f", help="Sound format of outputs that OUT does not name.")
+    str, typer.Option("--format", "-f", help="Audio format of outputs that OUT does not name.")
 ]
 Force = Annotated[bool, typer.Option("--force", help="Decode tokens of another model anyway.")]
 
@@ -43,17 +43,17 @@ def decode(
     """Decode tokens to speech with exactly the original number of samples."""
     from pathlib import Path
 
-    from codec.audio.io import WRITTEN_SUFFIXES, check_sound_suffix
+    from codec.audio.io import WRITTEN_SUFFIXES, check_audio_suffix
     from codec.cli.jobs import Existing, Rules, make_plan, split_paths
     from codec.cli.run import run_plan
     from codec.model.files import load_model
     from codec.tokens.files import READ_SUFFIXES
 
     suffix = f".{format.lstrip('.').lower()}"
-    check_sound_suffix(Path("output" + suffix))
+    check_audio_suffix(Path("output" + suffix))
     existing = Existing(overwrite, skip_existing)
     beside = f".decoded{suffix}"
-    rules = Rules(READ_SUFFIXES, "token files", WRITTEN_SUFFIXES, suffix, beside, check_sound_suffix)
+    rules = Rules(READ_SUFFIXES, "token files", WRITTEN_SUFFIXES, suffix, beside, check_audio_suffix)
     sources, target = split_paths(paths, rules)
     plan = make_plan(sources, target, rules, existing)
     loaded = load_model(model, device, engine)

@@ -1,4 +1,4 @@
-"""``codec encode``: sound files to token files."""
+"""``codec encode``: audio files to token files."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,8 +17,8 @@ Paths = Annotated[
     list[str],
     typer.Argument(
         metavar="PATHS",
-        help="Inputs, then perhaps the output: IN... [OUT]. IN: sound files, folders, globs, or - for stdin. OUT: a .pt or .rvq file, a folder, or - for "
-        "stdout; beside IN by default.",
+        help="Inputs, then perhaps the output: IN... [OUT]. IN: audio files, folders, globs, or - for stdin. OUT: a .pt or .rvq file, a folder, or - for "
+        "stdout; next to IN by default.",
         show_default=False,
     ),
 ]
@@ -45,7 +45,7 @@ def encode(
     Any rate and number of channels is taken, resampled and mixed down. A folder keeps its tree;
     what cannot be read is listed at the end, and the exit status is then 1.
     """
-    from codec.audio.io import SOUND_SUFFIXES
+    from codec.audio.io import AUDIO_SUFFIXES
     from codec.cli.jobs import Existing, Rules, make_plan, split_paths
     from codec.cli.run import run_plan
     from codec.model.files import load_model
@@ -53,7 +53,7 @@ def encode(
 
     suffix = _format_suffix(format)
     existing = Existing(overwrite, skip_existing)
-    rules = Rules(SOUND_SUFFIXES, "sound files", TOKEN_SUFFIXES, suffix, suffix, check_token_suffix)
+    rules = Rules(AUDIO_SUFFIXES, "audio files", TOKEN_SUFFIXES, suffix, suffix, check_token_suffix)
     sources, target = split_paths(paths, rules)
     plan = make_plan(sources, target, rules, existing)
     named = plan.jobs[0].target

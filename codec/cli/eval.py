@@ -80,7 +80,7 @@ def _run(plan: "Plan") -> None:
     if evaluated.reused:
         print_note(f"note: {evaluated.reused} measurements were there already")
     for line in omission_lines(evaluated.report):
-        print_note(f"left out: {line}")
+        print_note(f"skipped: {line}")
     print_note(f"report: {plan.options.out / 'report.html'}")
 
 

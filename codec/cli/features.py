@@ -1,9 +1,9 @@
 """Teachers' features for a manifest, into a cache that training reads.
 
 Step 2 of the pipeline. Each teacher under `teachers` gets a folder of the cache; naming a speech and
-a language teacher is the paper's combined distillation (the weights belong to training). Word times
-are kept beside them, so that variants of the language teacher do not recognise again. A run that was
-stopped goes on where it was; bad files are listed at the end, and the exit status is then 1.
+a language teacher is the paper's combined distillation (the weights belong to training). Word timestamps
+are kept with them, so that variants of the language teacher do not recognise again. A run that was
+stopped resumes where it was; bad files are listed at the end, and the exit status is then 1.
 """
 
 from dataclasses import dataclass, field
@@ -36,13 +36,13 @@ class ExtractConfig:
     manifest: str
     """JSONL manifest, see codec prepare."""
     cache: str = "cache/features"
-    """Folder for features and word times."""
+    """Folder for features and word timestamps."""
     teachers: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By name (sm, lm, ...): a type and that type's keys, listed below."""
     words: Any = None
     """Aligner of words: a type (ctc by default) and that type's keys, listed below."""
     limit: int | None = None
-    """Only so many clips, a fair sample of the manifest's folders."""
+    """Limit on the number of clips, a fair sample of the manifest's folders."""
     batch_seconds: float = 120.0
     """Padded audio in a batch."""
     threads: int | None = None
@@ -67,17 +67,17 @@ def extract(config: ExtractConfig) -> int:
     if spoken:
         if config.words is None:
             raise CodecError(
-                f"{spoken[0].path}: {len(spoken)} clips need word times or a text for the language teacher; "
-                "set words.type and words.model"
+                f"{spoken[0].path}: {len(spoken)} clips need word timestamps or a text for the language "
+                "teacher; set words.type and words.model"
             )
         store = AlignmentStore(Path(config.cache) / "words" / f"{config.words.name}.jsonl", "words")
         reports["words"] = extract_words(spoken, build_aligner(config.words), store, config.batch_seconds)
         words = store.read()
     failed = {failure.clip for failure in reports["words"].failures} if spoken else set()
     for name, teacher in teachers.items():
-        heard = clips if teacher.sample_rate else [clip for clip in clips if clip.path not in failed]
+        usable = clips if teacher.sample_rate else [clip for clip in clips if clip.path not in failed]
         cache = FeatureCache(config.cache, name)
-        reports[name] = extract_features(heard, teacher, cache, words, config.batch_seconds)
+        reports[name] = extract_features(usable, teacher, cache, words, config.batch_seconds)
     return show(reports)
 
 

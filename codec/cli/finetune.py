@@ -66,11 +66,11 @@ def finetune(
     print_note(f"{len(train_clips)} clips to train on, {len(held_out)} kept aside")
     stopped = Trainer(run).run().signal
     if stopped is not None:
-        print_note("stopped; the same command goes on")
+        print_note("stopped; the same command resumes")
         return 128 + signal.SIGTERM if stopped == signal.SIGTERM else 0
     export = out / "export"
     check_tokens(folder, export)
-    # Files with the model's former fingerprints stay readable as well.
+    # Files with the model's earlier fingerprints stay readable too.
     write_aliases(export, read_aliases(folder))
     training = tell_losses(folder, export, run)
     report(out, before, quality(export, held_out), run, training)
@@ -129,7 +129,7 @@ def check_tokens(folder: Path, export: Path) -> None:
 
 
 def tell_losses(folder: Path, export: Path, run: TrainConfig) -> Training:
-    """The losses of the model and of this run; in ``training.json`` too, unless the model does not tell its own."""
+    """The losses of the model and of this run; written to ``training.json`` if the model lists its own."""
     known = read_training(folder)
     losses = [] if known is None else list(known.losses)
     for name, options in run.losses.items():

@@ -85,7 +85,7 @@ def _print_clip(path: Path, clip: "TokenClip") -> None:
         {
             "tokens": str(path),
             "size": f"{size} bytes, {8 * size / clip.seconds / 1000:.2f} kbps as a file",
-            "sound": f"{clip.seconds:.3f} s, {clip.num_samples} samples at {clip.sample_rate} Hz",
+            "audio": f"{clip.seconds:.3f} s, {clip.num_samples} samples at {clip.sample_rate} Hz",
             "codes": f"{clip.num_codebooks} codebooks x {clip.num_frames} frames, "
             f"{_bits(clip)} bits each",
             "bitrate": f"{clip.bitrate / 1000:g} kbps of raw codes",
@@ -103,7 +103,7 @@ def _print_facts(facts: dict[str, str]) -> None:
 
 
 def licence(folder: Path) -> str:
-    """The ``license:`` line at the top of the model card beside the weights."""
+    """The ``license:`` line at the top of the model card next to the weights."""
     card = folder / "README.md"
     lines = card.read_text(encoding="utf-8").splitlines() if card.is_file() else []
     if lines[:1] == ["---"]:

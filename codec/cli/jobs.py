@@ -36,7 +36,7 @@ class Rules:
         kind: what they are, for messages.
         written: suffixes of outputs.
         suffix: of an output whose name is not given.
-        beside: the same for an output that goes beside its input.
+        beside: the same for an output that goes next to its input.
         check: raises a :class:`CodecError` for an output name with a wrong suffix.
     """
 

@@ -1,7 +1,7 @@
 """A manifest from an audio folder, another manifest, or a Hugging Face dataset.
 
 Step 1 of the pipeline. Each recording is looked at once: its duration, speaker (from the folders or a
-pattern), language, text (x.txt or x.lab beside it, LibriSpeech's .trans.txt, or the dataset's column)
+pattern), language, text (x.txt or x.lab next to it, LibriSpeech's .trans.txt, or the dataset's column)
 and domain become one JSON line. Recordings stay whole: training cuts its own crops. Bad files are
 skipped, counted and named.
 """

@@ -24,8 +24,8 @@ class Done:
 
     Attributes:
         summary: its result.
-        note: how the input was converted; of many files only their number is told.
-        warnings: what is odd about the input, told of every file.
+        note: how the input was converted; for many files only the count is printed.
+        warnings: problems of the input, printed for every file.
     """
 
     summary: str
@@ -42,7 +42,7 @@ class _Tally:
 
 
 def run_plan(plan: FilePlan, work: Callable[[FileJob], Done], existing: Existing) -> None:
-    """Do every job; with many, go on past those that fail.
+    """Do every job; with many, continue after those that fail.
 
     Raises:
         CodecError: from the only job.

@@ -1,4 +1,4 @@
-"""``codec stream``: live sound to tokens and back, on standard input and output."""
+"""``codec stream``: live audio to tokens and back, on standard input and output."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,7 +35,7 @@ Force = Annotated[bool, typer.Option("--force", help="Decode tokens of another m
 _PIPE_CLOSED = 128 + 13
 """Exit status of a program that SIGPIPE ended."""
 
-app = typer.Typer(help="Live sound to tokens and back, on standard input and output.", no_args_is_help=True)
+app = typer.Typer(help="Live audio to tokens and back, on standard input and output.", no_args_is_help=True)
 
 
 @app.command("encode")
@@ -100,7 +100,7 @@ def stream_decode(
     loaded = load_model(model, device, engine)
     decoder = loaded.streaming_decoder(deterministic=deterministic)
     rate = rate or loaded.sample_rate
-    _tell("sound after tokens", decoder.latency, loaded.sample_rate, rate)
+    _tell("audio after tokens", decoder.latency, loaded.sample_rate, rate)
     reader = StreamReader(source)
     _check_header(reader.header, loaded, force)
     with _quiet_when_closed():

@@ -14,7 +14,7 @@ from codec.train.trainer import Trainer
 
 _FLAGS = """
 --resume is short for resume=true, --init-from PATH for init_from=PATH. Ctrl-C and SIGTERM save a
-checkpoint and leave, with exit status 0 and 143; --resume goes on from there."""
+checkpoint and leave, with exit status 0 and 143; --resume continues from there."""
 
 
 DESCRIPTION = """Train a codec as a config says.

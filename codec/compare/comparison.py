@@ -15,8 +15,8 @@ from codec.errors import CodecError
 def compare(config: CompareConfig) -> int:
     """Do what is left of a comparison.
 
-    Finished runs are skipped, interrupted ones go on from their checkpoint, and table, results and
-    figure are written anew after every run.
+    Finished runs are skipped, interrupted ones resume from their checkpoint, and table, results and
+    figure are rewritten after every run.
 
     Returns:
         exit status: 1 when a run failed, else 0.

@@ -69,7 +69,7 @@ class CompareConfig:
     variant_seeds: dict[str, tuple[int, ...]] = field(default_factory=dict)
     """Seeds of single variants, instead of those above."""
     jobs: int = 1
-    """Runs side by side, each in a process of its own; 0 works in this process."""
+    """Number of parallel runs, each in a separate process; 0 works in this process."""
     threads: int = 1
     """CPU threads of a run."""
     table: tuple[str, ...] = ("*",)

@@ -96,7 +96,7 @@ def check_runs(runs: Iterable[Trial]) -> None:
         _check_begun(run)
         if run.trained or run.variant in built:
             continue
-        # Of bad clips and progress, hear once.
+        # Report bad clips and progress only once.
         quiet = redirect_stderr(StringIO()) if built else nullcontext()
         built.add(run.variant)
         try:
@@ -107,7 +107,7 @@ def check_runs(runs: Iterable[Trial]) -> None:
 
 
 def _check_begun(run: Trial) -> None:
-    """A run goes on only under the settings, and for the number of steps, that it began with."""
+    """A run resumes only with the settings and the number of steps with which it began."""
     found = list_checkpoints(output_folders(run.config)[0])
     if not found:
         return

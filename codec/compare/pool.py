@@ -82,7 +82,7 @@ class _Worker:
         order = write_order(run, config.scoring, Path(config.output))
         self._log: IO[bytes] = (run.folder / "output.txt").open("ab")
         command = [sys.executable, "-m", "codec.compare.worker", str(order)]
-        # Thread pools read these when they are loaded. In a session of its own, a Ctrl-C reaches the
+        # Thread pools read these when they are loaded. In a separate session, a Ctrl-C reaches the
         # parent alone, which passes it on once: a second signal would end training without saving.
         self.process = subprocess.Popen(
             command,

@@ -1,4 +1,4 @@
-"""From scores of runs to figures of variants, with 95 % intervals."""
+"""Means of variants from the scores of runs, with 95 % intervals."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""One run in a process of its own: train what is left of it, then score it."""
+"""One run in a separate process: finish its training, then score it."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from codec.train.trainer import Trainer
 
 @dataclass(frozen=True)
 class Order:
-    """What a worker is told, as JSON beside the run."""
+    """The order for a worker, as JSON in the run's folder."""
 
     variant: str
     seed: int

@@ -115,7 +115,7 @@ def augment(
 ) -> np.ndarray:
     """Apply all but the speed to ``(n,)`` float32; ``music`` has the same length.
 
-    The order is that of a recording: a room, other sound in it, a microphone's response and
+    The order is that of a recording: a room, other audio in it, a microphone's response and
     noise, and a level.
     """
     rng = np.random.default_rng(drawn.seed)

@@ -14,7 +14,7 @@ from codec.data.store import AudioStore
 from codec.errors import CodecError
 
 MUSIC = "music"
-"""The domain that the augmentation of that name takes its sound from."""
+"""The domain that the augmentation of that name takes its audio from."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class CropPlanner:
             crop_length: samples of a crop.
             seed: of the run.
             domain_weights: share of crops by domain, any scale; clips of domains that are not
-                named are left out. By default all seconds of audio are equally likely.
+                named are not used. By default all seconds of audio are equally likely.
             augmentation: none by default.
 
         Raises:

@@ -11,7 +11,7 @@ _CONVERTIBLE = (
     ".m4a", ".m4b", ".mp4", ".aac", ".webm", ".mka", ".mkv", ".mov", ".3gp", ".amr", ".wma", ".wv", ".ape",
     ".ac3", ".dsf", ".tta",
 )  # fmt: skip
-"""Sound that has to be converted first."""
+"""Audio that has to be converted first."""
 
 
 @dataclass
@@ -20,7 +20,7 @@ class Search:
 
     Attributes:
         found: files of the kind that is looked for, in order.
-        passed: what was not looked at, by the reason in words.
+        passed: the skipped files, by reason.
         unreadable: one message for each folder or link that cannot be followed.
     """
 

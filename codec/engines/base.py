@@ -1,4 +1,4 @@
-"""What an engine offers: the two step functions of a network, sound to codes and codes to sound."""
+"""The interface of an engine: the two step functions of a network, audio to codes and codes to audio."""
 
 from dataclasses import dataclass
 from typing import Protocol

@@ -18,7 +18,7 @@ def choose_engine(model: Network, name: str, folder: Path) -> Engine:
     Args:
         model: with its weights, on its device.
         name: ``torch``; ``compile`` (torch.compile, waits for a compiler at the first use); ``graph``
-            (CUDA graphs for streams); ``onnx`` (the graphs beside the weights, in ONNX Runtime); a folder
+            (CUDA graphs for streams); ``onnx`` (the graphs next to the weights, in ONNX Runtime); a folder
             that ``codec export`` wrote; or
             ``auto``: ``graph`` on a CUDA device, ``onnx`` on the CPU where graphs and ONNX Runtime
             are there, else ``torch``.

@@ -142,7 +142,7 @@ def record(step: Callable[[], None], device: torch.device) -> Callable[[], None]
     """
     try:
         with torch.cuda.device(device):
-            # On a stream beside, as the recording demands of what comes before it.
+            # On a side stream, as the recording demands of all work before it.
             side = torch.cuda.Stream()
             side.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(side):
@@ -150,7 +150,7 @@ def record(step: Callable[[], None], device: torch.device) -> Callable[[], None]
                     step()
             torch.cuda.current_stream().wait_stream(side)
             graph = torch.cuda.CUDAGraph()
-            # Other threads may go on using the device.
+            # Other threads may keep using the device.
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 step()
     except RuntimeError as error:

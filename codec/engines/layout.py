@@ -1,7 +1,7 @@
 """Where an export has its files, and what they say of themselves.
 
 A folder holds ``encoder.onnx`` and ``decoder.onnx``. Written by ``codec export --onnx OUT``, the graphs
-have their weights inside and ``config.json`` beside them. The folder ``onnx`` of a model has the graphs
+have their weights inside and ``config.json`` next to them. The folder ``onnx`` of a model has the graphs
 without weights, for every model with this config, and ``graphs.json`` with the tensors that each wants.
 """
 
@@ -48,7 +48,7 @@ class GraphsFile:
 
 
 def shipped_graphs(model_folder: Path) -> Path:
-    """Folder of the graphs beside a model's weights."""
+    """Folder of the graphs next to a model's weights."""
     return model_folder / "onnx"
 
 

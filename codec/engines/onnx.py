@@ -27,7 +27,7 @@ class OnnxEngine:
     """Graphs of ``codec export``; each is loaded when it is first needed.
 
     States are flat lists of the tensors that PyTorch's have, in the same order, so a stream saved with one
-    engine goes on with the other.
+    engine continues with the other.
     """
 
     name = "onnx"
@@ -79,7 +79,7 @@ class OnnxEngine:
         return self._sessions[name][1]
 
     def __getstate__(self) -> dict[str, Any]:
-        """A session cannot leave its process; it is made anew where the engine is copied or sent to."""
+        """A session cannot leave its process; it is made again where the engine is copied or sent to."""
         return self.__dict__ | {"_sessions": {}}
 
     def profiles(self) -> dict[str, Path]:

@@ -73,7 +73,7 @@ def prepare(source: Path, options: Options, command: str = "") -> Plan:
         raise CodecError("probes look into a model's tokens; name one with --model")
     train_clips = read_manifest(options.probe_train) if options.probe_train else None
     for system in systems:
-        # A file that cannot be read is told now, not at the end.
+        # Report a file that cannot be read now, not at the end.
         system.training()
     request = Request(
         clips, systems, measures, options.out, options.workers, options.max_delay, options.align
@@ -124,7 +124,7 @@ def _measures(options: Options) -> tuple[list[Measure], list[str]]:
     names = installed_measures(wanted)
     absent = [name for name in wanted if name not in names]
     ways = "; ".join(ways_to_install(absent))
-    notes = [f"not installed and left out: {', '.join(absent)} ({ways})"] if absent else []
+    notes = [f"not installed and skipped: {', '.join(absent)} ({ways})"] if absent else []
     return build_measures(names, settings), notes
 
 
@@ -153,11 +153,11 @@ def _probe_marks(plan: Plan) -> dict[str, dict[str, list[str]]]:
         return {}
     from codec.eval.probes import resemblances
 
-    told = {s.family: s.training() for s in plan.request.systems if isinstance(s, Ours)}
+    known = {s.family: s.training() for s in plan.request.systems if isinstance(s, Ours)}
     known = resemblances(plan.options.probes)
     return {
         family: {probe: losses for probe, names in known.items() if (losses := training.like(names))}
-        for family, training in told.items()
+        for family, training in known.items()
         if training is not None
     }
 

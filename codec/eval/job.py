@@ -18,7 +18,7 @@ from codec.eval.systems.base import System
 from codec.eval.types import SCORING_RATE, Coded, Pair, Row, Skip
 
 CODING = "coding"
-"""Name of the row that holds what coding itself tells: bits, seconds, delay."""
+"""Name of the row with the results of coding itself: bits, seconds, delay."""
 # -70 dBFS: below the noise of any recording of speech.
 _SILENT_RMS = 10 ** (-70 / 20)
 
@@ -29,7 +29,7 @@ class Job:
 
     Attributes:
         coding_key: key of the coding row.
-        coded: the coding row of an earlier run, whose sound is on disk; else ``None``.
+        coded: the coding row of an earlier run, whose audio is on disk; else ``None``.
         keys: row key of each measure, by name.
         folder: of the evaluation's output.
     """
@@ -46,7 +46,7 @@ class Job:
 
     @property
     def audio(self) -> Path:
-        """Where the decoded sound is kept."""
+        """Where the decoded audio is kept."""
         return output_path(self.folder, self.system.label, self.clip.name, ".flac")
 
 
@@ -138,7 +138,7 @@ def _read(clip: Clip, sample_rate: int) -> np.ndarray:
     try:
         return load_audio(clip.audio, sample_rate).wav.numpy()
     except CodecError as error:
-        # The clip is named beside the reason; without it, equal reasons are counted together.
+        # The clip is named next to the reason; without it, equal reasons are counted together.
         raise Skip(str(error).removeprefix(f"{clip.audio}: ")) from None
 
 

@@ -21,7 +21,7 @@ def score(
     codebooks: int | None = None,
     settings: MetricSettings | None = None,
 ) -> dict[str, float]:
-    """Mean figures of a model over clips.
+    """Mean metrics of a model over clips.
 
     Args:
         model: any codec, in eval mode.

@@ -27,7 +27,7 @@ class Request:
         workers: processes with one thread each; 0 works in this process.
         max_delay: seconds within which the delay of an output is looked for.
         align: how; see :func:`codec.eval.align.find_delay`.
-        timeout: seconds for one clip and system, in a worker process; then it is left out, with the reason.
+        timeout: seconds for one clip and system, in a worker process; then it is skipped, with the reason.
     """
 
     clips: Sequence[Clip]

@@ -1,4 +1,4 @@
-"""Figures with confidence intervals."""
+"""Means with confidence intervals."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

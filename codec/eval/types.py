@@ -63,5 +63,5 @@ class Row:
     measure: str
     values: dict[str, float] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
-    """Text beside the values, such as the recognised words."""
+    """Text in addition to the values, such as the recognised words."""
     skipped: str | None = None

@@ -63,7 +63,7 @@ def export_onnx(model: Network, folder: str | Path, int8: bool = False) -> Expor
 
 
 def export_graphs(model: Network, model_folder: str | Path) -> Exported:
-    """Write the graphs without weights beside a model's weights, where ``--engine auto`` finds them.
+    """Write the graphs without weights next to a model's weights, where ``--engine auto`` finds them.
 
     Raises:
         CodecError: as :func:`export_onnx`.

@@ -59,7 +59,7 @@ class EncoderModule(StepModule):
 
 
 class DecoderModule(StepModule):
-    """Codes ``(B, K, n)``, -1 where a layer is left out, to ``wav (B, n * hop)``."""
+    """Codes ``(B, K, n)``, -1 where a layer is absent, to ``wav (B, n * hop)``."""
 
     def __init__(self, model: Network):
         super().__init__(model, torch.full((BATCH, model.num_codebooks, FRAMES), ABSENT))

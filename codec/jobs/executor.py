@@ -43,11 +43,11 @@ class Executor(Protocol):
 
 @dataclass(frozen=True)
 class LocalExecutor:
-    """Processes of this machine, started anew rather than forked; Ctrl-C ends them all.
+    """Processes of this machine, spawned rather than forked; Ctrl-C ends them all.
 
     Attributes:
         workers: processes; 0 runs in this process, where nothing can be timed out.
-        timeout: seconds after which a task's process is ended; ``None`` waits for ever.
+        timeout: seconds after which a task's process is ended; ``None`` waits without limit.
         threads: of each process.
     """
 
@@ -112,7 +112,7 @@ def _pool(workers: int, threads: int) -> Iterator[Any]:
 
 @contextmanager
 def thread_limit(threads: int) -> Iterator[None]:
-    """Children that are started within have so many threads: the libraries read this when they are loaded."""
+    """Set the thread count of children started within: libraries read it when they are loaded."""
     before = {name: os.environ.get(name) for name in _THREADS}
     os.environ.update(dict.fromkeys(_THREADS, str(threads)))
     try:

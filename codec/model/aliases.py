@@ -1,4 +1,4 @@
-"""Former names of a model's tokens: ``aliases.json`` beside its weights.
+"""Earlier names of a model's tokens: ``aliases.json`` next to its weights.
 
 When the way in which fingerprints are made changes, tokens keep the name that they got. The file lists such
 names together with the fingerprint of the weights for which they stood, and counts for those alone.
@@ -26,7 +26,7 @@ class Aliases:
     """Fingerprints that the same weights had before."""
 
     def cover(self, fingerprint: str, other: str) -> bool:
-        """Whether ``other`` is a former name of the model whose fingerprint is ``fingerprint``."""
+        """Whether ``other`` is an earlier name of the model whose fingerprint is ``fingerprint``."""
         return fingerprint == self.fingerprint and other in self.former
 
 

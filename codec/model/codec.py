@@ -39,7 +39,7 @@ class Codec(Network):
         wav = decoder.push(codes, lengths=frames)      # (2, samples); decoder.lengths of each slot count
         wav = decoder.flush(encoder.num_samples)       # what the overlap still held, cut to the true end
 
-    The codes are those of ``model.encode``, and the sound is that of ``model.decode``.
+    The codes are those of ``model.encode``, and the audio is that of ``model.decode``.
 
     Attributes:
         engine: what computes ``encode``, ``decode`` and new streams; see :mod:`codec.engines`.
@@ -70,7 +70,7 @@ class Codec(Network):
         return self._fingerprint[1]
 
     def understands(self, other: str) -> bool:
-        """Whether ``other`` is the fingerprint of this model's tokens, or was in a former version."""
+        """Whether ``other`` is the fingerprint of this model's tokens, or was in an earlier version."""
         return other == self.fingerprint or self.aliases.cover(self.fingerprint, other)
 
     @shielded
@@ -118,7 +118,7 @@ class Codec(Network):
         Args:
             tokens: from :meth:`encode` of this model, or of a file; or codes ``(K, T)`` or ``(B, K, T)`` of any
                 integer type, of the first K codebooks, as a language model makes them; or a list of ``(K, T)``.
-            force: decode tokens of another model all the same.
+            force: decode tokens of another model anyway.
             deterministic: as for :meth:`encode`.
 
         Returns:
@@ -151,7 +151,7 @@ class Codec(Network):
 
         Args:
             allow_absent: take :data:`codec.quantizers.ABSENT` in place of codes, so that signals of
-                different numbers of codebooks share a step: an absent code adds nothing to the sound.
+                different numbers of codebooks share a step: an absent code adds nothing to the audio.
 
         Raises:
             CodecError: when the model is not causal.

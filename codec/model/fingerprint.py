@@ -16,11 +16,11 @@ VERSION = "codec tokens 2"
 
 
 def fingerprint(model: Network) -> str:
-    """16 hex digits of SHA-256 over all that decides which codes a sound gets.
+    """16 hex digits of SHA-256 over all that decides which codes a clip gets.
 
     These are the architecture, the sample rate, the settings of encoder and quantizer, and their tensors.
-    The decoder is left out, its settings too: a better decoder for the same codes keeps old tokens valid.
-    Settings at their defaults are left out, so that a new setting does not change the models without it.
+    The decoder and its settings are excluded: a better decoder for the same codes keeps old tokens valid.
+    Settings at their defaults are excluded, so that a new setting does not change the models without it.
     Tensors are hashed as float32, the form in which they are used, whatever the file stores.
     """
     tensors = model.encoder.state_dict(prefix="encoder.") | model.quantizer.state_dict(prefix="quantizer.")
@@ -33,7 +33,7 @@ def token_settings(model: Network) -> dict[str, Any]:
 
 
 def decoder_fingerprint(model: Network) -> str:
-    """The same of the quantizer and the decoder: equal when codes sound the same."""
+    """The same of the quantizer and the decoder: equal when the same codes give the same audio."""
     tensors = model.decoder.state_dict(prefix="decoder.") | model.quantizer.state_dict(prefix="quantizer.")
     return _digest(_settings(model), tensors)
 

@@ -91,7 +91,7 @@ def to_float(samples: Any) -> Tensor:
 
 
 def check_level(wav: Tensor, note: bool = True) -> bool:
-    """Refuse float32 ``(B, T)`` whose scale cannot be right; whether any lies beyond 1, of which a note tells.
+    """Refuse float32 ``(B, T)`` whose scale cannot be right; return whether any lies beyond 1, for a note.
 
     Raises:
         CodecError: for NaN, infinite or far too large samples.

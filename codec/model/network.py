@@ -16,7 +16,7 @@ class Network(nn.Module):
     its own parts from outside.
 
     Attributes:
-        aliases: former names of the tokens of the weights that were loaded.
+        aliases: earlier names of the tokens of the weights that were loaded.
     """
 
     def __init__(self, config: CodecConfig | None = None):

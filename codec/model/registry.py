@@ -16,7 +16,7 @@ class Encoder(Protocol):
     """Whether frames depend on the past only, so that the state makes chunks exact."""
     min_rows: int
     """Least frames of a step, over the batch, from which on a frame is rounded the same whatever is
-    beside it; 1 where no number helps. Smaller steps are filled up (docs/streaming.md)."""
+    next to it; 1 where no number helps. Smaller steps are filled up (docs/streaming.md)."""
 
     def __call__(self, wav: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """``wav (B, n * hop_length)`` to ``(latent (B, D, n), state)``; ``None`` is a fresh state.

@@ -1,4 +1,4 @@
-"""What streaming encoder and decoder share: slots whose signals end and start anew."""
+"""Code shared by streaming encoder and decoder: slots whose signals end and start again."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

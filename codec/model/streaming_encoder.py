@@ -1,4 +1,4 @@
-"""Sound to codes, live; :class:`codec.model.codec.Codec` says how it is used."""
+"""Audio to codes, live; :class:`codec.model.codec.Codec` says how it is used."""
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from codec.model.steps import run_even, run_ragged
 
 
 class StreamingEncoder(Slots):
-    """Sound to codes, frame by frame; made by ``model.streaming_encoder``.
+    """Audio to codes, frame by frame; made by ``model.streaming_encoder``.
 
     ``lengths`` are the frames of each slot in the last result.
     """
@@ -47,7 +47,7 @@ class StreamingEncoder(Slots):
 
     @shielded
     def push(self, pcm: Tensor | np.ndarray, lengths: Counts | None = None) -> Tensor:
-        """The codes that more sound completes.
+        """The codes that more audio completes.
 
         Args:
             pcm: ``(B, n)``, or ``(n,)`` for one slot, at the model's rate: float in [-1, 1], or integers,
@@ -94,7 +94,7 @@ class StreamingEncoder(Slots):
 
     @shielded
     def load_state_dict(self, saved: dict[str, Tensor]) -> None:
-        """Go on where :meth:`state_dict` was called.
+        """Continue from where :meth:`state_dict` was called.
 
         Raises:
             CodecError: when it was of another architecture, batch or mode.

@@ -69,7 +69,7 @@ class Quantizer(nn.Module):
         raise NotImplementedError
 
     def prepare_decode(self) -> Step:
-        """Codes ``(B, K, T)`` of the first K layers, :data:`ABSENT` where one is left out, to ``(B, D, T)``."""
+        """Codes ``(B, K, T)`` of the first K layers, :data:`ABSENT` where one is missing, to ``(B, D, T)``."""
         tables = self.tables()
         # One row of zeros before the others: the vector of an absent code.
         vectors = torch.cat([torch.zeros_like(tables[:, :1]), tables], dim=1)
@@ -123,7 +123,7 @@ class Quantizer(nn.Module):
         """Raise a :class:`CodecError` unless codes ``(B, K, T)`` lie in their layers' codebooks.
 
         Args:
-            lowest: :data:`ABSENT` where codes may be left out.
+            lowest: :data:`ABSENT` where codes may be missing.
         """
         self.check_count(codes.shape[1])
         if not codes.numel():

@@ -11,7 +11,7 @@ from codec.errors import CodecError
 from codec.serve.config import ServeConfig
 
 _LIVE_SPEED = 1.1
-"""Times real time that still counts as live: clocks differ, and networks hold sound back and let it go."""
+"""Times real time that still counts as live: clocks differ, and networks hold audio back and let it go."""
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Turn:
     codes: np.ndarray | None = None
     """``(K, n)`` int64, of a client that sends codes."""
     tail: int = 0
-    """Frames without codes after them, for the sound that the decoder's overlap holds."""
+    """Frames without codes after them, for the audio that the decoder's overlap holds."""
     ending: bool = False
     """Whether nothing follows."""
     num_samples: int = -1
@@ -49,7 +49,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Framing:
-    """Of a model: samples of a frame, frames of a second, and frames by which its sound is late."""
+    """Of a model: samples of a frame, frames of a second, and frames by which its audio is late."""
 
     hop: int
     rate: float
@@ -94,7 +94,7 @@ class Channel:
         # Frames that may be taken now; it grows with time, so that nobody is faster than allowed.
         self._credit = self._frame_rate
         self._credit_time = time.monotonic()
-        # From when on the next frame is no faster than live sound, and how much earlier than that it
+        # From when on the next frame is no faster than live audio, and how much earlier than that it
         # would be after a silence: a second's worth of frames may come at once, at the start a tenth.
         self._live_step = 1 / (min(_LIVE_SPEED, config.max_speed) * self._frame_rate)
         self._live_burst = self._live_step * self._frame_rate
@@ -125,7 +125,7 @@ class Channel:
             self._complete.extend([now] * len(codes))
 
     def end(self, now: float, num_samples: int | None = None) -> None:
-        """No more comes; silence fills up the last frame of sound."""
+        """No more comes; silence fills up the last frame of audio."""
         self._append(np.zeros(-len(self._pcm) % self._hop, np.float32), now)
         self._ending = True
         self._num_samples = self._samples_in if num_samples is None else num_samples
@@ -156,7 +156,7 @@ class Channel:
         return count if count or not self.waiting else None
 
     def is_live(self, now: float) -> bool:
-        """Whether the next frame comes no faster than live sound; others have to wait for such."""
+        """Whether the next frame comes no faster than live audio; others have to wait for such."""
         return self._live_from <= now or not self.waiting
 
     def take(self, count: int, now: float) -> Turn:
@@ -170,7 +170,7 @@ class Channel:
             turn = self._take_sound(count)
         turn.due = [self._pay(self._complete.popleft(), now) for _ in range(turn.frames)]
         self._credit -= turn.frames
-        # A tail has a turn of its own: it takes a step of the others, not one more.
+        # A tail has a separate turn: it takes a step of the others, not one more.
         if self._ending and not self.waiting and (turn.tail == self._delay or not turn.frames):
             self._ending, turn.ending, turn.num_samples = False, True, self._num_samples
         return turn
@@ -178,7 +178,7 @@ class Channel:
     def _pay(self, complete: float, now: float) -> float:
         """Count a frame against live speed; when it was due, which is not after it is taken.
 
-        What a client sends faster than live sound is not late while it waits for its turn.
+        What a client sends faster than live audio is not late while it waits for its turn.
         """
         due = max(complete, self._live_from)
         # A moment without others' work costs no more than the frame after.

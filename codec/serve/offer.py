@@ -1,4 +1,4 @@
-"""What the server tells about its model and its limits."""
+"""What the server announces about its model and its limits."""
 
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache

@@ -82,9 +82,9 @@ class Session:
                 raise ClientError("bad_token", "this server needs a token; ask whoever runs it")
         rate = self._offer.sample_rate if start.rate is None else start.rate
         if not MIN_RATE <= rate <= MAX_RATE:
-            raise ClientError("bad_rate", f"{rate} Hz; sound must have {MIN_RATE} to {MAX_RATE} Hz")
+            raise ClientError("bad_rate", f"{rate} Hz; audio must have {MIN_RATE} to {MAX_RATE} Hz")
         if start.mode == "decode" and rate != self._offer.sample_rate:
-            raise ClientError("bad_rate", f"{rate} Hz; decoded sound has {self._offer.sample_rate} Hz")
+            raise ClientError("bad_rate", f"{rate} Hz; decoded audio has {self._offer.sample_rate} Hz")
         self._check_model(start)
         count = self._offer.num_codebooks if start.codebooks is None else start.codebooks
         return Start(start.mode, rate, self._check_count(count), self._offer.fingerprint)
@@ -175,7 +175,7 @@ class Session:
             self._worker.change(lambda: (channel.add_sound(rest, now), channel.end(now)))
             return
         longest = self._frames_in * self._offer.hop_length
-        # Shorter than the last frame allows would also be sound that the decoder has handed out already; the
+        # Shorter than the last frame allows would also be audio that the decoder has handed out already; the
         # model's thread would refuse that for the whole step, and every client would lose its stream.
         margin = min(self._offer.hop_length - 1, self._offer.decoder_delay)
         shortest = max(longest - margin, 0)
@@ -244,7 +244,7 @@ class Session:
             self._is_stalled = False
 
     async def _refuse(self, error: ClientError) -> None:
-        """Tell the client what was wrong, and close."""
+        """Send the client the error, and close."""
         self._metrics.closed.labels(error.code).inc()
         try:
             await self._send(control("error", code=error.code, message=str(error)))

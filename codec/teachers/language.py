@@ -26,7 +26,7 @@ class LanguageConfig:
     layer: str | int | list[int] = "avg"
     """avg (all hidden states) | last | N | [list] (their mean); 0 is the embedding's output."""
     mode: Literal["aligned", "cls", "index", "shuffled"] = "aligned"
-    """aligned: by word times; cls: the sentence's vector on all frames; index: token i on frame i of
+    """aligned: by timestamps; cls: the sentence's vector on all frames; index: token i on frame i of
     a crop, as in DM-Codec's released code; shuffled: another clip's words (a control)."""
     rate: float = 50.0
     """Frames per second of the cached features."""

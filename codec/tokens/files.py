@@ -1,4 +1,4 @@
-"""Token files of every format, told apart by suffix on writing and by content on reading."""
+"""Token files of every format, chosen by suffix on writing and recognised by content on reading."""
 
 import io
 from pathlib import Path

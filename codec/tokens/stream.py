@@ -104,7 +104,7 @@ class StreamWriter:
         self._packet(frame.num_samples, pack_frames(frame.codes.numpy()[None], self._header.sizes))
 
     def end(self) -> None:
-        """Tell the reader that nothing is missing."""
+        """Signal to the reader that nothing is missing."""
         self._packet(0, b"")
 
     def _packet(self, num_samples: int, codes: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Tokens in memory: the codes and what is needed to make sound of them again."""
+"""Tokens in memory: the codes and what is needed to decode them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace

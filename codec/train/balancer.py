@@ -75,7 +75,7 @@ class Balancer:
         """Balance one step; the losses' graphs are kept.
 
         Args:
-            losses: scalars by name; one without a graph is left out.
+            losses: scalars by name; one without a graph is skipped.
             output: ``(B, T)`` decoded waveform, with gradient.
 
         Raises:

@@ -24,7 +24,7 @@ class DataConfig:
     max_clips: int | None = None
     """Use this many clips, evenly spread over the manifests; all by default."""
     skip_bad_audio: bool = False
-    """Leave out clips that cannot be decoded instead of stopping; they are listed."""
+    """Skip clips that cannot be decoded instead of stopping; they are listed."""
     cache: str = "cache/audio"
     """Folder for the decoded audio (115 MB per hour at 16 kHz)."""
     crop_frames: int = 100

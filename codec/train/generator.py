@@ -28,7 +28,7 @@ class Generated:
 class Generator(nn.Module):
     """Waveform to waveform through the quantizer, as :mod:`codec.model.chunked` does it.
 
-    A crop is a clip of its own: encoder and decoder start from the state of silence, frames after
+    A crop is treated as a whole clip: encoder and decoder start from the state of silence, frames after
     its end are zero latents, and the decoder is flushed by ``delay`` samples of them.
     """
 

@@ -1,4 +1,4 @@
-"""What a run tells: a progress bar, ``log.jsonl``, and TensorBoard or W&B through accelerate."""
+"""The output of a run: a progress bar, ``log.jsonl``, and TensorBoard or W&B through accelerate."""
 
 import json
 import time

@@ -55,7 +55,7 @@ class Optimizer:
         rest = [p for p in self.parameters if id(p) not in chosen]
         device = self.parameters[0].device
         on_gpu = device.type == "cuda"
-        # On a GPU the rate lives there too: a recorded step reads it anew at every replay.
+        # On a GPU the rate lives there too: a recorded step reads it at every replay.
         rate = torch.tensor(config.lr, device=device) if on_gpu else config.lr
         # The fused kernel updates all tensors in one pass, also on the CPU.
         self._optimizers: list[torch.optim.Optimizer] = [
@@ -131,7 +131,7 @@ class ScheduleConfig:
 
     warmup_steps: int = 500
     floor: float = 0.05
-    """Share of the peak rate that is left at the end; it stays there if training goes on."""
+    """Share of the peak rate that is left at the end; it stays there if training continues."""
 
     def __post_init__(self) -> None:
         if self.warmup_steps < 0 or not 0 <= self.floor <= 1:

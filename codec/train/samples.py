@@ -1,4 +1,4 @@
-"""Sound and spectrograms of a few clips, for listening while a run goes on."""
+"""Audio and spectrograms of a few clips, for listening during a run."""
 
 from typing import Any
 

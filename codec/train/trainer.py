@@ -44,7 +44,7 @@ class Trainer:
         """
         Raises:
             CodecError: for anything wrong with config, data, features, or the model or checkpoint
-                to go on from.
+                to resume from.
         """
         self.config = config
         self.output = Path(config.output)
@@ -52,7 +52,7 @@ class Trainer:
         existing = list_checkpoints(self.checkpoints)
         if existing and not config.resume:
             raise CodecError(
-                f"{self.output} holds a run ({existing[-1].name}); set resume=true to go on with it, or "
+                f"{self.output} holds a run ({existing[-1].name}); set resume=true to continue it, or "
                 "another output"
             )
         task = TASKS.find(config.task, "config task")
@@ -114,7 +114,7 @@ class Trainer:
         try:
             self._save()
         except CodecError as error:
-            log.say(f"warning: {error}; training goes on")
+            log.say(f"warning: {error}; training continues")
 
     def _save(self) -> None:
         if self.accelerator.is_main_process:
@@ -125,7 +125,7 @@ class Trainer:
         self.accelerator.wait_for_everyone()
 
     def _resume(self) -> bool:
-        """Go on from the newest good checkpoint; false where there is none."""
+        """Resume from the newest good checkpoint; false where there is none."""
         checkpoint = read_latest(self.checkpoints, lambda line: print(f"warning: {line}"))
         if checkpoint is None:
             return False

@@ -1,4 +1,4 @@
-"""Clips of a Hugging Face dataset, whose recordings are written beside the manifest as they come.
+"""Clips of a Hugging Face dataset, whose recordings are written next to the manifest unchanged.
 
 Recordings are never decoded by the datasets library (that needs torchcodec): their bytes are copied.
 """

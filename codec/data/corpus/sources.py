@@ -42,7 +42,7 @@ class CorpusConfig:
     verify: bool = True
     """Decode every file to find damage and NaN; false only reads headers."""
     limit: int | None = None
-    """Only the first so many."""
+    """Limit on the number of clips; the first ones are kept."""
     subset: str | None = None
     """Of a dataset: its configuration's name."""
     split: str = "train"

@@ -16,7 +16,7 @@ _STEP_SECONDS = 0.002
 _CROSSOVER = 1500.0
 _FLOOR = 1e-4
 _NEIGHBOURS = (5, 12)
-"""Hz beside a peak, from and to, that it is compared with."""
+"""Distances in Hz, from and to, of the neighbours that a peak is compared with."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,10 @@ def find_peak(spectrum: np.ndarray, frequency: float) -> Peak:
 
 @measure("hum")
 class Hum(Measure):
-    """Modulation of the log level above 1.5 kHz at 50 to 200 Hz, in dB over what is 5 to 12 Hz beside it: 0 is none."""
+    """Modulation of the log level above 1.5 kHz at 50 to 200 Hz.
+
+    It is in dB over the power 5 to 12 Hz away, so 0 means no hum.
+    """
 
     columns = tuple(Column(f"hum_{f}", f"hum {f} Hz dB", False, digits=1) for f in HUM_FREQUENCIES)
     packages = ("scipy",)

@@ -46,7 +46,7 @@ class MoonshineErrors(WordErrors):
         if (pair.clip.language or "en") != "en":
             raise Skip("Moonshine knows English only")
         if not _SHORTEST <= len(pair.output) / SCORING_RATE <= _LONGEST:
-            raise Skip(f"outside the {_SHORTEST:g} to {_LONGEST:g} s that Moonshine can hear")
+            raise Skip(f"outside the {_SHORTEST:g} to {_LONGEST:g} s that Moonshine accepts")
         return _cached_transcript(pair.output.tobytes())
 
 

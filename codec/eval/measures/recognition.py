@@ -14,7 +14,7 @@ from codec.eval.types import SCORING_RATE, Pair, Skip
 
 @dataclass(frozen=True)
 class WordCounts:
-    """Alignment of a transcript with the reference text, in words."""
+    """Word counts of the alignment of a transcript with the reference text."""
 
     hits: int
     errors: int
@@ -44,7 +44,7 @@ class WordErrors(Measure):
         """Text of the output.
 
         Raises:
-            Skip: when the recogniser cannot hear this clip.
+            Skip: when the recogniser cannot process this clip.
         """
         raise NotImplementedError
 

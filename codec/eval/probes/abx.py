@@ -68,9 +68,9 @@ class AbxProbe:
     @dataclass(frozen=True)
     class Config:
         items: int = 10
-        """At most so many of a triphone by a speaker are compared, drawn at random."""
+        """Limit on the instances of a triphone by a speaker, drawn at random."""
         others: int = 5
-        """At most so many speakers of A and B for each X, drawn at random."""
+        """Limit on the speakers of A and B for each X, drawn at random."""
 
     def __init__(self, config: "AbxProbe.Config"):
         self.config = config
@@ -157,7 +157,7 @@ def _group(items: list[Item], limit: int, rng: np.random.Generator) -> Groups:
         places = groups[item.context][item.phone][item.speaker]
         if len(places) < limit:
             places.append(index)
-    # In an order of its own: the draw must not decide in which order figures are added.
+    # In a fixed order: the draw must not decide in which order values are added.
     return {
         context: {p: dict(phones[p]) for p in sorted(phones)} for context, phones in sorted(groups.items())
     }

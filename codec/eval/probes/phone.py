@@ -1,4 +1,4 @@
-"""Phone probe: how much the codes tell about the phone that is being spoken."""
+"""Phone probe: how much information the codes carry about the current phone."""
 
 from dataclasses import dataclass
 
@@ -30,9 +30,9 @@ class PhoneProbe:
     @dataclass(frozen=True)
     class Config:
         train_clips: int = 200
-        """At most so many training clips are aligned, drawn at random."""
+        """Limit on the aligned training clips, drawn at random."""
         max_frames: int = 60_000
-        """At most so many frames train the regression, drawn at random."""
+        """Limit on the frames that train the regression, drawn at random."""
         strength: float = 1.0
         """Inverse weight of the L2 penalty."""
         folds: int = 5

@@ -11,7 +11,7 @@ def to_markdown(results: dict[str, ProbeResult], marked: Container[str] = ()) ->
 
     Args:
         results: by name of the probe.
-        marked: probes whose figures get an asterisk, since they resemble a loss of the model.
+        marked: probes whose results get an asterisk, since they resemble a loss of the model.
     """
     lines = [
         "| probe | measure | codebooks | features | value | 95 % CI | no information | better | clips |",

@@ -44,7 +44,7 @@ class View:
 
     @property
     def codebooks(self) -> str:
-        """The layers in words: ``none``, ``1`` or ``1-8``."""
+        """The layers as text: ``none``, ``1`` or ``1-8``."""
         if self.num_codebooks == 0:
             return "none"
         return "1" if self.num_codebooks == 1 else f"1-{self.num_codebooks}"

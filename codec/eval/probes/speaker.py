@@ -58,7 +58,7 @@ class SpeakerProbe:
             correct = np.stack([guesses == speakers, np.ones(len(clips))], axis=1)
             interval = bootstrap(correct, speakers, ratio, task.seed)
             value = ratio(correct.sum(axis=0))
-            # All layers may tell the speaker; it is the first that should not.
+            # All layers may reveal the speaker; only the first should not.
             result.measures.append(
                 Finding.of("speaker_accuracy", view, value, interval, majority, "lower", len(clips))
             )

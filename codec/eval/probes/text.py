@@ -1,7 +1,7 @@
 """Text probe: can a small recogniser read the words off the frozen tokens?
 
 The text alignment of SLMTokBench (Zhang et al. 2023, SpeechTokenizer), at a size for a CPU. Its
-mutual-information estimate is left out: under CTC a text that is longer than the clip has
+mutual-information estimate is omitted: under CTC a text that is longer than the clip has
 probability zero, which makes the estimate over all pairs infinite.
 """
 
@@ -35,11 +35,11 @@ class TextProbe:
     @dataclass(frozen=True)
     class Config:
         codebooks: list[int] = field(default_factory=lambda: [1])
-        """Numbers of layers to train on, each a training of its own, e.g. [1, 8]."""
+        """Numbers of layers to train on, each in a separate training, e.g. [1, 8]."""
         train_clips: int = 2000
-        """At most so many training clips, drawn at random."""
+        """Limit on the training clips, drawn at random."""
         max_seconds: float = 15.0
-        """Longer training clips are left out."""
+        """Longer training clips are skipped."""
         recognizer: CtcConfig = field(default_factory=CtcConfig)
 
     def __init__(self, config: "TextProbe.Config"):

@@ -1,4 +1,4 @@
-"""What probes are given and what they report."""
+"""The inputs and results of probes."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -27,23 +27,23 @@ class CodedClip:
 
     @property
     def speaker(self) -> str:
-        """The speaker; a clip that names none counts as a speaker of its own."""
+        """The speaker; a clip that names none counts as a separate speaker."""
         return self.clip.speaker or f"unknown:{self.clip.name}"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One figure of a probe.
+    """One result of a probe.
 
     Attributes:
         name: what is measured, e.g. ``phone_accuracy``.
         codebooks: the layers used, e.g. ``1`` or ``1-8``.
         features: how the tokens were shown to the probe, e.g. ``one-hot``.
-        value: the figure.
+        value: the result.
         low, high: 95 % confidence interval; None where the clips are too few for one.
-        baseline: the same figure for tokens without information.
+        baseline: the same result for tokens without information.
         better: ``higher`` or ``lower``, for a tokenizer whose tokens should mean this.
-        clips: clips that the figure rests on.
+        clips: number of clips behind the result.
         units: speakers (or clips) that the bootstrap drew from.
         unit: ``speaker`` or ``clip``.
     """
@@ -64,7 +64,7 @@ class Finding:
     def of(
         cls, name: str, view: View, value: float, interval: Interval, baseline: float, better: str, clips: int
     ) -> "Finding":
-        """A measure of one view of the tokens."""
+        """A result for one view of the tokens."""
         return cls(
             name=name,
             codebooks=view.codebooks,

@@ -1,4 +1,4 @@
-"""The report as one page that needs nothing beside it."""
+"""The report as one self-contained page."""
 
 import base64
 from collections import Counter
@@ -69,7 +69,7 @@ def _probe_table(probes: dict, marks: dict[str, list[str]]) -> _ProbeTable:
             figures = [f"{m.value:.3f}" + MARK * (name in marks), interval, f"{m.baseline:.3f}", str(m.clips)]
             rows.append([name, title, m.codebooks, m.features, *figures])
         reasons = Counter(skip.reason for skip in result.skipped)
-        notes += [f"{name}: {count} clips left out: {reason}" for reason, count in reasons.items()]
+        notes += [f"{name}: {count} clips skipped: {reason}" for reason, count in reasons.items()]
         notes += [f"{name}: {note}" for note in result.notes]
     return _ProbeTable(rows, notes)
 

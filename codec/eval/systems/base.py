@@ -30,14 +30,14 @@ class System:
         raise NotImplementedError
 
     def clip_signature(self, clip: Clip) -> str:
-        """What its output for ``clip`` depends on beside the recording."""
+        """What its output for ``clip`` depends on besides the recording."""
         return ""
 
     def training(self) -> Training | None:
-        """Losses that it was trained with, where it tells them.
+        """Losses that it was trained with, where it lists them.
 
         Raises:
-            CodecError: when what it tells cannot be read.
+            CodecError: when its list cannot be read.
         """
         return None
 

@@ -41,7 +41,7 @@ class Codec2(System):
         return missing_tools(("c2enc", "c2dec"), "codec2")
 
     def signature(self) -> str:
-        # The tools tell no version.
+        # The tools print no version.
         return self.label
 
     def code(self, clip: Clip, wav: np.ndarray) -> Coded:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from codec.audio.io import SOUND_SUFFIXES, load_audio
+from codec.audio.io import AUDIO_SUFFIXES, load_audio
 from codec.data.manifest import Clip
 from codec.errors import CodecError
 from codec.eval.systems.base import System
@@ -57,7 +57,7 @@ class Directory(System):
 
     def _find(self, clip: Clip) -> Path | None:
         for stem in (clip.name, Path(clip.path).stem):
-            for suffix in SOUND_SUFFIXES:
+            for suffix in AUDIO_SUFFIXES:
                 candidate = self.path / f"{stem}{suffix}"
                 if candidate.is_file():
                     return candidate

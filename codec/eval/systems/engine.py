@@ -30,7 +30,7 @@ class ByEngine(Ours):
         counts = [int(parse_number(count, f"engine:{name}@", 1, 64))] if at else None
         (ours,) = model_systems([name], counts)
         family = f"{ours.family}+{Path(engine).resolve().name}"
-        # Told now, not at the first clip.
+        # Checked now, not at the first clip.
         load_model(ours.folder, "cpu", engine)
         return cls(ours.folder, family, ours.codebooks, ours.sample_rate, ours.device, engine)
 

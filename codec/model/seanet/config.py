@@ -12,7 +12,7 @@ class SeanetConfig:
     """Sizes of the SEANet encoder and decoder; the defaults are SpeechTokenizer's and DM-Codec's.
 
     With ``causal`` every frame depends on the past only and the latency is one hop; an LSTM must
-    then be unidirectional, or be left out with ``lstm_layers: 0``.
+    then be unidirectional, or be omitted with ``lstm_layers: 0``.
     """
 
     decoder_settings: ClassVar = ()

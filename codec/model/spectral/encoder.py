@@ -28,7 +28,7 @@ class EncoderState:
 class SpectralEncoder(nn.Module):
     """Causal encoder: frame h depends on samples before ``(h + 1) * hop_length`` only.
 
-    It sees each frame twice. The spectrum at unit energy, with the energy's logarithm beside it, is a
+    It sees each frame twice. The spectrum at unit energy, together with the energy's logarithm, is a
     linear picture of the waveform, from which phase can be coded; the power-compressed spectrum shows
     the quiet bins. Compressed bins alone hide the phase behind a non-linearity that takes very long
     to learn (docs/experiments/README.md).

@@ -61,7 +61,7 @@ class FeatureInfo:
 
 @dataclass(frozen=True)
 class ExpectedFeatures:
-    """What a training run was told about a teacher; ``None`` accepts anything."""
+    """A training run's expectation of a teacher; ``None`` accepts anything."""
 
     teacher: str | None = None
     layer: str | None = None

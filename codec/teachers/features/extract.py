@@ -1,4 +1,4 @@
-"""Teachers' features and word times for all clips of a manifest: resumable, in batches."""
+"""Teachers' features and word timestamps for all clips of a manifest: resumable, in batches."""
 
 from codec.align.registry import Aligner
 from codec.align.store import AlignmentStore
@@ -66,7 +66,7 @@ def compute(batch: list[Clip], teacher: Teacher, words: dict[str, Alignment]):
 
 
 def lacks_words(clip: Clip, teacher: Teacher, words: dict[str, Alignment]) -> bool:
-    """Whether the teacher needs word times that nobody made; clips without speech need none."""
+    """Whether the teacher lacks word timestamps; clips without speech need none."""
     return teacher.needs_words and clip.domain == "speech" and clip.name not in words
 
 

@@ -11,7 +11,7 @@ from codec.teachers.registry import Teacher
 class LiveFeatures:
     """Stands in for a :class:`FeatureCache` where nothing was extracted beforehand.
 
-    The first epoch pays for the teacher, the later ones read. Word times are not recognised on the
+    The first epoch pays for the teacher, the later ones read. Word timestamps are not recognised on the
     fly: a teacher that needs them takes them from ``words``.
     """
 

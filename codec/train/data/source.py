@@ -56,7 +56,7 @@ def open_audio(
         more = f" (and {len(store.errors) - 1} more clips)" if len(store.errors) > 1 else ""
         raise CodecError(f"{store.errors[0]}{more}; or set data.skip_bad_audio=true to leave them out")
     for error in store.errors:
-        warn(f"left out: {error}")
+        warn(f"skipped: {error}")
     return store
 
 
@@ -82,7 +82,7 @@ def open_features(
 def _live(
     name: str, source: TeacherSource, words: AlignerConfig | None, cache: FeatureCache, clips: list[Clip]
 ) -> LiveFeatures:
-    """Load the teacher; time the words now if it needs them, since that takes a model of its own."""
+    """Load the teacher; time the words now if it needs them, since that takes another model."""
     teacher = build_teacher(name, source.extract)
     if not teacher.needs_words:
         return LiveFeatures(cache, teacher)

@@ -1,4 +1,4 @@
-"""Distance in loudness, as a listener's ear would tell two sounds apart."""
+"""Distance in loudness, a model of how a listener distinguishes two signals."""
 
 from dataclasses import dataclass
 
@@ -49,7 +49,7 @@ class LoudnessLoss(nn.Module):
         with torch.no_grad():
             gain = self._gain(real)
             reference = self.power(real * gain)
-            # Frames of a loud passage tell more of a disturbance than those of a quiet one.
+            # Frames of a loud passage reveal more of a disturbance than those of a quiet one.
             weight = ((reference[..., 1:].sum(2) + 1e5) / 1e7) ** -0.04
         degraded = self.power(inputs.fake.float() * gain)
         symmetric, added = self._disturbances(reference, degraded)
@@ -66,9 +66,9 @@ class LoudnessLoss(nn.Module):
 
     def _disturbances(self, reference: Tensor, degraded: Tensor) -> tuple[Tensor, Tensor]:
         """Symmetric and added disturbance ``(B, frames)`` of powers ``(B, frames, bands)``."""
-        heard, meant = self.loudness(degraded), self.loudness(reference)
-        difference = heard - meant
-        masked = _MASKING * torch.minimum(heard, meant)
+        decoded, target = self.loudness(degraded), self.loudness(reference)
+        difference = decoded - target
+        masked = _MASKING * torch.minimum(decoded, target)
         audible = (difference.abs() - masked).clamp(min=0)
         widths = self.power.widths
         total = widths.sum()

@@ -1,4 +1,4 @@
-"""Features that a speech model finds in the decoded sound."""
+"""Features that a speech model finds in the decoded audio."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -24,8 +24,9 @@ _RANGE = 8.0
 class OutputFeaturesLoss(nn.Module):
     """``mean |f(X) - f(Y)|``, f the mean of a frozen Whisper encoder's layers, each layer-normalised.
 
-    The loss that mends words in JHCodec (arXiv 2603.05887, section 3): what a recogniser needs has to come out of
-    the decoder. The model that gives the features must not judge the result: measure words with another.
+    The loss that reduces word errors in JHCodec (arXiv 2603.05887, section 3): the decoder has to produce
+    what a recogniser needs. The model that gives the features must not evaluate the result: measure WER
+    with another.
     Positions are cut to the crop, instead of 30 s of silence behind it.
     """
 
@@ -48,7 +49,7 @@ class OutputFeaturesLoss(nn.Module):
         encoder, extractor = model.get_encoder(), whisper_extractor(config.model, model.config)
         if extractor.sampling_rate != context.sample_rate:
             raise CodecError(
-                f"losses.output_features: {config.model} hears {extractor.sampling_rate} Hz, the codec "
+                f"losses.output_features: {config.model} expects {extractor.sampling_rate} Hz, the codec "
                 f"{context.sample_rate} Hz"
             )
         # In a list, where it is no submodule: its weights belong in no checkpoint and no optimizer.

@@ -34,10 +34,10 @@ class RunConfig:
     """Checkpoints that stay; older ones are deleted."""
     log_every: int = 20
     sample_every: int = 1000
-    """Steps between samples, such as sound and spectrograms; 0 for none."""
+    """Steps between samples, such as audio and spectrograms; 0 for none."""
     tracker: Literal["tensorboard", "wandb", "none"] = "tensorboard"
     resume: bool = False
-    """Go on from the newest good checkpoint in output."""
+    """Resume from the newest good checkpoint in output."""
     init_from: str | None = None
     """Start from a model folder, or from a training checkpoint (discriminators included)."""
 
@@ -57,7 +57,7 @@ class Task(ABC):
 
     Config: ClassVar[type[RunConfig]]
     free_settings: ClassVar[frozenset[str]] = frozenset()
-    """Settings of its own that may change on resume, since no step depends on them."""
+    """Settings of the task that may change on resume, since no step depends on them."""
 
     @abstractmethod
     def loader(self, start: int, stop: int) -> AbstractContextManager[Iterable[Any]]:
@@ -91,7 +91,7 @@ class Task(ABC):
         raise CodecError(f"init_from {source}: a run of this task cannot start from another")
 
     def data_facts(self) -> Mapping[str, Any]:
-        """Plain data that tells one training set from another; a resumed run's must be equal."""
+        """Plain data that identifies the training set; a resumed run's must be equal."""
         return {}
 
     def facts(self, seconds_per_step: float) -> dict[str, float]:
