@@ -1,4 +1,4 @@
-"""What the command says: results on standard output, everything else on standard error."""
+"""Output of the command: results on standard output, everything else on standard error."""
 
 import re
 import sys
@@ -29,5 +29,5 @@ def printable(text: str) -> str:
 
 
 def progress_console() -> Console:
-    """For progress bars: standard error, so that standard output can be piped."""
+    """The console of progress bars: standard error, so that standard output can be piped."""
     return Console(stderr=True)

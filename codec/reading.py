@@ -15,7 +15,7 @@ from codec.errors import CodecError
 STANDARD_INPUT = "standard input"
 
 _SPOOL_BYTES = 1 << 26
-"""What cannot seek is kept in memory up to this size, then on disk."""
+"""Input that cannot seek is kept in memory up to this size, then on disk."""
 
 
 @contextmanager

@@ -51,7 +51,7 @@ class Registry(Mapping[str, T], Generic[T]):
         return add
 
     def find(self, name: object, where: str = "") -> T:
-        """What is registered under ``name``.
+        """The thing that is registered under ``name``.
 
         Args:
             where: place in a config, which begins the message.

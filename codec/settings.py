@@ -114,7 +114,7 @@ def find_config(config: str | Path, folder: Path | None = None) -> Path:
     if str(config) in shipped:
         return shipped[str(config)]
     if path.parent.parts[-2:] == ("recipes", "configs") and path.stem in shipped:
-        warnings.warn(f"{config} is now a shipped config; say --config {path.stem}", FutureWarning, stacklevel=2)
+        warnings.warn(f"{config} is now a shipped config; use --config {path.stem}", FutureWarning, stacklevel=2)
         return shipped[path.stem]
     close = difflib.get_close_matches(path.stem, shipped, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""

@@ -22,7 +22,7 @@ from codec.model.files import load_model
 
 @dataclass(frozen=True)
 class HumConfig:
-    """What is measured."""
+    """Settings of the measurement."""
 
     manifest: str
     models: tuple[str, ...] = ("default",)
@@ -31,7 +31,7 @@ class HumConfig:
     clips: int = 16
     """Number of clips; the first ones are used."""
     multiples: int = 4
-    """Of the frame rate."""
+    """Number of multiples of the frame rate."""
     sample_rate: int = 16_000
     threads: int = 1
 

@@ -27,7 +27,7 @@ from codec.model.files import load_model
 
 @dataclass(frozen=True)
 class LatentQualityConfig:
-    """What is measured."""
+    """Settings of the measurement."""
 
     manifest: str
     models: tuple[str, ...] = ("default",)
@@ -43,7 +43,7 @@ class LatentQualityConfig:
 
 @dataclass(frozen=True)
 class Latents:
-    """Of one clip: ``(T, D)`` before and after quantizing."""
+    """Latents of one clip, ``(T, D)``, before and after quantizing."""
 
     exact: Tensor
     quantized: Tensor

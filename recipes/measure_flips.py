@@ -1,4 +1,4 @@
-"""How many codes depend on how they are computed: streams, batches and engines against the whole clip.
+"""Count codes that depend on how they are computed: streams, batches and engines against the whole clip.
 
 Float rounding differs between shapes of a matrix product, and a latent half-way between two codes can
 then go to the other one. Prints, for each way, the codes that differ from ``model.encode`` of the clip
@@ -29,7 +29,7 @@ GROUP = 8
 
 @dataclass(frozen=True)
 class FlipsConfig:
-    """What is measured."""
+    """Settings of the measurement."""
 
     manifest: str
     model: str = "default"
@@ -44,7 +44,7 @@ class FlipsConfig:
     min_rows: int | None = None
     """Least frames of one step, instead of the model's own; 1 shows what streams would do without."""
     engine: str = "torch"
-    """As of ``codec encode``; its codes of whole clips are compared with PyTorch's too."""
+    """Engine as for ``codec encode``; its codes of whole clips are compared with PyTorch's too."""
 
 
 def stream_sound(model: Codec, codes: Tensor, num_samples: int, deterministic: bool) -> Tensor:
@@ -79,7 +79,7 @@ def groups(config: FlipsConfig, model: Codec) -> Iterator[list[Tensor]]:
 
 
 def measure(model: Codec, wavs: list[Tensor], slow: bool) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """For every clip and way: the way's name, its codes and those of the clip alone, ``(K, F)``."""
+    """Yield for every clip and arrangement: its name, its codes and those of the clip alone, ``(K, F)``."""
     alone = [model.encode(wav).codes[0] for wav in wavs]
     if not isinstance(model.engine, TorchEngine):
         for wav, codes in zip(wavs, alone, strict=True):

@@ -39,7 +39,7 @@ DROPPED = (ConnectionError, websockets.WebSocketException, TimeoutError, asyncio
 
 @dataclass(frozen=True)
 class Load:
-    """What is done to the server."""
+    """The load on the server."""
 
     clients: int = 8
     minutes: float = 1.0
@@ -51,7 +51,7 @@ class Load:
 
 @dataclass
 class Findings:
-    """What was seen, over all healthy clients."""
+    """Observations over all healthy clients."""
 
     signals: int = 0
     codes: int = 0
@@ -184,7 +184,7 @@ async def _cut_off(socket) -> None:
 
 
 async def _flood(socket) -> None:
-    """As fast as it can, and without reading."""
+    """Send as fast as possible, without reading."""
     await socket.send('{"type": "start", "mode": "both"}')
     socket.transport.pause_reading()
     while True:

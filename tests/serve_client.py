@@ -26,7 +26,7 @@ class Received:
 
     @property
     def error(self) -> str | None:
-        """The code of the error that it was told."""
+        """The code of the error that it received."""
         return next((text["code"] for text in self.texts if text["type"] == "error"), None)
 
     @property

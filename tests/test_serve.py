@@ -105,7 +105,7 @@ def test_a_decoder_ends_where_its_client_says_or_refuses(tiny_model, delay):
     pcm = speech(0.3)
 
     async def end_at(server, num_samples: int):
-        """All audio that the decoder can hand out comes before the end is told."""
+        """All audio that the decoder can hand out comes before the end is announced."""
         async with connected(server, **start) as link:
             await link.send(codes_message(codes, 0))
             early = np.zeros(0, np.int16)

@@ -163,7 +163,7 @@ class PocketsphinxAligner:
 
 
 def _key(clip: Clip) -> str:
-    """What an alignment depends on: the recording and its text."""
+    """Key of an alignment, which depends on the recording and its text."""
     digest = hashlib.sha256(clip.audio.read_bytes())
     digest.update((clip.text or "").encode())
     return digest.hexdigest()[:24]

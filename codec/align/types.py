@@ -1,4 +1,4 @@
-"""What aligners are given and what they find: clips, and their words or phones with times."""
+"""Inputs and results of aligners: clips, and their words or phones with times."""
 
 import json
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from torch import Tensor
 from codec.data import Clip
 
 Unit = Literal["words", "phones"]
-"""What an aligner finds the times of."""
+"""The unit that an aligner finds the times of."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Alignment:
 
 @dataclass(frozen=True)
 class Utterance:
-    """What an aligner or a teacher looks at.
+    """The input of an aligner or a teacher.
 
     Attributes:
         clip: the manifest's line.

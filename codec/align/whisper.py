@@ -33,7 +33,7 @@ class WhisperConfig(ModelAlignerConfig):
 
     type: Literal["whisper"] = "whisper"
     language: str | None = None
-    """Of clips whose manifest line has none; null lets Whisper find out."""
+    """Language of clips whose manifest line has none; null lets Whisper detect it."""
 
 
 @aligner("whisper")
@@ -97,7 +97,7 @@ class FasterWhisperConfig(ModelAlignerConfig):
 
     type: Literal["faster_whisper"] = "faster_whisper"
     language: str | None = None
-    """Of clips whose manifest line has none; null lets Whisper find out."""
+    """Language of clips whose manifest line has none; null lets Whisper detect it."""
     compute_type: str = "int8"
     """CTranslate2's compute type."""
 

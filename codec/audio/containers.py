@@ -59,9 +59,9 @@ _LARGEST = 0xFFFF_FFFE
 class _Chunk:
     name: bytes
     start: int
-    """Of its content."""
+    """Offset of the chunk's content in bytes."""
     size: int
-    """Of its content, as the file says."""
+    """Size of the content in bytes, according to the file."""
     size_place: int
 
 

@@ -244,7 +244,7 @@ def _open_part(file: BinaryIO, part: Part, name: str) -> Iterator[SoundStream]:
 
 
 def _not_sound(start: bytes, name: str, words: str) -> CodecError:
-    """What to say of a file that libsndfile cannot open, and what to do."""
+    """The error for a file that libsndfile cannot open, with a remedy."""
     kind = sound_kind(start)
     if kind is not None and kind not in TOKEN_KINDS:
         into = shlex.quote(str(Path(name).with_suffix(".converted.wav" if kind == "wav" else ".wav")))

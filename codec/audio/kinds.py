@@ -43,7 +43,7 @@ TOKEN_KINDS = ("crvs", "rvq", "pt")
 
 @dataclass(frozen=True)
 class MpegFrame:
-    """What the four bytes of an MPEG audio frame's header say (ISO 11172-3, ISO 13818-3).
+    """The fields in the four bytes of an MPEG audio frame's header (ISO 11172-3, ISO 13818-3).
 
     Attributes:
         size: bytes of the frame with its header.

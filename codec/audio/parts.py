@@ -1,4 +1,4 @@
-"""Where in a file its recordings lie, and what its headers promise of them.
+"""The places of the recordings in a file, and the lengths that its headers promise.
 
 A file may hold several, one after the other (joined files, chained Ogg), and what its header says
 of their length may be wrong: a recorder died before it wrote the sizes, a pipe could not go back to

@@ -1,4 +1,4 @@
-"""What libsndfile reads from and writes into: windows with changed bytes, pipes, and files that may be full."""
+"""File objects for libsndfile: windows with changed bytes, pipes, and files on a disk that may be full."""
 
 import os
 import re
@@ -102,7 +102,7 @@ class Window:
 
 
 class Sink:
-    """What libsndfile writes into from C, where exceptions would be lost: they are kept.
+    """A file that libsndfile writes into from C, where exceptions would be lost: they are kept.
 
     Reading continues as if there were no error; the file is discarded afterwards.
     """

@@ -10,7 +10,7 @@ import torch
 
 @dataclass(frozen=True)
 class Percentiles:
-    """Of a sample, in its unit; ``worst`` is the largest."""
+    """Percentiles of a sample, in its unit; ``worst`` is the largest."""
 
     p50: float
     p95: float
@@ -29,7 +29,7 @@ def percentiles(values: Sequence[float]) -> Percentiles:
 
 
 def late(latencies: Sequence[float], limit: float) -> int:
-    """How many exceed the limit."""
+    """Number of values that exceed the limit."""
     return sum(latency > limit for latency in latencies)
 
 

@@ -1,4 +1,4 @@
-"""Where the time of a step goes, by kind of work: of a whole clip, and of a single frame of a stream."""
+"""Time of a step by kind of work, for a whole clip and for a single frame of a stream."""
 
 import json
 import re

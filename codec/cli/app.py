@@ -80,7 +80,7 @@ def bench(context: typer.Context) -> int | None:
 _CONFIG_VERBS = {
     "prepare": "Write a manifest of recordings from a folder, another manifest or a dataset (extra: train).",
     "features": "Extract teachers' features of a manifest into a cache that training reads (extra: train).",
-    "train": "Train a codec as a config says (extra: train).",
+    "train": "Train a codec from a config (extra: train).",
     "compare": "Train variants of a config at equal budget and score them alike (extras: train, eval).",
 }
 

@@ -28,7 +28,7 @@ _SCALARS = (bool, int, float, str, Path)
 
 @dataclasses.dataclass(frozen=True)
 class Flag:
-    """How a field looks on the command line, where ``--its-name`` will not do.
+    """The command-line form of a field that ``--its-name`` does not suit.
 
     Attributes:
         names: such as ``("--port", "-p")``.
@@ -201,7 +201,7 @@ def _kind(hint: Any, repeated: bool) -> tuple[Any, type | None]:
 
 
 def _default(field: dataclasses.Field, item: type | None) -> Any:
-    """As the option shows it; without one the option is required."""
+    """The default as the option shows it; without one the option is required."""
     if field.default is not dataclasses.MISSING:
         value = field.default
     elif field.default_factory is not dataclasses.MISSING:

@@ -26,7 +26,7 @@ Codebooks = Annotated[
     int | None, typer.Option("--codebooks", "-k", help="Codebook layers to keep, 1 to all.")
 ]
 Format = Annotated[
-    str | None, typer.Option("--format", "-f", help="pt or rvq, where OUT does not say it (pt).")
+    str | None, typer.Option("--format", "-f", help="pt or rvq, where OUT has no suffix (pt).")
 ]
 
 
@@ -88,7 +88,7 @@ def encode_file(
 
 
 def _conversion_note(audio: "Audio", name: str) -> str | None:
-    """What was done to fit the model, or ``None``."""
+    """A note on the conversion to the model's format, or ``None``."""
     steps = []
     if audio.source_channels != 1:
         steps.append(f"{audio.source_channels} channels mixed down to 1")

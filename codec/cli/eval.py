@@ -122,6 +122,6 @@ def _pieces(widths: list[int], room: int) -> list[slice]:
 
 
 def _arguments() -> list[str]:
-    """What the user typed after ``codec eval``."""
+    """The arguments that the user typed after ``codec eval``."""
     typed = sys.argv[1:]
     return typed[typed.index("eval") + 1 :] if "eval" in typed else typed

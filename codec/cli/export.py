@@ -33,7 +33,7 @@ def export(
     from codec.model.files import find_model, load_model
 
     if not onnx:
-        raise CodecError("say what to export to: codec export --onnx [OUT]")
+        raise CodecError("name an export format: codec export --onnx [OUT]")
     if int8 and target is None:
         raise CodecError("--int8 needs an output folder: codec export --onnx OUT --int8")
     with require_extra("onnx", command="export"):

@@ -38,7 +38,7 @@ class ExtractConfig:
     cache: str = "cache/features"
     """Folder for features and word timestamps."""
     teachers: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """By name (sm, lm, ...): a type and that type's keys, listed below."""
+    """Teachers by name (sm, lm, ...), each with a type and that type's keys, listed below."""
     words: Any = None
     """Aligner of words: a type (ctc by default) and that type's keys, listed below."""
     limit: int | None = None
@@ -108,7 +108,7 @@ def show(reports: dict[str, StageReport]) -> int:
 
 
 def main(arguments: list[str] | None = None, program: str | None = None) -> int:
-    """Extract as the command line says; the exit status."""
+    """Run ``codec features`` with these arguments; return the exit status."""
     groups = {f"teachers.NAME.* where type={kind}": cls for kind, cls in teacher_configs().items()}
     groups |= words_options()
     return run_recipe(ExtractConfig, extract, __doc__, groups, arguments, program)

@@ -1,4 +1,4 @@
-"""Which inputs become which outputs: files, folders, globs or standard input and output."""
+"""Pair inputs with outputs: files, folders, globs, or standard input and output."""
 
 import glob
 import os
@@ -29,7 +29,7 @@ class FileJob:
 
 @dataclass(frozen=True)
 class Rules:
-    """What a command reads and writes.
+    """The files that a command reads and writes.
 
     Attributes:
         suffixes: of the files to look for in a folder.
@@ -50,7 +50,7 @@ class Rules:
 
 @dataclass(frozen=True)
 class Existing:
-    """What to do where an output exists: replace it, pass over its input, or report an error."""
+    """The action for an existing output: replace it, skip its input, or report an error."""
 
     overwrite: bool = False
     skip: bool = False
@@ -66,7 +66,7 @@ class FilePlan:
 
     Attributes:
         many: whether they came from a folder, a glob or several names, however few there are.
-        notes: about what was not looked at.
+        notes: on skipped files and folders.
         unreadable: messages about what may not be read.
     """
 
@@ -125,7 +125,7 @@ def make_plan(sources: Sequence[str], target: str | None, rules: Rules, existing
             files, folders = _matches(source)
             found |= {file: _fixed_part(path) for file in files if file not in found}
             if folders and "**" not in path.parts:
-                notes.append(f"not looked at: {len(folders)} folder(s) that match {source}, as {folders[0]}")
+                notes.append(f"skipped: {len(folders)} folder(s) that match {source}, as {folders[0]}")
     if not found:
         reasons = [*unreadable, *notes]
         raise CodecError(

@@ -13,5 +13,5 @@ Engine = Annotated[
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")]
 SkipExisting = Annotated[
-    bool, typer.Option("--skip-existing", help="Pass over inputs whose output is there, as after a stop.")
+    bool, typer.Option("--skip-existing", help="Skip inputs whose output exists, as after an interruption.")
 ]

@@ -20,7 +20,7 @@ from codec.errors import CodecError
 
 @dataclass(frozen=True)
 class Done:
-    """What a finished job has to say.
+    """The messages of a finished job.
 
     Attributes:
         summary: its result.

@@ -17,7 +17,7 @@ _FLAGS = """
 checkpoint and leave, with exit status 0 and 143; --resume continues from there."""
 
 
-DESCRIPTION = """Train a codec as a config says.
+DESCRIPTION = """Train a codec from a config.
 
 On several processes: accelerate launch -m codec train --config default
 """
@@ -29,7 +29,7 @@ def main(
     arguments: list[str] | None = None,
     program: str | None = None,
 ) -> int:
-    """Train as the command line says.
+    """Run ``codec train`` with these arguments.
 
     Args:
         description: of the recipe.

@@ -29,12 +29,12 @@ class Trial:
 
     @property
     def name(self) -> str:
-        """In messages."""
+        """Name of the run in messages."""
         return f"{self.variant}, seed {self.seed}"
 
     @property
     def folder(self) -> Path:
-        """Of checkpoints, export and scores."""
+        """Folder of checkpoints, export and scores."""
         return Path(self.config.output)
 
     @property
@@ -50,7 +50,7 @@ class Trial:
 
     @property
     def trained(self) -> bool:
-        """Whether training has come to its end."""
+        """Whether training is complete."""
         last = output_folders(self.config)[0] / checkpoint_name(self.config.max_steps)
         return (last / "manifest.json").is_file() and (self.export / "model.safetensors").is_file()
 

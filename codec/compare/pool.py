@@ -21,7 +21,7 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run ended: ``problem`` is one line, or ``None`` when it was trained and scored."""
+    """The end of a run: ``problem`` is one line, or ``None`` when it was trained and scored."""
 
     run: Trial
     problem: str | None
@@ -75,7 +75,7 @@ def _work_here(config: CompareConfig, run: Trial) -> str | None:
 
 
 class _Worker:
-    """The process of one run; what it says is appended to ``output.txt`` in the run's folder."""
+    """The process of one run; its output is appended to ``output.txt`` in the run's folder."""
 
     def __init__(self, config: CompareConfig, run: Trial):
         self.run = run

@@ -85,7 +85,7 @@ def check_scoring(config: ScoringConfig, models: list[CodecConfig]) -> list[str]
 
 
 def score_run(run: Trial, config: ScoringConfig, shared: Path) -> list[Score]:
-    """Scores of a trained run, from ``scores.json`` where they are there already.
+    """Scores of a trained run, from ``scores.json`` if it has them already.
 
     Args:
         run: trained.

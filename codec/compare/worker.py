@@ -75,7 +75,7 @@ def _end_with_parent() -> None:
 
 
 def main(path: str) -> int:
-    """Do what an order says.
+    """Execute an order.
 
     Returns:
         exit status: 0 when all is done, 1 after an error, 143 when it was asked to stop.

@@ -44,7 +44,7 @@ class AugmentationConfig:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What was drawn for one crop; ``None`` leaves that property alone.
+    """The changes drawn for one crop; ``None`` leaves that property alone.
 
     Attributes:
         speed: source seconds per second of crop.

@@ -1,4 +1,4 @@
-"""Which piece of which clip a slot of a step sees: a function of (seed, step, slot) and nothing else.
+"""Choice of the crop for a slot of a step: a function of (seed, step, slot) only.
 
 Slots are numbered over all processes, so two processes with half the batch each see what one
 process with the whole batch sees, and a resumed run sees what an uninterrupted one would.

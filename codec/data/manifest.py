@@ -29,7 +29,7 @@ class Clip:
 
     @property
     def audio(self) -> Path:
-        """Where the recording lies."""
+        """Path of the recording."""
         return Path(self.root) / self.path
 
     @property

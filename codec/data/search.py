@@ -1,4 +1,4 @@
-"""Looking for files in a folder, with an account of what was not looked at."""
+"""Search a folder for files, and report the skipped ones."""
 
 import os
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ _CONVERTIBLE = (
 
 @dataclass
 class Search:
-    """What a folder holds.
+    """The files in a folder.
 
     Attributes:
         found: files of the kind that is looked for, in order.
@@ -29,12 +29,12 @@ class Search:
     unreadable: list[str] = field(default_factory=list)
 
     def summary(self) -> str | None:
-        """One line about what was not looked at, ``None`` when there is nothing to say."""
+        """One line about the skipped files, ``None`` when there are none."""
         pieces = []
         for words, paths in sorted(self.passed.items()):
             example = f", as {paths[0]}" if len(paths) > 1 else f": {paths[0]}"
             pieces.append(f"{len(paths)} {words}{example}")
-        return f"not looked at: {'; '.join(pieces)}" if pieces else None
+        return f"skipped: {'; '.join(pieces)}" if pieces else None
 
     def pass_over(self, words: str, path: Path) -> None:
         self.passed.setdefault(words, []).append(path)

@@ -1,4 +1,4 @@
-"""From an engine's name to the engine."""
+"""Choose an engine by its name."""
 
 import importlib.util
 from pathlib import Path
@@ -50,7 +50,7 @@ def choose_engine(model: Network, name: str, folder: Path) -> Engine:
 
 
 def _fastest(model: Network, graphs: Path) -> str:
-    """The engine that measured fastest on the model's device, of those that are there (docs/performance.md)."""
+    """The engine that measured fastest on the model's device, of the available ones (docs/performance.md)."""
     device = model.device.type
     if device == "cuda":
         return "graph"

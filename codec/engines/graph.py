@@ -115,7 +115,7 @@ class StepGraph:
         return self._output.clone() if self._rows is None else self._output[self._index]
 
     def _select(self, rows: list[int] | None) -> None:
-        """Say which rows move on."""
+        """Choose the rows that move on."""
         if rows == self._rows:
             return
         self._rows = rows
@@ -135,7 +135,7 @@ class StepGraph:
 
 
 def record(step: Callable[[], None], device: torch.device) -> Callable[[], None]:
-    """What repeats the kernels of ``step``, which neither waits for the device nor depends on values.
+    """Record ``step``, whose kernels neither wait for the device nor depend on values, for replay.
 
     Raises:
         CodecError: when they cannot be recorded.

@@ -149,7 +149,7 @@ def _load(
 
 
 def _weights(model: Network, folder: Path, name: str) -> dict[str, np.ndarray]:
-    """What a graph without weights wants of the model."""
+    """The tensors that a graph without weights needs from the model."""
     facts = layout.read_graphs_file(folder)
     if facts is None:
         return {}

@@ -1,4 +1,4 @@
-"""Which clips an evaluation listens to."""
+"""Choice of an evaluation's clips."""
 
 import dataclasses
 from collections import Counter
@@ -15,7 +15,7 @@ def read_clips(source: str | Path) -> list[Clip]:
     """Clips of a manifest, or of a folder of recordings.
 
     In a folder the sub-folder is the speaker, and there are no texts. A file that cannot be opened
-    stays in the list with a length of zero, so that the report can say so.
+    stays in the list with a length of zero, so that the report can list it.
 
     Raises:
         CodecError: when there is nothing to read.
@@ -38,7 +38,7 @@ def read_clips(source: str | Path) -> list[Clip]:
 
 
 def folder_notes(source: str | Path) -> list[str]:
-    """What was not looked at in a folder of recordings, and what may not be read; one line each."""
+    """Skipped files in a folder of recordings, and unreadable ones; one line each."""
     if not Path(source).is_dir():
         return []
     search = search_folder(Path(source), AUDIO_SUFFIXES)

@@ -46,7 +46,7 @@ class Job:
 
     @property
     def audio(self) -> Path:
-        """Where the decoded audio is kept."""
+        """Path of the decoded audio."""
         return output_path(self.folder, self.system.label, self.clip.name, ".flac")
 
 

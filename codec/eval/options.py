@@ -35,7 +35,7 @@ class ClipsConfig:
     max_clips: int | None = None
     """Use this many, evenly spread over the manifests; all by default."""
     selection: Selection = field(default_factory=Selection)
-    """As the options of codec eval; applied before max_clips."""
+    """The same as the options of codec eval; applied before max_clips."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from codec.eval.types import Row
 
 @dataclass(frozen=True)
 class Request:
-    """What to evaluate.
+    """The input of an evaluation.
 
     Attributes:
         clips: at least one, names unique.
@@ -42,11 +42,11 @@ class Request:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came out.
+    """The outcome of an evaluation.
 
     Attributes:
         rows: one for every system that could run, clip and measure, coding included.
-        absent: by label, why a system could not run at all.
+        absent: by label, the reason why a system could not run.
         reused: measurements taken from an earlier run.
     """
 

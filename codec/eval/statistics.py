@@ -30,7 +30,7 @@ class Figure:
 
 
 def bootstrap_weights(groups: Sequence[str], seed: int, draws: int = DRAWS) -> np.ndarray:
-    """How often each clip counts in each draw of speakers with replacement.
+    """Weight of each clip in each draw of speakers with replacement.
 
     Clips of one speaker are not independent (Bisani and Ney 2004 draw whole speakers for WER).
 

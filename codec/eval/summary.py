@@ -32,7 +32,7 @@ class SystemSummary:
     """One row of the table.
 
     Attributes:
-        kbps: bits really used over the clips' length; ``None`` where nobody knows.
+        kbps: bits really used over the clips' length; ``None`` if unknown.
         delay_ms: median delay that was removed.
         correlation: median correlation of the waveforms at that delay.
         rtf_encode: seconds of computing per second of audio, on one thread.
@@ -40,7 +40,7 @@ class SystemSummary:
         figures: by column name; a column that no clip could be scored for is missing.
         omissions: the skipped measurements.
         codebooks: of token codecs.
-        absent: why the system could not run at all.
+        absent: the reason why the system could not run.
         marks: by column name, losses that the model was trained with and that the figure resembles.
         untold: whether this is a model of ours that does not list its losses.
     """

@@ -1,4 +1,4 @@
-"""Which losses a model was trained with, and which metrics resemble one of them.
+"""The losses that a model was trained with, and the metrics that resemble one of them.
 
 A metric that was trained on says less than it seems to. A model lists its losses in ``training.json``
 next to ``config.json``; metrics and probes list what they resemble; the tables mark the matches.
@@ -17,7 +17,7 @@ FILE = "training.json"
 
 @dataclass(frozen=True)
 class Training:
-    """What ``training.json`` says.
+    """The content of ``training.json``.
 
     Attributes:
         losses: of all stages whose effect is left in the weights, by registered name, as ``loudness``; one
@@ -27,7 +27,7 @@ class Training:
     losses: list[str]
 
     def like(self, resembles: Iterable[str]) -> list[str]:
-        """Those of the losses whose name, or whose teacher, is among ``resembles``."""
+        """The losses whose name or teacher is among ``resembles``."""
         wanted = set(resembles)
         return [loss for loss in self.losses if wanted & {loss, *loss.split(":")}]
 

@@ -1,4 +1,4 @@
-"""What the parts of evaluation hand to each other."""
+"""Types that the parts of evaluation exchange."""
 
 from dataclasses import dataclass, field
 
@@ -16,12 +16,12 @@ class Skip(Exception):
 
 @dataclass(frozen=True)
 class Coded:
-    """What a system made of one clip.
+    """A system's result for one clip.
 
     Attributes:
         wav: ``(T,)`` float32 at ``sample_rate``.
         sample_rate: Hz.
-        bits: size of the coded clip without container; ``None`` where nobody knows.
+        bits: size of the coded clip without container; ``None`` if unknown.
         encode_seconds: computing time, ``None`` where it was not measured.
         decode_seconds: likewise.
         codes: ``(K, F)`` integers of a token codec, else ``None``.

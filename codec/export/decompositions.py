@@ -10,7 +10,7 @@ from codec.export.fourier import irfft_by_matrix, rfft_by_matrix
 
 
 def decompositions() -> dict[Callable, Callable]:
-    """For :meth:`torch.export.ExportedProgram.run_decompositions`."""
+    """The table for :meth:`torch.export.ExportedProgram.run_decompositions`."""
     return {
         torch.ops.aten.conv1d.default: conv1d_evenly_rounded,
         torch.ops.aten.log.default: log_evenly_rounded,

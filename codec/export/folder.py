@@ -23,7 +23,7 @@ _GRAPHS: dict[str, Callable[[Network], Graph]] = {
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written.
+    """The files that were written.
 
     Attributes:
         sizes: bytes of each file.
@@ -92,7 +92,7 @@ def _made(folder: str | Path) -> Path:
 
 
 def _write(path: Path, proto: onnx.ModelProto, model: Network, metadata: dict[str, str]) -> int:
-    """Write a graph that says what it belongs to; its size in bytes."""
+    """Write a graph with metadata that names its model; return its size in bytes."""
     facts = {layout.FORMAT_KEY: layout.FORMAT, layout.CONFIG_KEY: config_to_json(model.config)}
     onnx.helper.set_model_props(proto, facts | metadata)
     content = proto.SerializeToString()

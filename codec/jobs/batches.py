@@ -35,7 +35,7 @@ class Failure:
 
 @dataclass
 class StageReport:
-    """What a stage did.
+    """The outcome of a stage.
 
     Attributes:
         done: clips finished by this run.

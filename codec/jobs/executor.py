@@ -22,7 +22,7 @@ _THREADS = (
 
 @dataclass(frozen=True)
 class Lost:
-    """What comes back in place of a result when the process of a task died or was ended."""
+    """Returned in place of a result when the process of a task died or was ended."""
 
     reason: str
 

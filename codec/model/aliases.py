@@ -21,7 +21,7 @@ class Aliases:
     """Content of ``aliases.json``."""
 
     fingerprint: str = ""
-    """Of the weights for which the other names stood."""
+    """Fingerprint of the weights for which the other names stood."""
     former: tuple[str, ...] = ()
     """Fingerprints that the same weights had before."""
 
@@ -31,7 +31,7 @@ class Aliases:
 
 
 def read_aliases(folder: Path) -> Aliases:
-    """Those of a model's folder; none where there is no file.
+    """Read the aliases in a model's folder; there are none without the file.
 
     Raises:
         CodecError: when the file is damaged.

@@ -25,7 +25,7 @@ from codec.tokens.tokens import Tokens
 class Codec(Network):
     """Neural speech tokenizer.
 
-    A stream has ``batch`` slots, each with a signal of its own, which starts, ends and starts anew
+    A stream has ``batch`` slots, each with its own signal, which starts, ends and starts again
     without regard to the others::
 
         encoder = model.streaming_encoder(batch=2)

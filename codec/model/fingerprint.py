@@ -1,4 +1,4 @@
-"""What identifies the meaning of codes: a hash of the encoder and the quantizer."""
+"""Identify the meaning of codes by a hash of the encoder and the quantizer."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from codec.model.network import Network
 from codec.quantizers.base import changed_settings
 
 VERSION = "codec tokens 2"
-"""Of what is hashed and how; begins every hash."""
+"""Version of the hashed content; begins every hash."""
 
 
 def fingerprint(model: Network) -> str:

@@ -69,7 +69,7 @@ def to_float(samples: Any) -> Tensor:
     """Samples as float32 on the CPU, integers scaled by their range.
 
     Raises:
-        CodecError: for a type whose full scale nobody knows.
+        CodecError: for a type whose full scale is unknown.
     """
     try:
         if isinstance(samples, np.ndarray):

@@ -10,7 +10,7 @@ from codec.quantizers import quantizer_class
 
 
 class Network(nn.Module):
-    """What a checkpoint holds; :class:`codec.model.codec.Codec` is what one works with.
+    """The content of a checkpoint; :class:`codec.model.codec.Codec` is the class for users.
 
     The submodules ``encoder``, ``quantizer`` and ``decoder`` are the whole network; training adds
     its own parts from outside.
@@ -46,7 +46,7 @@ class Network(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the network computes."""
+        """The device on which the network computes."""
         return self.quantizer.device
 
     @property

@@ -35,7 +35,7 @@ class Decoder(Protocol):
     delay: int
     """Samples by which the output lags the frames: a multiple of the hop; 0 without overlap-add."""
     min_rows: int
-    """As for the encoder."""
+    """The same as for the encoder."""
 
     def __call__(self, latent: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """``latent (B, D, n)`` to ``(wav (B, n * hop_length), state)``."""
@@ -43,7 +43,7 @@ class Decoder(Protocol):
 
 @runtime_checkable
 class NetworkConfig(Protocol):
-    """What a registered config dataclass offers."""
+    """The interface of a registered config dataclass."""
 
     @property
     def hop_length(self) -> int: ...
@@ -87,6 +87,6 @@ def architecture_of(name: str) -> Architecture:
     """A registered architecture.
 
     Raises:
-        CodecError: for a name that nobody registered.
+        CodecError: for a name that is not registered.
     """
     return ARCHITECTURES.find(name)

@@ -10,10 +10,10 @@ Stamp = tuple[object, ...]
 
 
 def stamp_of(*modules: nn.Module) -> Stamp:
-    """What differs once a parameter or buffer was replaced, moved, loaded or changed in place.
+    """A value that changes when a parameter or buffer is replaced, moved, loaded or changed in place.
 
     PyTorch counts the changes of a tensor, but not those through ``tensor.data`` or NumPy, as in many a loop
-    that averages weights. So each tensor's first value is looked at too.
+    that averages weights. So each tensor's first value is part of it too.
     """
     tensors = [tensor for module in modules for tensor in _tensors(module)]
     places = [tensor.data_ptr() for tensor in tensors]
@@ -22,7 +22,7 @@ def stamp_of(*modules: nn.Module) -> Stamp:
 
 
 def _tensors(module: nn.Module) -> Iterator[Tensor]:
-    """As ``parameters()`` and ``buffers()``, in a quarter of the time."""
+    """The same tensors as ``parameters()`` and ``buffers()``, in a quarter of the time."""
     open_modules = [module]
     while open_modules:
         part = open_modules.pop()

@@ -37,7 +37,7 @@ class StreamingDecoder(Slots):
 
     @property
     def latency(self) -> Latency:
-        """From a frame's code to the end of its audio, beyond the frame itself."""
+        """Latency from a frame's code to the end of its audio, beyond the frame itself."""
         return latency_of(self.model.decoder.delay, self.model.sample_rate)
 
     @shielded
@@ -171,7 +171,7 @@ class StreamingDecoder(Slots):
         return torch.nn.utils.rnn.pad_sequence(signals, batch_first=True)
 
     def _audible(self, row: int, wav: Tensor) -> Tensor:
-        """What of the next samples ``(n,)`` of a slot lies within its signal; the position moves on."""
+        """The part of a slot's next samples ``(n,)`` within its signal; advances the position."""
         start, end = self._position[row], self._end[row]
         stop = start + wav.shape[0]
         self._position[row] = stop

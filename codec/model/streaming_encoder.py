@@ -37,7 +37,7 @@ class StreamingEncoder(Slots):
 
     @property
     def latency(self) -> Latency:
-        """From a sample's arrival to its code: a frame."""
+        """Latency from a sample's arrival to its code: a frame."""
         return latency_of(self.model.hop_length, self.model.sample_rate)
 
     @property
@@ -111,7 +111,7 @@ class StreamingEncoder(Slots):
         self._num_samples[row] = 0
 
     def _signals(self) -> list[Tensor]:
-        """What is left of each slot's signal, ``(n,)``."""
+        """The rest of each slot's signal, ``(n,)``."""
         return [part[:size] for part, size in zip(self._left, self._left_lengths, strict=True)]
 
     def _check(self, pcm: Tensor | np.ndarray, lengths: Counts | None) -> tuple[Tensor, list[int]]:

@@ -1,4 +1,4 @@
-"""What every quantizer offers, and quantizers by name."""
+"""The interface of quantizers, and quantizers by name."""
 
 import dataclasses
 from collections.abc import Callable
@@ -13,13 +13,13 @@ from codec.errors import CodecError
 from codec.registry import Registry
 
 ABSENT = -1
-"""In place of a code: this layer adds nothing. A frame without any code is the zero latent."""
+"""Stands in place of a code: this layer adds nothing. A frame without any code is the zero latent."""
 
 Step = Callable[[Tensor], Tensor]
 
 
 class QuantizerConfig(Protocol):
-    """What a quantizer's config dataclass offers besides its own settings."""
+    """The interface of a quantizer's config dataclass besides its own settings."""
 
     type: str
     """The registered name, a field with one possible value."""
@@ -88,7 +88,7 @@ class Quantizer(nn.Module):
         raise NotImplementedError
 
     def vectors(self) -> list[Tensor] | None:
-        """What each code adds to the latent, ``(C_k, D)`` of every layer; ``None`` where it is no sum."""
+        """The vectors that codes add to the latent, ``(C_k, D)`` of every layer; ``None`` where it is no sum."""
         return [table[:size] for table, size in zip(self.tables(), self.sizes, strict=True)]
 
     def encode(self, latent: Tensor, num_codebooks: int | None = None) -> Tensor:
@@ -149,7 +149,7 @@ def quantizer_class(name: str) -> type[Quantizer]:
     """A registered quantizer.
 
     Raises:
-        CodecError: for a name that nobody registered.
+        CodecError: for a name that is not registered.
     """
     return _QUANTIZERS.find(name)
 

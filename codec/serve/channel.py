@@ -16,7 +16,7 @@ _LIVE_SPEED = 1.1
 
 @dataclass
 class Turn:
-    """What one step takes from a client."""
+    """The input of one step from a client."""
 
     channel: "Channel"
     codebooks: int
@@ -30,18 +30,18 @@ class Turn:
     ending: bool = False
     """Whether nothing follows."""
     num_samples: int = -1
-    """Of the whole signal, at its end."""
+    """Samples of the whole signal, at its end."""
     due: list[float] = field(default_factory=list)
-    """When each frame was complete and its turn, by the monotonic clock."""
+    """Times when each frame was complete and had its turn, by the monotonic clock."""
 
 
 @dataclass(frozen=True)
 class Output:
-    """What a step made for a client."""
+    """The output of a step for a client."""
 
     messages: list[bytes]
     due: list[float]
-    """When each frame of these codes was complete and its turn."""
+    """Times when each frame of these codes was complete and had its turn."""
     ended: tuple[int, int] | None = None
     """Frames and samples of the whole signal, after its last output."""
     error: CodecError | None = None
@@ -49,7 +49,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Framing:
-    """Of a model: samples of a frame, frames of a second, and frames by which its audio is late."""
+    """A model's samples per frame, frames per second, and frames by which its audio is late."""
 
     hop: int
     rate: float
@@ -142,7 +142,7 @@ class Channel:
         return max(self._complete[0], self._live_from) if is_due else None
 
     def ready(self, now: float) -> int | None:
-        """How many frames may be taken, 0 when only the end is left; ``None`` when it has to wait."""
+        """Number of frames that may be taken, 0 if only the end is left; ``None`` if it has to wait."""
         if not self.has_work:
             return None
         if self.unsent >= self._config.output_messages:

@@ -1,4 +1,4 @@
-"""What the server counts and measures, in the text format that Prometheus reads."""
+"""The server's metrics in the text format of Prometheus."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 

@@ -11,7 +11,7 @@ from codec.serve.protocol import VERSION, Start, control
 
 @dataclass(frozen=True)
 class Limits:
-    """What a client has to keep to."""
+    """The limits for a client."""
 
     max_message_bytes: int
     max_messages_per_second: int

@@ -1,4 +1,4 @@
-"""What server and clients say to each other; docs/serving.md has it for authors of clients.
+"""Messages between server and clients; docs/serving.md describes them for authors of clients.
 
 Text messages are JSON objects with a ``type``. Binary messages are audio (to the server: nothing but
 16-bit samples) or begin with a header of 8 bytes, little-endian::
@@ -159,7 +159,7 @@ def sound_message(wav: np.ndarray, first: int) -> bytes:
 
 
 def parse_output(data: bytes) -> tuple[int, int, np.ndarray]:
-    """For clients: kind, index of the first frame or sample, and codes ``(K, n)`` or samples ``(n,)``."""
+    """Parse for clients: kind, index of the first frame or sample, codes ``(K, n)`` or samples ``(n,)``."""
     kind, count, _, first = _HEADER.unpack_from(data)
     if kind == CODES:
         return kind, first, np.frombuffer(data, _CODE, offset=_HEADER.size).reshape(-1, count).T

@@ -79,7 +79,7 @@ class Session:
         if self._config.token is not None:
             shown = (start.token or "").encode()
             if not hmac.compare_digest(shown, self._config.token.encode()):
-                raise ClientError("bad_token", "this server needs a token; ask whoever runs it")
+                raise ClientError("bad_token", "this server needs a token; ask its operator")
         rate = self._offer.sample_rate if start.rate is None else start.rate
         if not MIN_RATE <= rate <= MAX_RATE:
             raise ClientError("bad_rate", f"{rate} Hz; audio must have {MIN_RATE} to {MAX_RATE} Hz")
@@ -105,7 +105,7 @@ class Session:
         return count
 
     async def _stream(self, start: Start, channel: Channel) -> None:
-        """From the start to the end of the signal."""
+        """Handle a signal from its start to its end."""
         await self._send(self._offer.ready(start))
         sender = asyncio.create_task(self._send_outputs(channel))
         try:
@@ -187,7 +187,7 @@ class Session:
 
     async def _set_codebooks(self, request: Codebooks, start: Start, channel: Channel) -> None:
         if start.mode == "decode":
-            raise ClientError("bad_message", "codes say themselves how many codebooks they have")
+            raise ClientError("bad_message", "the header of codes has their number of codebooks; omit it here")
         channel.codebooks = self._check_count(request.value)
         await self._send(self._offer.codebooks(request.value))
 

@@ -13,7 +13,7 @@ from codec.serve.channel import Turn
 
 @dataclass
 class Made:
-    """What a step made of one client's turn: codes ``(K, n)``, audio ``(T,)``."""
+    """The result of one client's turn in a step: codes ``(K, n)``, audio ``(T,)``."""
 
     codes: np.ndarray
     wav: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))

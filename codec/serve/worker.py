@@ -16,7 +16,7 @@ from codec.serve.streams import Made, Streams
 
 _LOG = logging.getLogger(__name__)
 _RETRY_SECONDS = 0.005
-"""How soon to look again at clients that may not be served yet."""
+"""Seconds until clients that may not be served yet are checked again."""
 
 
 class Worker:
@@ -50,7 +50,7 @@ class Worker:
         self._thread.join()
 
     def problem(self, now: float) -> str | None:
-        """Why nobody gets codes at this time of the monotonic clock, ``None`` while all is well."""
+        """The reason why no client gets codes at this time of the monotonic clock, or ``None``."""
         if not self._thread.is_alive():
             return "the model's thread has ended"
         with self._changed:

@@ -31,9 +31,9 @@ class LanguageConfig:
     rate: float = 50.0
     """Frames per second of the cached features."""
     languages: tuple[str, ...] | None = None
-    """The model's own; clips that say another one are masked throughout. null takes all."""
+    """Languages of the model; clips of another language are masked throughout. null takes all."""
     seed: int = 0
-    """Of the shuffle."""
+    """Seed of the shuffle."""
     device: str = "cpu"
 
 
@@ -145,7 +145,7 @@ def is_speech(clip: Clip) -> bool:
 
 
 def choose_donors(clips: list[Clip], words: dict[str, Alignment], seed: int) -> dict[str, list[str]]:
-    """For each clip, the words of another clip of its language with another text.
+    """Choose for each clip the words of another clip of its language with another text.
 
     The same list of clips and seed gives the same choice.
 

@@ -55,7 +55,7 @@ class SpeechTeacher:
         )
 
     def prepare(self, clips: list[Clip], words: dict[str, Alignment]) -> None:
-        """Nothing to look at beforehand: all it needs is audio."""
+        """Accept all clips: the teacher needs only audio."""
 
     def features(self, batch: list[Utterance]) -> list[ClipFeatures]:
         """Hidden states of the chosen layers, ``(T, D)`` per utterance."""

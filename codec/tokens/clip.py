@@ -1,4 +1,4 @@
-"""What a token file holds: one clip's codes and all that a reader without the model needs."""
+"""The content of a token file: one clip's codes and all that a reader without the model needs."""
 
 from dataclasses import dataclass
 
@@ -101,7 +101,7 @@ class TokenClip:
         return self.bits_per_frame * self.sample_rate / self.hop_length
 
     def to_tokens(self) -> Tokens:
-        """As a batch of one."""
+        """Convert to a batch of one."""
         return Tokens(
             codes=self.codes.unsqueeze(0),
             lengths=torch.tensor([self.num_frames], device="cpu"),

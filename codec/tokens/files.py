@@ -52,7 +52,7 @@ def load_tokens(path: str | Path) -> Tokens:
 
 
 def clip_of(tokens: Tokens, model: Network) -> TokenClip:
-    """What a file of these tokens holds.
+    """The content of a file of these tokens.
 
     Raises:
         CodecError: for a batch of more than one clip.
@@ -80,14 +80,14 @@ def write_clip(target: Path | BinaryIO, clip: TokenClip, suffix: str) -> None:
     elif suffix == ".rvq":
         target.write(to_rvq(clip))
     else:
-        # In memory first: PyTorch hides what the system says about a full disk.
+        # In memory first: PyTorch hides the system's error for a full disk.
         content = io.BytesIO()
         write_pt(content, clip)
         target.write(content.getbuffer())
 
 
 def read_clip(source: str | Path | BinaryIO) -> TokenClip:
-    """One clip's tokens and all that its file says.
+    """One clip's tokens with all fields of its file.
 
     Args:
         source: a path, also of a pipe, or an open binary file.

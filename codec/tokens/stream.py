@@ -42,7 +42,7 @@ _MAX_HEADER = 1 << 16
 
 @dataclass(frozen=True)
 class StreamHeader:
-    """What a reader needs to know before the first frame."""
+    """The facts that a reader needs before the first frame."""
 
     num_codebooks: int
     codebook_size: int

@@ -78,7 +78,7 @@ class Tokens:
         return self.codes.shape[1]
 
     def first(self, num_codebooks: int) -> "Tokens":
-        """Only the first layers: a lower bitrate of the same clips."""
+        """Keep only the first layers: a lower bitrate of the same clips."""
         if not 1 <= num_codebooks <= self.num_codebooks:
             raise CodecError(
                 f"{num_codebooks} codebooks asked for; these tokens have 1 to {self.num_codebooks}"

@@ -63,6 +63,6 @@ class Adversary:
         self.optimizer.set_rate(self.rates(step))
 
     def judge(self, real: Tensor, fake: Tensor) -> Judgement:
-        """What the generator's losses look at; the discriminators gather no gradient from it."""
+        """Outputs for the generator's losses; the discriminators gather no gradient from them."""
         with self._autocast(real.device):
             return self.discriminators.judge(real, fake)

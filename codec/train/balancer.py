@@ -19,7 +19,7 @@ class BalancerConfig:
     total_norm: float = 1.0
     """R, the norm that the shares add up to."""
     ema_decay: float = 0.999
-    """Of the running norms."""
+    """Decay of the running norms."""
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""From a config to the parts of a run, each checked before the first step."""
+"""Build the parts of a run from a config, each checked before the first step."""
 
 from dataclasses import dataclass
 

@@ -15,7 +15,7 @@ from codec.train.tasks.base import RunConfig
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What is trained on."""
+    """The training data."""
 
     manifests: tuple[str, ...] = ()
     """JSONL files, see codec prepare, or folders of audio."""
@@ -86,16 +86,16 @@ class TrainConfig(RunConfig):
     """Aligner: a type (ctc by default) and that type's keys. It times the words of clips for teachers
     that work on the fly and need them."""
     losses: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """By name, which is the tag in the log: weight, type (the name by default) and the type's options."""
+    """Losses by name, which is the tag in the log: weight, type (the name by default) and options."""
     balancer: BalancerConfig | None = None
     """Makes weights shares of the gradient; fixed weights without."""
     discriminators: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """By name: options."""
+    """Discriminators by name, with their options."""
     adversary: AdversaryConfig = field(default_factory=AdversaryConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     ema_decay: float = 0.999
-    """Of the weights that are exported."""
+    """Decay of the averaged weights that are exported."""
     precision: str = "bf16"
     """bf16 or fp32, of the networks; quantizer and losses are fp32."""
     compile: bool = False

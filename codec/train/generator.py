@@ -14,7 +14,7 @@ from codec.train.types import QuantizerOutput
 
 @dataclass
 class Generated:
-    """What one pass through the generator gives.
+    """The outputs of one pass through the generator.
 
     Attributes:
         fake: ``(B, T)`` float32, aligned with the input and as long.
@@ -71,7 +71,7 @@ class Generator(nn.Module):
             self.quantizer.freeze()
 
     def train(self, mode: bool = True) -> Self:
-        """As of every module, but frozen parts stay in eval mode."""
+        """Set the mode as usual, but keep frozen parts in eval mode."""
         super().train(mode)
         for part in self._frozen:
             self.codec.get_submodule(part).eval()

@@ -35,7 +35,7 @@ class Meter:
 
 
 class RunLog:
-    """Progress and curves of one run; only the main process says anything."""
+    """Progress and curves of one run; only the main process writes anything."""
 
     def __init__(self, accelerator: Accelerator, output: Path, start: int, max_steps: int):
         self._accelerator, self._active = accelerator, accelerator.is_main_process

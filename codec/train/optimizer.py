@@ -13,7 +13,7 @@ from codec.errors import CodecError
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """How weights move."""
+    """Settings of the optimizer."""
 
     name: Literal["adamw", "muon"] = "adamw"
     """``muon`` (Jordan 2024) orthogonalizes the updates of hidden 2-D weights; scaled to AdamW's size."""
@@ -21,7 +21,7 @@ class OptimizerConfig:
     """Peak learning rate."""
     betas: tuple[float, ...] = (0.8, 0.99)
     eps: float = 1e-8
-    """Of AdamW: gradients far below it count as zero."""
+    """Epsilon of AdamW: gradients far below it count as zero."""
     weight_decay: float = 0.01
     clip: float = 1.0
     """Largest gradient norm; larger gradients are scaled down to it."""
@@ -153,7 +153,7 @@ class Rates:
     start: int = 0
 
     def __call__(self, step: int) -> float:
-        """Of step ``step`` of the run."""
+        """Learning rate of step ``step`` of the run."""
         return learning_rate_scale(self.config, max(0, step - self.start), max(1, self.max_steps - self.start))
 
 

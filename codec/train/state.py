@@ -74,7 +74,7 @@ class TrainState:
         self.restart_average()
 
     def _heads(self, checkpoint: Checkpoint) -> dict[str, Tensor]:
-        """What losses learned that both runs have; one of another type or teacher is another loss."""
+        """Collect the weights of losses that both runs have; one of another type or teacher is another loss."""
         theirs = {name: loss_subject(name, o) for name, o in checkpoint.meta["config"]["losses"].items()}
         same = {name for name, subject in self.objective.subjects.items() if theirs.get(name) == subject}
         mine = self.objective.state_dict().keys()

@@ -24,7 +24,7 @@ from codec.train.tasks.base import TASKS, RunConfig, make_accelerator, output_fo
 
 @dataclass(frozen=True)
 class RunResult:
-    """How a run ended.
+    """The end of a run.
 
     Attributes:
         step: steps done in all.

@@ -1,4 +1,4 @@
-"""What the parts of training hand to each other."""
+"""Types that the parts of training exchange."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ class TeacherFrames:
 
     Attributes:
         features: ``(B, T, D)`` float; float16 from a cache until they are where the step computes.
-        mask: ``(B, T)`` bool; false where the teacher has nothing to say (silence, padding).
+        mask: ``(B, T)`` bool; false where the teacher has no features (silence, padding).
     """
 
     features: Tensor
@@ -25,7 +25,7 @@ class TeacherClip:
 
     Attributes:
         features: ``(B, D)`` float; float16 from a cache until they are where the step computes.
-        mask: ``(B,)`` bool; false where the teacher has nothing to say about the clip.
+        mask: ``(B,)`` bool; false where the teacher has no vector for the clip.
     """
 
     features: Tensor
@@ -106,7 +106,7 @@ class Judgement:
 
 @dataclass
 class LossInput:
-    """All that a generator loss may look at.
+    """Everything that a generator loss may use.
 
     Attributes:
         real: ``(B, T)`` target waveform.

@@ -1,4 +1,4 @@
-"""What a measure offers."""
+"""The interface of a metric."""
 
 import hashlib
 import importlib.metadata
@@ -39,7 +39,7 @@ class Measure:
     packages: tuple[str, ...] = ()
     """Distributions of the package index that it needs."""
     install: str = "pip install 'codec[eval]'"
-    """What brings them."""
+    """The command that installs them."""
     resembles: tuple[str, ...] = ()
     """Losses, or teachers of losses, that a model must not be trained with to be scored without a mark."""
     intrusive: bool = True

@@ -12,7 +12,7 @@ from codec.eval.types import SCORING_RATE, Pair, Skip
 HUM_FREQUENCIES = (50, 100, 150, 200)
 """Hz: the multiples of the commonest frame rate of speech tokenizers."""
 _STEP_SECONDS = 0.002
-"""Of one value of the envelope."""
+"""Seconds between two values of the envelope."""
 _CROSSOVER = 1500.0
 _FLOOR = 1e-4
 _NEIGHBOURS = (5, 12)

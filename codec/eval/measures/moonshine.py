@@ -84,7 +84,7 @@ def _recogniser() -> Callable[[np.ndarray], str]:
             if best == _END:
                 break
             tokens.append(best)
-            # What the encoder said comes out of the first step alone.
+            # Only the first step returns the encoder's output.
             new = dict(zip(memory, present, strict=True))
             past |= {name: value for name, value in new.items() if step == 0 or ".decoder." in name}
         text = b"".join(words[token] for token in tokens[1:] if token < _FIRST_CONTROL)

@@ -23,12 +23,12 @@ class WordCounts:
 
 
 class WordErrors(Measure):
-    """Word errors of one recogniser; a subclass says which, and transcribes."""
+    """Word errors of one recogniser; a subclass names it and transcribes."""
 
     title: str
     """The recogniser's name in the table's headings."""
     suffix: str = ""
-    """Behind the names of columns and values, so that those of two recognisers stay apart."""
+    """Suffix of the names of columns and values, so that those of two recognisers differ."""
     packages = ("jiwer", "whisper_normalizer")
     intrusive = False
 

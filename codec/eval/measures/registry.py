@@ -44,7 +44,7 @@ def build_measures(names: list[str], settings: MetricSettings) -> list[Measure]:
 
 
 def installed_measures(names: list[str]) -> list[str]:
-    """Those of ``names`` whose packages are there."""
+    """The metrics among ``names`` whose packages are installed."""
     return [name for name in names if not MEASURES[name].missing_packages()]
 
 

@@ -123,7 +123,7 @@ class PhoneProbe:
     def _predict(
         self, view: View, train: list[LabelledClip], test: list[LabelledClip], task: ProbeTask
     ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """For each test clip, the guessed phones, and the commonest phone of its training data."""
+        """The predicted phones of each test clip, and the commonest phone of its training data."""
         if train:
             folds = [(train, list(range(len(test))))]
         else:

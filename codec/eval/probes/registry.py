@@ -9,7 +9,7 @@ from codec.registry import Registry
 
 
 class Probe(Protocol):
-    """What a registered class offers; it has a nested ``Config`` dataclass too."""
+    """The interface of a registered class, which also has a nested ``Config`` dataclass."""
 
     name: str
     config: Any

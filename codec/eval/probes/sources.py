@@ -1,4 +1,4 @@
-"""Where a probe's tokens come from: a model, or a table of codes made by any other tokenizer."""
+"""Sources of a probe's tokens: a model, or a table of codes made by any other tokenizer."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -51,7 +51,7 @@ class View:
 
 
 LATENTS = View(0, "latents")
-"""What the encoder says before it is quantized; only sources that have a method ``latents`` can show it."""
+"""The encoder's output before quantization; only sources that have a method ``latents`` can show it."""
 
 
 def views(tokens: TokenSource) -> Iterator[View]:

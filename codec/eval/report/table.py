@@ -29,7 +29,7 @@ def heading(column: Column) -> str:
 
 
 def figure_cells(report: Report) -> dict[str, list[Cell]]:
-    """By system, the cells of the measures' columns; the best of each column among baselines is marked."""
+    """The cells of the metrics' columns by system; the best baseline of each column is marked."""
     best = {column.name: _best(report, column) for column in report.columns}
     return {
         system.label: [
@@ -55,7 +55,7 @@ CODING_HEADINGS = ("kbps", "delay ms", "RTF enc", "RTF dec")
 
 
 def clip_counts(report: Report) -> dict[str, int]:
-    """By column, the number of clips behind its values."""
+    """The number of clips behind each column's values."""
     counts = {}
     for column in report.columns:
         figures = [s.figures[column.name] for s in report.systems if column.name in s.figures]

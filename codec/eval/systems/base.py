@@ -1,4 +1,4 @@
-"""What a system offers."""
+"""The interface of a system."""
 
 import shutil
 import subprocess
@@ -22,7 +22,7 @@ class System:
     """Hz at which it wants its input."""
 
     def missing(self) -> str | None:
-        """Why this system cannot run on this machine, and what to do; ``None`` when it can."""
+        """The reason why this system cannot run on this machine, with a remedy; ``None`` if it can."""
         return None
 
     def signature(self) -> str:
@@ -30,7 +30,7 @@ class System:
         raise NotImplementedError
 
     def clip_signature(self, clip: Clip) -> str:
-        """What its output for ``clip`` depends on besides the recording."""
+        """Everything besides the recording on which its output for ``clip`` depends."""
         return ""
 
     def training(self) -> Training | None:

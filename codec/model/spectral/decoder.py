@@ -17,7 +17,7 @@ _MAX_LOG_GAIN = 6.0
 
 @dataclass
 class DecoderState:
-    """What later samples need of the earlier frames."""
+    """The part of earlier frames that later samples need."""
 
     backbone: BackboneState
     overlap: Tensor

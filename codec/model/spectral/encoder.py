@@ -19,7 +19,7 @@ _LEVEL_SCALE = 0.3
 
 @dataclass
 class EncoderState:
-    """What later frames need of the earlier signal."""
+    """The part of the earlier signal that later frames need."""
 
     samples: Tensor
     backbone: BackboneState

@@ -19,7 +19,7 @@ class LiveFeatures:
         self.cache, self.teacher, self._words = cache, teacher, words or {}
 
     def check(self, clips: list[Clip], expected: ExpectedFeatures | None = None) -> FeatureInfo:
-        """As :meth:`FeatureCache.check`, except that missing features are no error.
+        """The same as :meth:`FeatureCache.check`, except that missing features are no error.
 
         Raises:
             CodecError: for other features than expected, or clips without the words they need.

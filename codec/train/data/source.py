@@ -1,4 +1,4 @@
-"""From the config's data section to crops: manifests, decoded audio, teachers' features."""
+"""Crops from the config's data section: manifests, decoded audio, teachers' features."""
 
 import dataclasses
 from collections.abc import Callable
@@ -49,7 +49,7 @@ def open_audio(
     """The decoded audio.
 
     Raises:
-        CodecError: for missing files, and for bad ones unless the config says to skip them.
+        CodecError: for missing files, and for bad ones unless the config skips them.
     """
     store = open_store(clips, sample_rate, Path(config.cache), progress)
     if store.errors and not config.skip_bad_audio:
@@ -63,7 +63,7 @@ def open_audio(
 def open_features(
     teachers: dict[str, TeacherSource], words: AlignerConfig | None, store: AudioStore
 ) -> tuple[dict[str, Features], dict[str, FeatureInfo]]:
-    """Where each teacher's features come from, and what they are, checked for every clip with audio.
+    """Sources and descriptions of each teacher's features, checked for every clip with audio.
 
     Raises:
         CodecError: for missing features, or those of another teacher, layer, rate or mode.

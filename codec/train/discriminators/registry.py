@@ -1,4 +1,4 @@
-"""Discriminators by type; a config names each, by its type unless it says another."""
+"""Discriminators by type; a config names each; the name is the type by default."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ _DISCRIMINATORS: Registry[type[nn.Module]] = Registry("discriminator")
 
 @dataclass
 class Opinion:
-    """What one sub-discriminator makes of a waveform.
+    """The outputs of one sub-discriminator for a waveform.
 
     Attributes:
         logits: ``(B, ...)``; high for real.
@@ -38,7 +38,7 @@ def build_discriminator(name: str, options: dict[str, Any]) -> nn.Module:
     """Build a registered discriminator from plain options; ``type`` is its name by default.
 
     Raises:
-        CodecError: for a type that nobody registered, or an unknown option.
+        CodecError: for a type that is not registered, or an unknown option.
     """
     values = dict(options)
     discriminator_class = _DISCRIMINATORS.find(values.pop("type", name), f"discriminators.{name}")

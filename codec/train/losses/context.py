@@ -1,4 +1,4 @@
-"""What losses need to know of the model they train."""
+"""Facts about the model that losses need."""
 
 from dataclasses import dataclass, field
 
@@ -13,6 +13,6 @@ class LossContext:
     teacher_dims: dict[str, int] = field(default_factory=dict)
     """Feature width of each teacher, by its name."""
     clip_teachers: frozenset[str] = frozenset()
-    """Those that give one vector for a whole clip."""
+    """Teachers that give one vector for a whole clip."""
     name: str = ""
     """The loss's own, for its errors."""

@@ -23,7 +23,7 @@ def loss(name: str):
 
 
 def typed_options(name: str, options: dict[str, Any]) -> dict[str, Any]:
-    """A loss's options with its ``type``: its name, unless they say another.
+    """A loss's options with its ``type``: its name, unless they have another.
 
     A name ``distill_NAME`` that is no type itself distils the teacher NAME.
     """
@@ -42,7 +42,7 @@ def build_loss(name: str, options: dict[str, Any], context: LossContext) -> nn.M
             several of one type.
 
     Raises:
-        CodecError: for a type that nobody registered, or an unknown option.
+        CodecError: for a type that is not registered, or an unknown option.
     """
     values = typed_options(name, options)
     loss_class = _LOSSES.find(values.pop("type"), f"losses.{name}")

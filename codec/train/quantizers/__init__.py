@@ -1,4 +1,4 @@
-"""How each kind of quantizer learns."""
+"""Training of each kind of quantizer."""
 
 from codec.quantizers import Quantizer
 from codec.quantizers.fsq import FiniteScalarQuantizer
@@ -19,5 +19,5 @@ _TRAINERS: dict[type[Quantizer], type[QuantizerTrainer]] = {
 
 
 def train_quantizer(quantizer: Quantizer, config: QuantizerTrainingConfig) -> QuantizerTrainer:
-    """What trains a quantizer in place."""
+    """The trainer of a quantizer, which changes it in place."""
     return _TRAINERS[type(quantizer)](quantizer, config)

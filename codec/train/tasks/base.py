@@ -1,4 +1,4 @@
-"""What the trainer asks of a kind of training, and the settings that every kind has."""
+"""The interface of a kind of training for the trainer, and the settings that every kind has."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
@@ -106,7 +106,7 @@ TASKS: Registry[type[Task]] = Registry("task", "codec.train.tasks")
 
 
 def task(name: str):
-    """Class decorator: register a :class:`Task`, whose configs say ``task: name``."""
+    """Class decorator: register a :class:`Task`, whose configs have ``task: name``."""
     return TASKS.register(name)
 
 
@@ -114,7 +114,7 @@ def config_class(values: Mapping[str, Any]) -> type[RunConfig]:
     """The dataclass of plain settings, by their ``task``.
 
     Raises:
-        CodecError: for a task that nobody registered.
+        CodecError: for a task that is not registered.
     """
     return TASKS.find(values.get("task", RunConfig.task), "config task").Config
 
