@@ -47,12 +47,12 @@ def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> None:
     ``null`` takes out a group of settings that is there (``teachers.sm=null``), and is a value elsewhere.
 
     Raises:
-        CodecError: for an item without ``=``, a value that is not YAML, or a key below one that is no mapping.
+        CodecError: for an item without ``=``, a value that is not YAML, or a key below one that is not a mapping.
     """
     for item in overrides:
         dotted, equals, text = item.partition("=")
         if not equals or not dotted:
-            raise CodecError(f"{item!r} is no override; expected key.sub=value")
+            raise CodecError(f"{item!r} is not an override; expected key.sub=value")
         try:
             value = yaml.safe_load(text)
         except yaml.YAMLError as error:

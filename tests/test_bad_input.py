@@ -215,8 +215,8 @@ def test_options_that_do_not_fit(capfd, tmp_path, speech_file, tiny_model_dir):
     target = tmp_path / "out.pt"
     command = ("encode", speech_file, target, "-m", tiny_model_dir)
     for words, *arguments in (
-        ("9 codebooks asked for; this model has 1 to 8", *command, "--codebooks", 9),
-        ("0 codebooks asked for", *command, "--codebooks", 0),
+        ("9 codebooks requested; this model has 1 to 8", *command, "--codebooks", 9),
+        ("0 codebooks requested", *command, "--codebooks", 0),
         ("unknown device 'gpu'; choose auto, cpu, cuda or mps", *command, "--device", "gpu"),
         ("unknown token format 'npy'; choose pt or rvq", *command, "--format", "npy"),
         ("--format rvq does not fit this suffix", *command, "--format", "rvq"),
@@ -248,7 +248,7 @@ def test_a_damaged_model(capfd, tmp_path, speech_file, tiny_model, damage):
         config = folder / "config.json"
         config.write_text(config.read_text().replace('"kernel_size"', '"kernel_sise"'))
     words = {
-        "weights": "damaged or no safetensors file",
+        "weights": "damaged, or not a safetensors file",
         "config": "unknown key 'kernel_sise'; did you mean 'kernel_size'?",
         "no weights": "no such file; a model is config.json + model.safetensors",
     }[damage]

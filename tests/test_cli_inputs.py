@@ -69,7 +69,7 @@ def test_a_folder_lists_the_skipped_files(capfd, tmp_path, everything, tiny_mode
     result = run_ok(capfd, "encode", everything, tmp_path / "out", "-m", tiny_model_dir)
     assert "2 of 2 files done" in result.err
     line = next(line for line in result.err.splitlines() if "skipped: " in line)
-    for words in ("1 .m4a (convert first: ffmpeg", "1 .webm (convert", "1 .txt", "1 hidden", "no ordinary file",
+    for words in ("1 .m4a (convert first: ffmpeg", "1 .webm (convert", "1 .txt", "1 hidden", "special file",
                   "1 without a suffix", "memo.m4a", "no_suffix"):  # fmt: skip
         assert words in line
 

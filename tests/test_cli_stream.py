@@ -132,7 +132,7 @@ def test_a_reader_that_goes_away_ends_it_without_a_word(tiny_model_dir):
         (np.full(HOP, np.nan, "<f4").tobytes(), ["-f", "f32"], "NaN or infinite"),
         (b"", ["--format", "u8"], "unknown sample format 'u8'; choose s16 or f32"),
         (b"", ["--rate", "10"], "--rate 10 Hz"),
-        (b"", ["-k", "9"], "9 codebooks asked for"),
+        (b"", ["-k", "9"], "9 codebooks requested"),
     ],
 )
 def test_wrong_sound_is_one_line(filtered, tiny_model_dir, data, arguments, words):
@@ -173,7 +173,7 @@ def test_a_file_is_not_taken_for_raw_samples(filtered, tiny_model_dir, kind):
     assert result.status == 1
     assert result.out == b""
     assert len(errors) == 1
-    assert f"the input is no raw samples but a {name} file; " in errors[0] and advice in errors[0]
+    assert f"the input is not raw samples but a {name} file; " in errors[0] and advice in errors[0]
     watch, found = StartWatch(), []
     for start in range(0, len(data), 7):
         found.append(watch.feed(data[start : start + 7]))

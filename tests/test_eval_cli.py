@@ -39,7 +39,7 @@ def test_the_command_writes_a_report(manifest, tmp_path, tiny_model_dir, other_m
         (["--codebooks", "two"], "1,2,4,8"),
         (["--baselines", "opus:fast"], "from 6 to 256"),
         (["--min-seconds", "60"], "none of 2 clips"),
-        (["--codebooks", "99"], "99 codebooks asked for; default has 1 to 8"),
+        (["--codebooks", "99"], "99 codebooks requested; default has 1 to 8"),
         (["--codebooks", "2", "--baselines", "opus:6"], "--codebooks is of our models; name one with --model"),
     ],
 )

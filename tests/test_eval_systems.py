@@ -118,7 +118,7 @@ def test_models_at_each_number_of_codebooks(tiny_model, tiny_model_dir, other_mo
     assert np.allclose(coded.wav, tiny_model.decode(tokens)[0].numpy())
     assert coded.bits == tokens.codes.numel() * 10
     assert len({s.signature() for s in systems}) == 4
-    with pytest.raises(CodecError, match="9 codebooks asked for; .* has 1 to 8"):
+    with pytest.raises(CodecError, match="9 codebooks requested; .* has 1 to 8"):
         model_systems([str(tiny_model_dir)], [9])
 
 

@@ -53,7 +53,7 @@ def test_tokens_stay_and_the_decoder_does_not(voice, model_dir, tmp_path, capsys
     assert found["before"].keys() == found["after"].keys() and found["after"]["mel_clips"] == 1
     said = capsys.readouterr()
     assert not any(key.startswith(("usage", "perplexity")) for key in last_record(out))
-    assert "2 clips to train on, 1 kept aside" in said.err and "before" in said.out
+    assert "2 clips to train on, 1 held out" in said.err and "before" in said.out
 
 
 def last_record(out):

@@ -167,7 +167,7 @@ def test_wrong_teachers_are_one_line(options, message):
 def test_a_text_model_is_no_speech_teacher_and_the_reverse(models):
     with pytest.raises(CodecError, match="'bert' takes no waveform"):
         build_teacher("sm", {"type": "speech", "model": models["bert"]})
-    with pytest.raises(CodecError, match="'whisper' is no text encoder"):
+    with pytest.raises(CodecError, match="'whisper' is not a text encoder"):
         build_teacher("lm", {"type": "language", "model": models["whisper"]})
 
 

@@ -21,7 +21,7 @@ class AlignmentStore:
         """All alignments; empty before the first run.
 
         Raises:
-            CodecError: for a whole line that is no alignment of this unit.
+            CodecError: for a whole line that is not an alignment of this unit.
         """
         if not self.path.is_file():
             return {}

@@ -65,7 +65,7 @@ class Alignment:
         Phones were once kept as ``segments``, in frames of 10 ms.
 
         Raises:
-            ValueError, KeyError, TypeError: for a line that is no alignment of this unit.
+            ValueError, KeyError, TypeError: for a line that is not an alignment of this unit.
         """
         values = json.loads(line)
         if "error" in values:

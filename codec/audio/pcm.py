@@ -45,7 +45,7 @@ class PcmReader:
         while not watch.done and (data := self._file.read1(_BLOCK)):
             self._start += data
             if kind := watch.feed(data):
-                raise CodecError(f"the input is no raw samples but a {kind} file; {_advice(kind)}")
+                raise CodecError(f"the input is not raw samples but a {kind} file; {_advice(kind)}")
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Blocks ``(n,)`` of float32."""

@@ -94,7 +94,7 @@ class _Option:
         """The value for :func:`codec.config.from_dict`.
 
         Raises:
-            CodecError: for text that is no list of such items.
+            CodecError: for text that is not a list of such items.
         """
         if value is None or self.item is None:
             return value

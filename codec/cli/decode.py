@@ -52,8 +52,8 @@ def decode(
     suffix = f".{format.lstrip('.').lower()}"
     check_audio_suffix(Path("output" + suffix))
     existing = Existing(overwrite, skip_existing)
-    beside = f".decoded{suffix}"
-    rules = Rules(READ_SUFFIXES, "token files", WRITTEN_SUFFIXES, suffix, beside, check_audio_suffix)
+    adjacent = f".decoded{suffix}"
+    rules = Rules(READ_SUFFIXES, "token files", WRITTEN_SUFFIXES, suffix, adjacent, check_audio_suffix)
     sources, target = split_paths(paths, rules)
     plan = make_plan(sources, target, rules, existing)
     loaded = load_model(model, device, engine)

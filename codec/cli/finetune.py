@@ -56,14 +56,14 @@ def finetune(
 ) -> int:
     """Train the decoder of MODEL on a voice. Encoder and codebooks stay, so tokens and fingerprint stay valid.
 
-    A tenth of the recordings is kept aside and decoded before and after. Run again to resume.
+    A tenth of the recordings is held out and decoded before and after. Run again to resume.
     """
     folder = find_model(model)
     train_clips, held_out = split(read_clips(data))
     out.mkdir(parents=True, exist_ok=True)
     run = run_config(folder, train_clips, out, config, overrides or [])
     before = quality(folder, held_out)
-    print_note(f"{len(train_clips)} clips to train on, {len(held_out)} kept aside")
+    print_note(f"{len(train_clips)} clips to train on, {len(held_out)} held out")
     stopped = Trainer(run).run().signal
     if stopped is not None:
         print_note("stopped; the same command resumes")
@@ -78,7 +78,7 @@ def finetune(
 
 
 def split(clips: Sequence[Clip]) -> tuple[list[Clip], list[Clip]]:
-    """Clips to train on, and every tenth, at most 20, kept aside.
+    """Clips to train on, and every tenth, at most 20, held out.
 
     Raises:
         CodecError: with fewer than two clips that can be read.
@@ -162,7 +162,7 @@ def report(
     print_note("* resembles a loss that the model was trained with, which flatters it")
     if worse:
         print_note(
-            f"worse than before on the recordings kept aside: {', '.join(worse)}; try fewer steps or more data"
+            f"worse than before on the recordings held out: {', '.join(worse)}; try fewer steps or more data"
         )
     values = {"before": before, "after": after, "settings": to_dict(run)}
     with atomic_path(out / "finetune.json") as temporary:

@@ -36,7 +36,7 @@ class Rules:
         kind: what they are, for messages.
         written: suffixes of outputs.
         suffix: of an output whose name is not given.
-        beside: the same for an output that goes next to its input.
+        adjacent: the same for an output that goes next to its input.
         check: raises a :class:`CodecError` for an output name with a wrong suffix.
     """
 
@@ -44,7 +44,7 @@ class Rules:
     kind: str
     written: Sequence[str]
     suffix: str
-    beside: str
+    adjacent: str
     check: Callable[[Path], None]
 
 
@@ -156,8 +156,8 @@ def _single(source: Path | None, target: str | None, rules: Rules, existing: Exi
         return FilePlan([FileJob(source, None)], many=False)
     if target is None:
         if not is_regular(source) and source.exists():
-            raise CodecError(f"{source}: is no ordinary file; say where to write, or - for standard output")
-        path = source.with_suffix(rules.beside)
+            raise CodecError(f"{source}: is not a regular file; name an output, or - for standard output")
+        path = source.with_suffix(rules.adjacent)
     elif source and os.path.isdir(target):
         path = Path(target, source.name).with_suffix(rules.suffix)
     else:
@@ -176,7 +176,7 @@ def _many(found: dict[Path, Path], target: str | None, rules: Rules) -> list[Fil
     if target is not None and Path(target).suffix.lower() in rules.written and not os.path.isdir(target):
         raise CodecError(f"{target}: names one file; several inputs need a folder")
     if target is None:
-        jobs = [FileJob(source, source.with_suffix(rules.beside)) for source in found]
+        jobs = [FileJob(source, source.with_suffix(rules.adjacent)) for source in found]
     else:
         jobs = [
             FileJob(source, Path(target, source.relative_to(root)).with_suffix(rules.suffix))

@@ -60,7 +60,7 @@ def check_scoring(config: ScoringConfig, models: list[CodecConfig]) -> list[str]
         models: what will be scored.
 
     Returns:
-        keys of the scores of decoded sound; those of probes depend on the model.
+        keys of the scores of decoded audio; those of probes depend on the model.
 
     Raises:
         CodecError: for whatever would stop a scoring.

@@ -37,7 +37,7 @@ class AugmentationConfig:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if name.endswith("probability") and not 0 <= value <= 1:
-                raise CodecError(f"config data.augmentation.{name}: {value} is no probability (0 to 1)")
+                raise CodecError(f"config data.augmentation.{name}: {value} is not a probability (0 to 1)")
         if not 0 <= self.speed_range < 1:
             raise CodecError(f"config data.augmentation.speed_range: {self.speed_range} must lie in [0, 1)")
 

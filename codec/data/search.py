@@ -77,7 +77,7 @@ def _sort_in(search: Search, path: Path, suffixes: Sequence[str]) -> None:
     elif path.is_symlink() and not path.exists():
         search.unreadable.append(f"{path}: cannot be read (a link to nothing)")
     elif not path.is_file():
-        search.pass_over("no ordinary file(s)", path)
+        search.pass_over("special file(s)", path)
     elif suffix in suffixes:
         search.found.append(path)
     elif suffix in _CONVERTIBLE:

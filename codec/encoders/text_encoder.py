@@ -37,7 +37,7 @@ class TextEncoder:
         config = self._model.config
         if config.is_encoder_decoder or not hasattr(config, "vocab_size"):
             raise CodecError(
-                f"{model}: {config.model_type!r} is no text encoder; use BERT, ELECTRA, RoBERTa, MiniLM"
+                f"{model}: {config.model_type!r} is not a text encoder; use BERT, ELECTRA, RoBERTa, MiniLM"
             )
         self._tokenizer = load_pretrained(AutoTokenizer, model, add_prefix_space=True)
         if not self._tokenizer.is_fast:

@@ -41,15 +41,15 @@ def score(
     pairs = [_pair(model, clip, codebooks) for clip in clips]
     if not pairs:
         raise CodecError("no clips to score")
-    figures: dict[str, float] = {}
+    means: dict[str, float] = {}
     for metric in metrics:
         rows = [values for pair in pairs if pair and (values := _values(metric, pair))]
-        figures[f"{metric.name}_clips"] = len(rows)
+        means[f"{metric.name}_clips"] = len(rows)
         if rows:
             table = {name: np.array([row[name] for row in rows]) for name in rows[0]}
             ones = np.ones((1, len(rows)))
-            figures |= {c.name: float(metric.pool(c.name, table, ones)[0]) for c in metric.columns}
-    return figures
+            means |= {c.name: float(metric.pool(c.name, table, ones)[0]) for c in metric.columns}
+    return means
 
 
 def _pair(model: Codec, clip: Clip, codebooks: int | None) -> Pair | None:

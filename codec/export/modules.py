@@ -30,7 +30,7 @@ class StepModule(nn.Module):
         self.example = example
         self.unit = example.shape[-1] // FRAMES
         self.quantizer = model.quantizer
-        # In a list, where it is no submodule.
+        # In a list, where it is not a submodule.
         self._model = [model]
         self.state = self.function()(example)[1]
         if any(x.shape[0] != BATCH or x.dtype != torch.float32 for x in tensors_of(self.state)):

@@ -17,7 +17,7 @@ def to_codes(codes: Any) -> Tensor:
     """Codes of any integer type as int64 on the CPU.
 
     Raises:
-        CodecError: when they are no whole numbers.
+        CodecError: when they are not whole numbers.
     """
     try:
         if isinstance(codes, np.ndarray):

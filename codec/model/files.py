@@ -52,7 +52,7 @@ def _load(folder: Path, target: torch.device, engine: str) -> Codec:
     except FileNotFoundError:
         raise CodecError(f"{weights}: no such file; a model is config.json + model.safetensors") from None
     except (SafetensorError, OSError) as error:
-        raise CodecError(f"{weights}: damaged or no safetensors file ({error})") from None
+        raise CodecError(f"{weights}: damaged, or not a safetensors file ({error})") from None
     try:
         model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     except RuntimeError as error:

@@ -88,7 +88,7 @@ class Quantizer(nn.Module):
         raise NotImplementedError
 
     def vectors(self) -> list[Tensor] | None:
-        """The vectors that codes add to the latent, ``(C_k, D)`` of every layer; ``None`` where it is no sum."""
+        """The vectors that codes add to the latent, ``(C_k, D)`` of every layer; ``None`` where it is not a sum."""
         return [table[:size] for table, size in zip(self.tables(), self.sizes, strict=True)]
 
     def encode(self, latent: Tensor, num_codebooks: int | None = None) -> Tensor:
@@ -116,7 +116,7 @@ class Quantizer(nn.Module):
         if isinstance(num_codebooks, bool) or not hasattr(num_codebooks, "__index__"):
             raise CodecError(f"num_codebooks {num_codebooks!r}; give a whole number, 1 to {available}")
         if not 1 <= num_codebooks <= available:
-            raise CodecError(f"{num_codebooks} codebooks asked for; this model has 1 to {available}")
+            raise CodecError(f"{num_codebooks} codebooks requested; this model has 1 to {available}")
         return num_codebooks
 
     def check_codes(self, codes: Tensor, lowest: int = 0) -> None:

@@ -113,7 +113,7 @@ def check_start(watch: StartWatch, data: bytes) -> None:
     """Refuse the first bytes of a file, which as samples would be noise."""
     if kind := watch.feed(data):
         raise ClientError(
-            "bad_sound", f"this is no raw samples but a {kind} file; send mono 16-bit samples of it", 1003
+            "bad_sound", fthis is not raw samples but {kind} file; send mono 16-bit samples of it", 1003
         )
 
 
@@ -121,7 +121,7 @@ def parse_sound(data: bytes) -> np.ndarray:
     """``(n,)`` float32 in [-1, 1] of a client's 16-bit samples."""
     if len(data) % _SAMPLE.itemsize:
         raise ClientError(
-            "odd_bytes", f"{len(data)} bytes are no whole 16-bit samples; send an even number", 1003
+            "odd_bytes", f"{len(data)} bytes are not whole 16-bit samples; send an even number", 1003
         )
     return np.frombuffer(data, _SAMPLE).astype(np.float32) / 32_768.0
 
@@ -137,7 +137,7 @@ def parse_codes(data: bytes, sizes: Sequence[int]) -> CodeFrames:
         raise ClientError("bad_codes", f"codes of {count} codebooks; the model has 1 to {len(sizes)}")
     if (len(data) - _HEADER.size) % (_CODE.itemsize * count):
         raise ClientError(
-            "bad_codes", f"{len(data) - _HEADER.size} bytes are no whole frames of {count} codes", 1003
+            "bad_codes", f"{len(data) - _HEADER.size} bytes are not whole frames of {count} codes", 1003
         )
     codes = np.frombuffer(data, _CODE, offset=_HEADER.size).reshape(-1, count)
     for layer, size in zip(codes.T, sizes, strict=False):

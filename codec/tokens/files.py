@@ -118,5 +118,5 @@ def _read_open(file: BinaryIO) -> TokenClip:
     if start[:1] == _PICKLE:
         raise CodecError("refused: a pickle, which could run code; make tokens with `codec encode`")
     if start[:2] != _ZIP:
-        raise CodecError("no token file: neither .rvq nor .pt; make one with `codec encode`")
+        raise CodecError("not a token file: neither .rvq nor .pt; make one with `codec encode`")
     return read_pt(file)

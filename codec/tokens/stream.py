@@ -117,7 +117,7 @@ class StreamReader:
     """Reads a token stream, packet by packet.
 
     Raises:
-        CodecError: at once when it is no token stream, or one that this version cannot read; while
+        CodecError: at once when it is not a token stream, or one that this version cannot read; while
             iterating, when it is damaged or ends without saying so.
     """
 

@@ -81,7 +81,7 @@ class Tokens:
         """Keep only the first layers: a lower bitrate of the same clips."""
         if not 1 <= num_codebooks <= self.num_codebooks:
             raise CodecError(
-                f"{num_codebooks} codebooks asked for; these tokens have 1 to {self.num_codebooks}"
+                f"{num_codebooks} codebooks requested; these tokens have 1 to {self.num_codebooks}"
             )
         return replace(self, codes=self.codes[:, :num_codebooks])
 

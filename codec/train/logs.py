@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 class Meter:
-    """Averages scalars over steps; they stay on the device until asked for."""
+    """Averages scalars over steps; they stay on the device until requested."""
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}

@@ -111,7 +111,7 @@ class FewShotProbe:
 def draw_clips(
     clips: list[CodedClip], shots: int, draws: int, split: Literal["clip", "speaker"], seed: int
 ) -> list[Draw]:
-    """Stratified draws of ``shots`` clips of every class; fewer than asked for when most fail.
+    """Stratified draws of ``shots`` clips of every class; fewer than requested when most fail.
 
     Each draw has its own random generator, so that a further draw leaves the others as they are.
     """

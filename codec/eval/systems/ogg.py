@@ -5,7 +5,7 @@ def packet_sizes(data: bytes) -> list[int]:
     """Bytes of each packet of a one-stream Ogg file, in order, headers included.
 
     Raises:
-        ValueError: when ``data`` is no whole Ogg file.
+        ValueError: when ``data`` is not a whole Ogg file.
     """
     sizes, current, position = [], 0, 0
     while position < len(data):

@@ -88,7 +88,7 @@ class ClipFeatures:
 
 
 class CachedFeatures:
-    """One clip's features, read from disk as they are asked for.
+    """One clip's features, read from disk as they are requested.
 
     Attributes:
         info: teacher, layer, rate, offset, mode and width.

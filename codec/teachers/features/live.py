@@ -1,4 +1,4 @@
-"""Features on the fly: computed when first asked for, and kept in the cache."""
+"""Features on the fly: computed when first requested, and kept in the cache."""
 
 from codec.align.types import Alignment
 from codec.data import Clip

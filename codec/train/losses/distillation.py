@@ -189,7 +189,7 @@ def parse_attach(attach: str, num_codebooks: int, name: str) -> int | None:
     layers = int(match[1] or 1) if match else 0
     if not 1 <= layers <= num_codebooks:
         raise CodecError(
-            f"losses.{name}.attach: {attach!r} is no attach point; "
+            f"losses.{name}.attach: {attach!r} is not an attach point; "
             f"choose latent, rvq1 or rvq1-K with K up to {num_codebooks}"
         )
     return layers

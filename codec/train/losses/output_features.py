@@ -52,7 +52,7 @@ class OutputFeaturesLoss(nn.Module):
                 f"losses.output_features: {config.model} expects {extractor.sampling_rate} Hz, the codec "
                 f"{context.sample_rate} Hz"
             )
-        # In a list, where it is no submodule: its weights belong in no checkpoint and no optimizer.
+        # In a list, where it is not a submodule: its weights belong in no checkpoint and no optimizer.
         self._encoder = [encoder.float().eval().requires_grad_(False)]
         self.autocast = config.precision == "bf16"
         self.spectrum = Spectrum(extractor.n_fft, extractor.hop_length, center=False)

@@ -25,7 +25,7 @@ def loss(name: str):
 def typed_options(name: str, options: dict[str, Any]) -> dict[str, Any]:
     """A loss's options with its ``type``: its name, unless they have another.
 
-    A name ``distill_NAME`` that is no type itself distils the teacher NAME.
+    A name ``distill_NAME`` that is not a type itself distils the teacher NAME.
     """
     prefix, _, teacher = name.partition("distill_")
     if "type" in options or name in _LOSSES or prefix or not teacher:

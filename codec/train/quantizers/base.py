@@ -47,7 +47,7 @@ class Walk:
 class QuantizerTrainer(nn.Module):
     """Trains a quantizer in place; a subclass defines how a batch is quantized and what is learnt from it.
 
-    The quantizer is no submodule, so its tensors appear once in a checkpoint.
+    The quantizer is not a submodule, so its tensors appear once in a checkpoint.
     """
 
     def __init__(self, num_codebooks: int, config: QuantizerTrainingConfig):
