@@ -53,7 +53,7 @@ def check_name(name: str | Path, expected: str) -> None:
 
 
 def is_regular(path: Path) -> bool:
-    """Whether ``path`` is there and an ordinary file: no folder, pipe or device."""
+    """Whether ``path`` is there and an regular file: no folder, pipe or device."""
     try:
         return stat.S_ISREG(path.stat().st_mode)
     except (OSError, ValueError):

@@ -170,8 +170,8 @@ def test_codes_out_of_range(capfd, tmp_path, tiny_model_dir, tiny_model, wrong):
 def test_other_things_named_pt(capfd, tmp_path, tiny_model_dir):
     path = tmp_path / "other.pt"
     for content, words in (
-        ({"weight": torch.zeros(3)}, "no token file"),
-        ([1, 2], "no token file"),
+        ({"weight": torch.zeros(3)}, "not a token file"),
+        ([1, 2], "not a token file"),
         ({"format": "codec-tokens", "version": 9}, "version 9 is unknown"),
         ({"format": "codec-tokens", "version": 1}, "missing or unknown keys: ['codebook_size', "),
     ):

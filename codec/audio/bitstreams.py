@@ -48,7 +48,7 @@ def find_ogg(file: BinaryIO, start: int, end: int) -> list[Part]:
             starts.append(place)
         in_headers = is_first
         if not is_whole:
-            problem = "it is cut short in the middle of a page; the rest was read"
+            problem = "it is cut short in the middle of a page; the part before it was read"
     if not starts:
         return [Part(start, end)]
     parts = [Part(first, after) for first, after in pairwise([*starts, end])]
@@ -71,7 +71,7 @@ def find_mpeg(file: BinaryIO, start: int, end: int) -> list[Part]:
     """MPEG audio: a further part begins at each Xing tag, and where one says that its own part ends."""
     start = _skip_id3(file, start)
     last = _end_of_frames(file, start, end)
-    problem = None if last == end else "it is cut short in its last frame; the rest was read"
+    problem = None if last == end else "it is cut short in its last frame; the part before it was read"
     end = last
     starts = [place for place in _tagged_frames(file, start, end) if place > start]
     parts = []

@@ -23,7 +23,7 @@ class PcmReader:
     """Samples from a pipe, as soon as they come.
 
     Attributes:
-        leftover: after the end, bytes that were no whole sample.
+        leftover: after the end, bytes that were not a whole sample.
         num_samples: samples read so far.
     """
 

@@ -46,7 +46,7 @@ def load_tokens(path: str | Path) -> Tokens:
     """Tokens of one clip, a batch of one, from a ``.pt`` or ``.rvq`` file or a kept ``.crvs`` stream.
 
     Raises:
-        CodecError: when the file is missing, damaged, or no token file.
+        CodecError: when the file is missing, damaged, or not a token file.
     """
     return read_clip(path).to_tokens()
 
@@ -93,7 +93,7 @@ def read_clip(source: str | Path | BinaryIO) -> TokenClip:
         source: a path, also of a pipe, or an open binary file.
 
     Raises:
-        CodecError: when the file is missing, damaged, or no token file.
+        CodecError: when the file is missing, damaged, or not a token file.
     """
     with open_seekable(source, "tokens") as (file, name):
         try:

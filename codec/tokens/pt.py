@@ -52,7 +52,7 @@ def read_pt(file: BinaryIO) -> TokenClip:
             "make the tokens again with `codec encode`"
         ) from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise CodecError("no token file, though PyTorch can read it; make one with `codec encode`")
+        raise CodecError("not a token file, though PyTorch can read it; make one with `codec encode`")
     version = content.get("version")
     reader = _READERS.get(version) if isinstance(version, int) else None
     if reader is None:
