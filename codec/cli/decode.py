@@ -15,7 +15,7 @@ Paths = Annotated[
     list[str],
     typer.Argument(
         metavar="PATHS",
-        help="Inputs, then perhaps the output: IN... [OUT]. IN: token files, folders, globs, or - for stdin. "
+        help="Inputs, then optionally the output: IN... [OUT]. IN: token files, folders, globs, or - for stdin. "
         "OUT: an audio file, a folder, or - for wav on stdout; by default NAME.decoded.wav next to IN.",
         show_default=False,
     ),

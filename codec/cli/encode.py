@@ -17,7 +17,7 @@ Paths = Annotated[
     list[str],
     typer.Argument(
         metavar="PATHS",
-        help="Inputs, then perhaps the output: IN... [OUT]. IN: audio files, folders, globs, or - for stdin. OUT: a .pt or .rvq file, a folder, or - for "
+        help="Inputs, then optionally the output: IN... [OUT]. IN: audio files, folders, globs, or - for stdin. OUT: a .pt or .rvq file, a folder, or - for "
         "stdout; next to IN by default.",
         show_default=False,
     ),
@@ -40,10 +40,10 @@ def encode(
     overwrite: options.Overwrite = False,
     skip_existing: options.SkipExisting = False,
 ) -> None:
-    """Turn speech into tokens.
+    """Encode speech to tokens.
 
-    Any rate and number of channels is taken, resampled and mixed down. A folder keeps its tree;
-    what cannot be read is listed at the end, and the exit status is then 1.
+    Audio of any rate and number of channels is resampled and mixed down. A folder keeps its tree;
+    unreadable files are listed at the end, and the exit status is then 1.
     """
     from codec.audio.io import AUDIO_SUFFIXES
     from codec.cli.jobs import Existing, Rules, make_plan, split_paths

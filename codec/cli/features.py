@@ -1,4 +1,4 @@
-"""Teachers' features for a manifest, into a cache that training reads.
+"""Extract teachers' features for a manifest into a cache that training reads.
 
 Step 2 of the pipeline. Each teacher under `teachers` gets a folder of the cache; naming a speech and
 a language teacher is the paper's combined distillation (the weights belong to training). Word timestamps

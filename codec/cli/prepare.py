@@ -1,4 +1,4 @@
-"""A manifest from an audio folder, another manifest, or a Hugging Face dataset.
+"""Make a manifest from an audio folder, another manifest, or a Hugging Face dataset.
 
 Step 1 of the pipeline. Each recording is read once: its duration, speaker (from the folders or a
 pattern), language, text (x.txt or x.lab next to it, LibriSpeech's .trans.txt, or the dataset's column)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Rate = Annotated[
     int | None, typer.Option("--rate", "-r", help="Hz of the PCM; the model's rate by default.")
 ]
-Format = Annotated[str, typer.Option("--format", "-f", help="Of the PCM: s16 or f32, little-endian, mono.")]
+Format = Annotated[str, typer.Option("--format", "-f", help="Sample format of the PCM: s16 or f32, little-endian, mono.")]
 Codebooks = Annotated[
     int | None, typer.Option("--codebooks", "-k", help="Codebook layers to send, 1 to all.")
 ]
@@ -48,7 +48,7 @@ def stream_encode(
     engine: options.Engine = "auto",
     deterministic: Deterministic = False,
 ) -> None:
-    """Raw PCM from standard input to a token stream on standard output, frame by frame.
+    """Encode raw PCM from standard input to a token stream on standard output, frame by frame.
 
     arecord -q -t raw -f S16_LE -r 16000 | codec stream encode | codec stream decode
     | aplay -q -t raw -f S16_LE -r 16000
@@ -88,7 +88,7 @@ def stream_decode(
     deterministic: Deterministic = False,
     force: Force = False,
 ) -> None:
-    """A token stream from standard input to raw PCM on standard output, frame by frame."""
+    """Decode a token stream from standard input to raw PCM on standard output, frame by frame."""
     from codec.audio.pcm import check_pcm_format, to_pcm
     from codec.audio.resample import StreamResampler
     from codec.model.files import load_model

@@ -42,7 +42,7 @@ class ScoringConfig:
     probes: dict[str, ProbeConfig] = field(default_factory=dict)
     """Probes by name: phone, text, speaker, fewshot."""
     asr: str | None = None
-    """Recogniser for the measure wer."""
+    """Recogniser for the metric wer."""
     speaker_model: str | None = None
     """Model for the metric xvector."""
     seed: int = 0

@@ -176,9 +176,9 @@ class Channel:
         return turn
 
     def _pay(self, complete: float, now: float) -> float:
-        """Count a frame against live speed; when it was due, which is not after it is taken.
+        """Count a frame against live speed, and return when it was due, which is never after it is taken.
 
-        What a client sends faster than live audio is not late while it waits for its turn.
+        Frames that a client sends faster than live audio are not late while they wait for their turn.
         """
         due = max(complete, self._live_from)
         # A moment without others' work costs no more than the frame after.

@@ -11,11 +11,11 @@ class ServeConfig:
     """Address of the server, access to it, and limits of each client."""
 
     host: str = "127.0.0.1"
-    """Address to listen on; 0.0.0.0 lets other machines in."""
+    """Address to listen on; 0.0.0.0 accepts other machines."""
     port: int = 8765
     """0 takes any free port."""
     token: str | None = None
-    """Clients have to show it; better in the environment."""
+    """Secret that clients have to send; safer in the environment."""
     origins: tuple[str, ...] = ()
     """Other origin whose pages may connect, as https://example.org; may be repeated."""
     max_clients: int = 16

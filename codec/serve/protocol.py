@@ -113,7 +113,7 @@ def check_start(watch: StartWatch, data: bytes) -> None:
     """Refuse the first bytes of a file, which as samples would be noise."""
     if kind := watch.feed(data):
         raise ClientError(
-            "bad_sound", f"this is not raw samples but {kind} file; send mono 16-bit samples of it", 1003
+            "bad_sound", f"this is not raw samples but a {kind} file; send mono 16-bit samples of it", 1003
         )
 
 

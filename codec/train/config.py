@@ -101,9 +101,9 @@ class TrainConfig(RunConfig):
     compile: bool = False
     """torch.compile the networks."""
     cuda_graphs: bool = False
-    """Record the step and replay it: on a GPU, launching its small kernels takes longer than they do."""
+    """Record the step and replay it: on a GPU, launching its small kernels takes longer than computing them."""
     freeze: tuple[Literal["encoder", "quantizer"], ...] = ()
-    """Parts that stay as they are; with both, tokens keep their meaning and the decoder alone is trained."""
+    """Parts that are not trained; with both, tokens keep their meaning and the decoder alone is trained."""
 
     def __post_init__(self) -> None:
         if self.words is not None:

@@ -31,7 +31,7 @@ class RunConfig:
     max_steps: int = 100_000
     checkpoint_every: int = 1000
     keep: int = 3
-    """Checkpoints that stay; older ones are deleted."""
+    """Number of checkpoints that are kept; older ones are deleted."""
     log_every: int = 20
     sample_every: int = 1000
     """Steps between samples, such as audio and spectrograms; 0 for none."""
