@@ -17,8 +17,8 @@ Paths = Annotated[
     list[str],
     typer.Argument(
         metavar="PATHS",
-        help="Inputs, then optionally the output: IN... [OUT]. IN: audio files, folders, globs, or - for stdin. OUT: a .pt or .rvq file, a folder, or - for "
-        "stdout; next to IN by default.",
+        help="Inputs, then optionally the output: IN... [OUT]. IN: audio files, folders, globs, or - for stdin. "
+        "OUT: a .pt or .rvq file, a folder, or - for stdout; next to IN by default.",
         show_default=False,
     ),
 ]

@@ -54,9 +54,10 @@ def finetune(
     out: Out = Path("runs/finetune"),
     config: Config = "finetune",
 ) -> int:
-    """Train the decoder of MODEL on a voice. Encoder and codebooks do not change, so tokens and fingerprint stay valid.
+    """Train the decoder of MODEL on a voice.
 
-    A tenth of the recordings is held out and decoded before and after. Run again to resume.
+    Encoder and codebooks do not change, so tokens and fingerprint stay valid. A tenth of the
+    recordings is held out and decoded before and after. Run again to resume.
     """
     folder = find_model(model)
     train_clips, held_out = split(read_clips(data))

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 Rate = Annotated[
     int | None, typer.Option("--rate", "-r", help="Hz of the PCM; the model's rate by default.")
 ]
-Format = Annotated[str, typer.Option("--format", "-f", help="Sample format of the PCM: s16 or f32, little-endian, mono.")]
+Format = Annotated[
+    str, typer.Option("--format", "-f", help="Sample format of the PCM: s16 or f32, little-endian, mono.")
+]
 Codebooks = Annotated[
     int | None, typer.Option("--codebooks", "-k", help="Codebook layers to send, 1 to all.")
 ]
