@@ -251,7 +251,7 @@ def test_process_substitution_and_closed_streams(tmp_path, tiny_model, tiny_mode
     result = shell('codec decode <(cat "$out/a.pt") "$out/a.wav" -m "$model"', **paths)
     assert result.returncode == 0, result.stderr
     assert soundfile.info(tmp_path / "a.wav").frames == 6_400
-    one_line(shell('codec decode <(cat "$out/a.pt") -m "$model"', **paths), "say where to write")
+    one_line(shell('codec decode <(cat "$out/a.pt") -m "$model"', **paths), "name an output")
     one_line(shell('codec encode - "$out/b.pt" -m "$model" <&-', **paths), "standard input is closed")
     one_line(shell('codec decode "$out/a.pt" - -m "$model" >&-', **paths), "standard output is closed")
     one_line(shell('codec stream decode -m "$model" <&-', **paths), "standard input is closed")
