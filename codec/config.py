@@ -13,11 +13,14 @@ import itertools
 import textwrap
 import types
 import typing
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from codec.errors import CodecError
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
 
 
 def from_dict(cls: type[T], values: dict[str, Any], where: str = "") -> T:
@@ -112,12 +115,15 @@ def field_docs(cls: type) -> dict[str, str]:
     docs: dict[str, str] = {}
     for base in reversed([base for base in cls.__mro__ if dataclasses.is_dataclass(base)]):
         try:
-            body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0].body
+            tree = ast.parse(textwrap.dedent(inspect.getsource(base)))
         except (OSError, TypeError):
             continue
+        definition = tree.body[0]
+        body = definition.body if isinstance(definition, ast.ClassDef) else ()
         for field, after in itertools.pairwise(body):
-            is_doc = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
-            if isinstance(field, ast.AnnAssign) and is_doc:
+            if not isinstance(after, ast.Expr) or not isinstance(after.value, ast.Constant):
+                continue
+            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
                 docs[field.target.id] = " ".join(str(after.value.value).split())
     return docs
 
@@ -145,7 +151,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         if value not in arguments:
             raise CodecError(f"config {where}: {value!r} is none of {', '.join(map(str, arguments))}")
         return value
-    if dataclasses.is_dataclass(hint):
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return value if isinstance(value, hint) else from_dict(hint, value, where)
     if origin in (list, tuple):
         return _convert_sequence(origin, arguments, value, where)

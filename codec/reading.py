@@ -5,9 +5,9 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from codec.atomic import reason
 from codec.errors import CodecError
@@ -30,12 +30,10 @@ def open_seekable(source: str | Path | BinaryIO, expected: str) -> Iterator[tupl
         CodecError: when it cannot be read, is a folder, or is empty. Errors of reading in the block
             become one too.
     """
-    is_path = isinstance(source, (str, bytes, os.PathLike))
-    name = os.fsdecode(source) if is_path else STANDARD_INPUT
+    name = os.fsdecode(source) if isinstance(source, str | bytes | os.PathLike) else STANDARD_INPUT
     check_name(name, expected)
     try:
-        source = _open(source, name, expected) if is_path else nullcontext(source)
-        with source as opened, _seekable(opened) as file:
+        with _opened(source, name, expected) as opened, _seekable(opened) as file:
             _check_content(file, name, expected)
             yield file, name
     except OSError as error:
@@ -60,7 +58,10 @@ def is_regular(path: Path) -> bool:
         return False
 
 
-def _open(source: str | bytes | os.PathLike, name: str, expected: str) -> BinaryIO:
+def _opened(source: str | Path | BinaryIO, name: str, expected: str) -> AbstractContextManager[BinaryIO]:
+    """A file, to be closed; a stream that is open stays open."""
+    if not isinstance(source, str | bytes | os.PathLike):
+        return nullcontext(source)
     if os.path.isdir(source):
         raise CodecError(f"{name}: is a folder; expected {expected}")
     return open(source, "rb")
@@ -75,7 +76,8 @@ def _seekable(file: BinaryIO) -> Iterator[BinaryIO]:
     with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as spool:
         shutil.copyfileobj(file, spool)
         spool.seek(0)
-        yield spool
+        # From Python 3.11 on it has all that a binary file has.
+        yield cast(BinaryIO, spool)
 
 
 def _check_content(file: BinaryIO, name: str, expected: str) -> None:

@@ -5,14 +5,17 @@ import difflib
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
 from codec.config import from_dict, merge, override
 from codec.errors import CodecError
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
 
 CONFIGS = Path(__file__).resolve().parent / "configs"
 """The configs that the package ships."""

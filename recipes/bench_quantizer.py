@@ -60,7 +60,7 @@ def make_library(config: BenchConfig) -> Callable[[Tensor, int], Tensor]:
         quantize_dropout=True,
     )
 
-    def step(latent: Tensor, number: int) -> Tensor:
+    def step(latent: Tensor, _number: int) -> Tensor:
         rvq(latent.transpose(1, 2))
         return rvq.codebooks
 

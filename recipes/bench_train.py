@@ -1,8 +1,8 @@
 """Audio-seconds per second of training: steps of our configurations, and of the paper's.
 
 All run here and now, on noise, without teachers' features (distillation costs a matrix product):
-``default_refine`` is the spectral model with its losses, ``adversarial`` has two discriminators as well, ``dm_codec`` is
-SEANet with LSTMs, MPD, MSD and MS-STFT discriminators, LSGAN and unnormalised feature matching.
+``default_refine`` is the spectral model with its losses, ``adversarial`` has two discriminators as well, ``dm_codec``
+is SEANet with LSTMs, MPD, MSD and MS-STFT discriminators, LSGAN and unnormalised feature matching.
 ``memory`` is the peak of the process (CPU) or device (CUDA) so far. The last lines are ratios to the paper's.
 """
 

@@ -1,8 +1,8 @@
 """Does a model's audio hum at its frame rate? Peaks in the spectrum of the loudness above 1.5 kHz.
 
-A decoder whose frames all have the same shape in time modulates what should be even. Windows of 16 ms and more, those of
-most measures, do not see it. For the recordings and each model: the modulation at the frame rate and its multiples, in
-decibels over that at neighbouring frequencies. ``codec eval --measures hum`` has the same metric, clip by clip.
+A decoder whose frames all have the same shape in time modulates what should be even. Windows of 16 ms and more, those
+of most measures, do not see it. For the recordings and each model: the modulation at the frame rate and its multiples,
+in decibels over that at neighbouring frequencies. ``codec eval --measures hum`` has the same metric, clip by clip.
 
 ``python recipes/envelope_hum.py models=[default] manifest=cache/manifests/held_out.jsonl root=../shared/data``
 """

@@ -127,7 +127,7 @@ def test_a_ctc_model_times_a_batch_as_it_times_each_clip(ctc_timer):
     for utterance, item in zip(batch[:2], together, strict=False):
         assert item.text == utterance.clip.text
         edges = [edge for word in item.intervals for edge in (word.start, word.end)]
-        assert edges == sorted(edges) and 0 <= edges[0] and edges[-1] <= utterance.clip.seconds
+        assert edges == sorted(edges) and edges[0] >= 0 and edges[-1] <= utterance.clip.seconds
 
 
 def test_text_that_no_audio_can_hold_is_refused(ctc_timer):

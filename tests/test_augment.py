@@ -117,7 +117,7 @@ def test_drawn_shares_and_ranges_are_those_of_the_config():
     speeds = [d.speed for d in drawn]
     assert 0.88 <= min(speeds) < 0.89 and 1.11 < max(speeds) <= 1.12
     gains = [d.gain_db for d in drawn if d.gain_db is not None]
-    assert -15 <= min(gains) and max(gains) <= 6
+    assert min(gains) >= -15 and max(gains) <= 6
 
 
 def test_one_setting_does_not_shift_the_draws_of_another():

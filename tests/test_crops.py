@@ -30,7 +30,7 @@ ALL = AugmentationConfig(
 def make_store(lengths, domains=None) -> AudioStore:
     """Clips whose sample n of clip i is ``100 i + n % 100``."""
     domains = domains or ["speech"] * len(lengths)
-    clips = [Clip(f"{i}.wav", n / 16_000, domain=d) for i, (n, d) in enumerate(zip(lengths, domains))]
+    clips = [Clip(f"{i}.wav", n / 16_000, domain=d) for i, (n, d) in enumerate(zip(lengths, domains, strict=False))]
     samples = [100 * i + np.arange(n) % 100 for i, n in enumerate(lengths)]
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     return AudioStore(clips, np.concatenate(samples).astype(np.int16), offsets, 16_000, [])
@@ -49,7 +49,7 @@ def test_a_crop_lies_inside_its_clip_and_depends_on_seed_step_and_slot_alone(len
     again = CropPlanner(store, 10 * HOP, seed, augmentation=ALL)
     again.plan(step + 1, slot)
     assert again.plan(step, slot) == plan
-    assert 0 <= plan.start
+    assert plan.start >= 0
     assert plan.start == 0 or plan.start + plan.length <= lengths[plan.clip]
 
 

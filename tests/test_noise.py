@@ -1,6 +1,7 @@
 """Drawn noise: a function of the frame's index and the frequency, at the level that is asked for."""
 
 import hashlib
+import math
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from codec.errors import CodecError
 from codec.model.spectral.config import SpectralConfig
-from codec.model.spectral.noise import PARTS, PERIOD, DrawnNoise, drawn_phases, rise
+from codec.model.spectral.noise import PARTS, PERIOD, DrawnNoise, drawn_phases, fall, rise
 
 HOP, BINS = 320, 161
 
@@ -86,10 +87,28 @@ def test_levels_of_noise_are_taught():
     assert grad[-model.decoder.sizes[3] :].abs().sum() > 0
 
 
-def test_parts_keep_the_power():
-    below = 1 - rise(0.375, 321).square()
+@pytest.mark.parametrize("octaves", [1.0, 0.25])
+def test_parts_keep_the_power(octaves):
+    above, below = rise(0.375, 321, octaves), fall(0.375, 321, octaves)
+    torch.testing.assert_close(above.square() + below.square(), torch.ones(321))
     assert below[0] == 1 and below[-1] == 0
-    torch.testing.assert_close(rise(0.375, 321)[120], torch.tensor(0.5).sqrt(), atol=1e-3, rtol=0)
+    torch.testing.assert_close(above[120], torch.tensor(0.5).sqrt(), atol=1e-3, rtol=0)
+    fading = ((above > 0) & (above < 1)).nonzero().flatten()
+    assert math.log2(int(fading[-1]) / int(fading[0])) == pytest.approx(octaves, abs=0.03)
+
+
+def test_crops_begin_anywhere_in_the_table_and_a_step_repeats():
+    decoder = make_tiny_model(noise_bands=6).decoder
+    crops = torch.randn(32, 640, generator=torch.Generator().manual_seed(1))
+    places = decoder.crop_start(crops).noise_index
+    assert torch.equal(places, decoder.crop_start(crops).noise_index)
+    assert places.min() >= 0 and places.max() < PERIOD and len(places.unique()) > 16
+    assert torch.equal(places, places.floor())
+    latent = torch.zeros(32, 8, 5)
+    # At an index of 0 the start is that of silence.
+    first = decoder.crop_start(torch.zeros(32, 640))
+    assert torch.equal(decoder(latent, first)[0], decoder(latent)[0])
+    assert not torch.equal(decoder(latent, decoder.crop_start(crops))[0], decoder(latent)[0])
 
 
 def test_without_noise_nothing_changed_and_with_it_codes_mean_the_same():
@@ -106,6 +125,7 @@ def test_without_noise_nothing_changed_and_with_it_codes_mean_the_same():
     ("options", "message"),
     [
         ({"noise_bands": 1}, "noise_bands 1 must be 0, or 2 or more"),
+        ({"noise_fade": 0.0}, "noise_fade 0.0 must lie above 0"),
         ({"noise_from": 1.0}, "noise_from 1.0 must lie between 0 and 1"),
         ({"noise_bands": 4, "hop_length": 322, "window_length": 644}, "must be a multiple of 4"),
     ],

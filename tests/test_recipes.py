@@ -27,7 +27,7 @@ def test_configs_name_losses_and_options_that_exist(name):
         sample_rate=config.model.sample_rate,
         latent_dim=config.model.network.latent_dim,
         num_codebooks=config.model.quantizer.num_codebooks,
-        teacher_dims={teacher: 8 for teacher in config.teachers},
+        teacher_dims=dict.fromkeys(config.teachers, 8),
     )
     objective = Objective(config.losses, context)
     assert set(objective.weights) == set(config.losses)

@@ -150,7 +150,7 @@ def test_batch_with_lengths_equals_single_clips(network):
     wav = noise(3, 1003, seed=3)
     batch = model.encode(wav, lengths=torch.tensor(lengths))
     decoded = model.decode(batch)
-    for row, (clip, samples) in enumerate(zip(wav, lengths)):
+    for row, (clip, samples) in enumerate(zip(wav, lengths, strict=True)):
         single = model.encode(clip[:samples])
         frames = -(-samples // HOP)
         assert torch.equal(batch.codes[row, :, :frames], single.codes[0])

@@ -84,7 +84,7 @@ def test_released_tensor_names_and_shapes():
 def test_snake_adds_its_26_tensors():
     plain = [part.state_dict() for part in on_meta(SeanetConfig())]
     snake = [part.state_dict() for part in on_meta(SeanetConfig(activation="snake"))]
-    encoder, decoder = ({n: t.numel() for n, t in s.items() if n not in p} for s, p in zip(snake, plain))
+    encoder, decoder = ({n: t.numel() for n, t in s.items() if n not in p} for s, p in zip(snake, plain, strict=True))
     assert len(encoder) == len(decoder) == 13
     assert all(name.endswith(".alpha") for name in (*encoder, *decoder))
     assert [encoder[f"model.{i}.block.2.alpha"] for i in (1, 4, 7, 10)] == [32, 64, 128, 256]

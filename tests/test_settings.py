@@ -90,7 +90,7 @@ def check_losses(config):
         sample_rate=config.model.sample_rate,
         latent_dim=config.model.network.latent_dim,
         num_codebooks=config.model.quantizer.num_codebooks,
-        teacher_dims={teacher: 8 for teacher in config.teachers},
+        teacher_dims=dict.fromkeys(config.teachers, 8),
     )
     # What needs a model of its own is not built here.
     losses = {name: options for name, options in config.losses.items() if "model" not in options}

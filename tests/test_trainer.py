@@ -97,7 +97,7 @@ def test_discriminators_start_at_their_step_and_move_every_nth(tmp_path, manifes
     take_step = trainer.task.parts.train_step
 
     class Watched:
-        guard = take_step.guard
+        check = take_step.check
 
         def __call__(self, batch, step):
             before = weight.detach().clone()

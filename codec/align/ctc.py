@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from codec.align.registry import ModelAlignerConfig, aligner
+from codec.align.registry import Aligner, ModelAlignerConfig, aligner
 from codec.align.transcript import fill_gaps
 from codec.align.types import Alignment, Interval, Utterance
 from codec.encoders.hub import load_pretrained, teacher_id
@@ -60,7 +60,7 @@ class CtcConfig(ModelAlignerConfig):
 
 
 @aligner("ctc")
-class CtcAligner:
+class CtcAligner(Aligner):
     """wav2vec 2.0, HuBERT or WavLM with a CTC head over characters."""
 
     Config = CtcConfig
@@ -79,7 +79,7 @@ class CtcAligner:
         self._characters = {label: text for text, label in ids.items()}
         self._encoder = WaveformEncoder(
             model.to(config.device),
-            wave_extractor(config.model, model.config),
+            wave_extractor(config.model),
             lambda output: output.logits,
             config.max_seconds,
         )
@@ -91,7 +91,7 @@ class CtcAligner:
 
     def align(self, batch: list[Utterance]) -> list[Alignment]:
         """Timed words per utterance; see :class:`codec.align.registry.Aligner`."""
-        logits = self._encoder.encode([utterance.wav for utterance in batch])
+        logits = self._encoder.encode([utterance.audio for utterance in batch])
         results = []
         for utterance, frames in zip(batch, logits, strict=True):
             log_probs = torch.log_softmax(frames, dim=-1).double().numpy()
@@ -102,7 +102,7 @@ class CtcAligner:
         return results
 
     def _forced(self, utterance: Utterance, log_probs: np.ndarray) -> Alignment:
-        words = utterance.clip.text.split()
+        words = utterance.text.split()
         labels: list[int] = []
         ranges: list[tuple[int, int] | None] = []
         for word in words:
@@ -187,7 +187,8 @@ def greedy_spans(log_probs: np.ndarray, blank: int) -> list[Span]:
 
 def _trace(steps: np.ndarray, states: np.ndarray, state: int) -> tuple[Span, ...]:
     """Walk back from the last frame; odd states are labels."""
-    first, last = {}, {}
+    first: dict[int, int] = {}
+    last: dict[int, int] = {}
     for frame in range(len(steps) - 1, -1, -1):
         if state % 2:
             last.setdefault(state, frame + 1)

@@ -7,14 +7,15 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import IO, Literal, Self
 
 import numpy as np
 
 from codec.align.pocketsphinx import FRAME_RATE
-from codec.align.registry import AlignerConfig, aligner
+from codec.align.registry import Aligner, AlignerConfig, aligner
 from codec.align.store import AlignmentStore
 from codec.align.transcript import plain_words
 from codec.align.types import Alignment, Interval, Omitted, Utterance
@@ -50,15 +51,16 @@ def align_clips(clips: Iterable[Clip], cache: Path, skipped: list[Omitted]) -> d
             try:
                 process.check_text(clip.text or "")
                 key = _key(clip)
-            except (CodecError, OSError) as error:
-                skipped.append(Omitted(clip.name, str(error)))
+            except (CodecError, OSError) as problem:
+                skipped.append(Omitted(clip.name, str(problem)))
                 continue
             if key not in known:
                 (alignment,) = process.align([Utterance(clip)])
                 known[key] = dataclasses.replace(alignment, key=key)
                 store.append([known[key]])
-            if known[key].error is not None:
-                skipped.append(Omitted(clip.name, known[key].error))
+            error = known[key].error
+            if error is not None:
+                skipped.append(Omitted(clip.name, error))
             else:
                 found[clip.name] = known[key].intervals
     return found
@@ -93,7 +95,7 @@ class PocketsphinxConfig(AlignerConfig):
 
 
 @aligner("pocketsphinx")
-class PocketsphinxAligner:
+class PocketsphinxAligner(Aligner):
     """English phones from a separate process that is started when needed, and again after a crash.
 
     A clip that cannot be aligned has the reason as its ``error``.
@@ -125,12 +127,11 @@ class PocketsphinxAligner:
         """Stop the process."""
         if self._process is None:
             return
-        try:
-            self._process.stdin.close()
-        except BrokenPipeError:
-            pass
+        requests, replies = _pipes(self._process)
+        with suppress(BrokenPipeError):
+            requests.close()
         self._process.wait()
-        self._process.stdout.close()
+        replies.close()
         self._process = None
 
     def _one(self, clip: Clip) -> Alignment:
@@ -154,12 +155,19 @@ class PocketsphinxAligner:
                 text=True,
                 encoding="utf-8",
             )
+        requests, replies = _pipes(self._process)
         try:
-            self._process.stdin.write(request + "\n")
-            self._process.stdin.flush()
-            return self._process.stdout.readline()
+            requests.write(request + "\n")
+            requests.flush()
+            return replies.readline()
         except BrokenPipeError:
             return ""
+
+
+def _pipes(process: subprocess.Popen[str]) -> tuple[IO[str], IO[str]]:
+    """Into the process and out of it."""
+    assert process.stdin is not None and process.stdout is not None
+    return process.stdin, process.stdout
 
 
 def _key(clip: Clip) -> str:

@@ -6,6 +6,7 @@ and not the evaluation: requests and replies are JSON lines on stdin and stdout.
 
 import json
 import sys
+from typing import Any
 
 from torch import Tensor
 
@@ -112,7 +113,7 @@ def main() -> None:
         try:
             wav = load_audio(request["audio"], SAMPLE_RATE).wav
             phones = aligner.align(wav, request["text"])
-            reply = {"phones": [[phone.label, phone.start, phone.end] for phone in phones]}
+            reply: dict[str, Any] = {"phones": [[phone.label, phone.start, phone.end] for phone in phones]}
         except CodecError as error:
             reply = {"error": str(error)}
         except (OSError, RuntimeError, ValueError) as error:

@@ -45,6 +45,8 @@ class Aligner(Protocol):
     sample_rate: int | None
     """Hz of the audio it is given; ``None``: it reads the clip's file itself."""
 
+    def __init__(self, config: Any) -> None: ...
+
     def check_text(self, text: str) -> None:
         """Raises CodecError when a known text can never be aligned."""
 

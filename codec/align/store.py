@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 from codec.align.types import Alignment, Unit
 from codec.errors import CodecError
@@ -44,7 +45,7 @@ class AlignmentStore:
             self._cut_torn_line(file)
             file.writelines(f"{item.to_json(self.unit)}\n".encode() for item in items)
 
-    def _cut_torn_line(self, file) -> None:
+    def _cut_torn_line(self, file: BinaryIO) -> None:
         if file.seek(0, 2) == 0:
             return
         file.seek(-1, 2)

@@ -42,7 +42,7 @@ def transfer_times(text: str, recognised: Sequence[Interval], seconds: float) ->
     the pause between their neighbours.
     """
     known = text.split()
-    left, right = [_plain(word) for word in known], [_plain(word.label) for word in recognised]
+    left, right = [_plain(word) for word in known], [_plain(word.label or "") for word in recognised]
     times: list[tuple[float, float] | None] = [None] * len(known)
     matcher = difflib.SequenceMatcher(None, left, right, autojunk=False)
     for kind, a, b, c, d in matcher.get_opcodes():
@@ -62,13 +62,14 @@ def fill_gaps(
     result: list[Interval] = []
     i = 0
     while i < len(words):
-        if times[i] is not None:
-            result.append(Interval(words[i], *times[i]))
+        known = times[i]
+        if known is not None:
+            result.append(Interval(words[i], *known))
             i += 1
             continue
-        stop = next((j for j in range(i, len(words)) if times[j] is not None), len(words))
+        later = ((j, time[0]) for j in range(i, len(words)) if (time := times[j]) is not None)
+        stop, end_time = next(later, (len(words), seconds))
         start_time = result[-1].end if result else 0.0
-        end_time = times[stop][0] if stop < len(words) else seconds
         result += share(words[i:stop], start_time, max(start_time, end_time))
         i = stop
     return result
@@ -110,8 +111,9 @@ def tighten(
         if len(active):
             start = max(word.start, (first + int(active[0])) * STEP)
             end = min(word.end, (first + int(active[-1]) + 1) * STEP)
-            word = Interval(word.label, start, max(start, end))
-        result.append(word)
+            result.append(Interval(word.label, start, max(start, end)))
+        else:
+            result.append(word)
     return result
 
 

@@ -96,6 +96,18 @@ class Utterance:
     wav: Tensor | None = None
     words: Alignment | None = None
 
+    @property
+    def audio(self) -> Tensor:
+        """:attr:`wav`, for those who need audio."""
+        assert self.wav is not None
+        return self.wav
+
+    @property
+    def text(self) -> str:
+        """The clip's, where it is known that there is one."""
+        assert self.clip.text is not None
+        return self.clip.text
+
 
 @dataclass(frozen=True)
 class Omitted:

@@ -8,11 +8,11 @@ than recognising, and the words are the right ones.
 
 from dataclasses import dataclass
 from itertools import chain
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from codec.align.registry import ModelAlignerConfig, aligner
+from codec.align.registry import Aligner, ModelAlignerConfig, aligner
 from codec.align.transcript import fill_gaps, tighten, transfer_times
 from codec.align.types import Alignment, Interval, Utterance
 from codec.encoders.hub import load_pretrained, locate, teacher_id
@@ -37,7 +37,7 @@ class WhisperConfig(ModelAlignerConfig):
 
 
 @aligner("whisper")
-class WhisperAligner:
+class WhisperAligner(Aligner):
     """A Whisper for ``transformers``' recognition pipeline, which cuts and stitches long audio."""
 
     Config = WhisperConfig
@@ -49,7 +49,7 @@ class WhisperAligner:
         model = load_pretrained(WhisperForConditionalGeneration, config.model).eval()
         if getattr(model.generation_config, "alignment_heads", None) is None:
             raise CodecError(
-                f"{config.model}: its generation config has no alignment_heads, so it gives no word timestamps"
+                f"{config.model}: its generation config has no alignment_heads, so it gives no word timestampstamps"
             )
         processor = load_pretrained(WhisperProcessor, config.model)
         self._pipeline = pipeline(
@@ -71,10 +71,10 @@ class WhisperAligner:
         return [self._one(utterance) for utterance in batch]
 
     def _one(self, utterance: Utterance) -> Alignment:
-        clip, wav = utterance.clip, utterance.wav
+        clip, wav = utterance.clip, utterance.audio
         language = clip.language or self._language
         options = {"language": language, "task": "transcribe"} if self._multilingual and language else {}
-        output = self._pipeline(
+        output: Any = self._pipeline(
             {"raw": wav.numpy(), "sampling_rate": self.sample_rate},
             return_timestamps="word",
             chunk_length_s=30 if len(wav) > 30 * self.sample_rate else 0,
@@ -103,7 +103,7 @@ class FasterWhisperConfig(ModelAlignerConfig):
 
 
 @aligner("faster_whisper")
-class FasterWhisperAligner:
+class FasterWhisperAligner(Aligner):
     """A hub id or folder that faster-whisper loads."""
 
     Config = FasterWhisperConfig
@@ -140,7 +140,7 @@ class FasterWhisperAligner:
         return [self._one(utterance) for utterance in batch]
 
     def _one(self, utterance: Utterance) -> Alignment:
-        clip, wav = utterance.clip, utterance.wav
+        clip, wav = utterance.clip, utterance.audio
         language = clip.language or self._language
         if clip.text is not None and not clip.text.split():
             return Alignment(clip.name, (), f"{self._name}:empty")
@@ -169,7 +169,7 @@ class FasterWhisperAligner:
         return Alignment(clip.name, tuple(timed), f"{self._name}:{source}", score)
 
     def _forced(self, utterance: Utterance, tokens: list[list[int]], language: str) -> Alignment:
-        wav = utterance.wav
+        wav = utterance.audio
         samples = round((len(wav) / self.sample_rate + TAIL) * 100) * 160
         mel = self._extractor(
             wav.numpy(), sampling_rate=self.sample_rate, max_length=samples, return_tensors="np"
@@ -180,7 +180,7 @@ class FasterWhisperAligner:
         )[0]
         starts = _token_starts(result.alignments)
         end = len(wav) / self.sample_rate
-        words, times, position = utterance.clip.text.split(), [], 0
+        words, times, position = utterance.text.split(), [], 0
         for word_tokens in tokens:
             following = position + len(word_tokens)
             start = starts.get(position)

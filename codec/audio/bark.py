@@ -50,7 +50,7 @@ class BarkPower(nn.Module):
     bands: Tensor
     widths: Tensor
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.spectrum = Spectrum(N_FFT, HOP)
         bands = torch.zeros(sum(_BINS), len(_BINS))
@@ -71,7 +71,7 @@ class Loudness(nn.Module):
     thresholds: Tensor
     exponents: Tensor
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         widths = torch.tensor(_WIDTHS)
         centres = widths.cumsum(0) - widths / 2

@@ -83,8 +83,10 @@ def find_mpeg(file: BinaryIO, start: int, end: int) -> list[Part]:
 def _end_of_frames(file: BinaryIO, start: int, end: int) -> int:
     """``end``, or where the last frame begins when only a piece of it is there: decoders stumble on it."""
     place = _next_frame(file, max(start, end - _TAIL), end)
-    first = frame = mpeg_frame(read_at(file, place, 4)) if place is not None else None
-    while frame is not None and frame.stream == first.stream:
+    if place is None:
+        return end
+    first = frame = mpeg_frame(read_at(file, place, 4))
+    while first is not None and frame is not None and frame.stream == first.stream:
         if place + frame.size > end:
             return place
         place += frame.size
@@ -130,7 +132,9 @@ def _tagged_parts(file: BinaryIO, start: int, end: int) -> list[Part]:
     whole = Part(start, end, is_mpeg=True, says_length=False)
     head = read_at(file, start, 4 + 32 + 16)
     frame = mpeg_frame(head)
-    tag = head[frame.tag_offset :] if frame else b""
+    if frame is None:
+        return [whole]
+    tag = head[frame.tag_offset :]
     if not _XING.match(tag) or len(tag) < 16:
         return [whole]
     flags, frames, size = struct.unpack(">III", tag[4:16])

@@ -190,6 +190,7 @@ class _Mixer:
         """All of it."""
         if self._frames == 0:
             raise CodecError(f"{self._name}: has no samples (0 s of audio); nothing to encode")
+        assert self._resampler is not None and self._source is not None and self._rate is not None
         self._pieces.append(self._resampler.finish())
         if num_parts > 1:
             self._notes.append(f"holds {num_parts} recordings one after the other; all were read")
@@ -228,6 +229,7 @@ class _Mixer:
         if block.shape[1] > 1:
             self._mixed_energy += float(np.square(mono, dtype=np.float64).sum())
             self._channel_energy += float(np.square(block, dtype=np.float64).mean(axis=1).sum())
+        assert self._resampler is not None
         self._pieces.append(self._resampler.feed(mono))
 
 

@@ -92,7 +92,9 @@ def mpeg_frame(data: bytes) -> MpegFrame | None:
 def starts_mpeg(data: bytes) -> bool:
     """Whether ``data`` begins with two frames of one MPEG stream."""
     first = mpeg_frame(data)
-    second = mpeg_frame(data[first.size : first.size + 4]) if first else None
+    if first is None:
+        return False
+    second = mpeg_frame(data[first.size : first.size + 4])
     return second is not None and second.stream == first.stream
 
 

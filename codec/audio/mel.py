@@ -4,6 +4,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from codec.audio.spectrum import Spectrum, squared_magnitude
@@ -18,7 +19,7 @@ _SLANEY_BREAK_MEL = _SLANEY_BREAK_HZ / _SLANEY_HZ_PER_MEL
 _SLANEY_LOG_STEP = np.log(6.4) / 27.0
 
 
-def hz_to_mel(hz: np.ndarray, scale: MelScale) -> np.ndarray:
+def hz_to_mel(hz: ArrayLike, scale: MelScale) -> np.ndarray:
     """Frequencies in Hz to mel, by O'Shaughnessy's formula (``htk``) or Slaney's."""
     hz = np.asarray(hz, dtype=np.float64)
     if scale == "htk":
@@ -27,7 +28,7 @@ def hz_to_mel(hz: np.ndarray, scale: MelScale) -> np.ndarray:
     return np.where(hz < _SLANEY_BREAK_HZ, hz / _SLANEY_HZ_PER_MEL, above)
 
 
-def mel_to_hz(mel: np.ndarray, scale: MelScale) -> np.ndarray:
+def mel_to_hz(mel: ArrayLike, scale: MelScale) -> np.ndarray:
     """Inverse of :func:`hz_to_mel`."""
     mel = np.asarray(mel, dtype=np.float64)
     if scale == "htk":

@@ -1,14 +1,14 @@
 """Raw mono PCM, little-endian, as it comes out of ``arecord`` and goes into ``aplay``."""
 
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Any, Protocol
 
 import numpy as np
 
 from codec.audio.kinds import TOKEN_KINDS, StartWatch
 from codec.errors import CodecError
 
-_TYPES = {"s16": np.dtype("<i2"), "f32": np.dtype("<f4")}
+_TYPES: dict[str, np.dtype[Any]] = {"s16": np.dtype("<i2"), "f32": np.dtype("<f4")}
 _BLOCK = 1 << 16
 """Bytes asked for at a time; what is there already is taken without waiting for more."""
 
@@ -19,6 +19,12 @@ def check_pcm_format(name: str) -> None:
         raise CodecError(f"unknown sample format {name!r}; choose {' or '.join(_TYPES)}")
 
 
+class Arriving(Protocol):
+    """An open binary file that hands out what has come by now, as buffered ones do."""
+
+    def read1(self, size: int = -1, /) -> bytes: ...
+
+
 class PcmReader:
     """Samples from a pipe, as soon as they come.
 
@@ -27,7 +33,7 @@ class PcmReader:
         num_samples: samples read so far.
     """
 
-    def __init__(self, file: BinaryIO, format: str):
+    def __init__(self, file: Arriving, format: str):
         self._file = file
         self._type = _TYPES[format]
         self._format = format
@@ -41,17 +47,18 @@ class PcmReader:
         Raises:
             CodecError: when they begin an audio file or tokens, which as samples would be noise.
         """
-        self._start, watch = b"", StartWatch()
+        start, watch = b"", StartWatch()
         while not watch.done and (data := self._file.read1(_BLOCK)):
-            self._start += data
+            start += data
             if kind := watch.feed(data):
                 raise CodecError(f"the input is not raw samples but a {kind} file; {_advice(kind)}")
+        self._start = start
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Blocks ``(n,)`` of float32."""
         if self._start is None:
             self.begin()
-        data, rest = self._start, b""
+        data, rest = self._start or b"", b""
         while data or (data := self._file.read1(_BLOCK)):
             data = rest + data
             whole = len(data) - len(data) % self._type.itemsize

@@ -1,6 +1,7 @@
 """Short-time Fourier transform of whole clips, for losses and discriminators."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -57,13 +58,13 @@ class RealFFT(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, frames: Tensor) -> Tensor:
+    def forward(ctx: Any, frames: Tensor) -> Tensor:
         """``(..., n)`` to complex ``(..., n // 2 + 1)``."""
         ctx.length = frames.shape[-1]
         return torch.fft.rfft(frames)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> Tensor:
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         # d L / d x_n = Re sum_k G_k e^{2 pi i k n / N} over the kept half; irfft counts the bins
         # that have a mirror image twice.
         scale = torch.full(gradient.shape[-1:], 0.5, dtype=gradient.real.dtype, device=gradient.device)
@@ -75,7 +76,8 @@ class RealFFT(torch.autograd.Function):
 
 def real_and_imag(spectrum: Tensor) -> tuple[Tensor, Tensor]:
     """Both parts of a complex tensor; the backward of ``.real`` and ``.imag`` would fill zeros."""
-    return torch.view_as_real(spectrum).unbind(dim=-1)
+    real, imag = torch.view_as_real(spectrum).unbind(dim=-1)
+    return real, imag
 
 
 def squared_magnitude(spectrum: Tensor) -> Tensor:

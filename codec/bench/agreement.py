@@ -95,7 +95,8 @@ def _compare(codes: Codes, expected: Codes) -> tuple[int, int, str, str]:
     """Number of codes, number that differ, and percentages that agree: of all, of the first codebook."""
     equal = torch.cat([a == b for a, b in zip(codes, expected, strict=True)], dim=1)
     shares = (100 * part.double().mean().item() for part in (equal, equal[0]))
-    return equal.numel(), int((~equal).sum()), *(f"{share:.4f}" for share in shares)
+    everywhere, first = (f"{share:.4f}" for share in shares)
+    return equal.numel(), int((~equal).sum()), everywhere, first
 
 
 def bundled_clip(sample_rate: int) -> Tensor:

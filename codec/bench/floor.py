@@ -1,5 +1,6 @@
 """The arithmetic floor of a frame and of a clip: what must be computed and read, and how near we are."""
 
+from collections.abc import Callable
 from statistics import median
 
 import torch
@@ -26,7 +27,8 @@ def floor(config: BenchConfig) -> Table:
     model = load_model(config.model, "cpu", config.engine)
     rate, bandwidth = product_rate(), read_rate()
     weights = {
-        "encoder + quantizer": weights_of(model.encoder) + sum(x.numel() for x in model.quantizer.state_dict().values()),
+        "encoder + quantizer": weights_of(model.encoder)
+        + sum(x.numel() for x in model.quantizer.state_dict().values()),
         "decoder": weights_of(model.decoder),
     }
     rows = []
@@ -69,8 +71,11 @@ def _clip_times(model: Codec, config: BenchConfig) -> tuple[float, float]:
     """Median milliseconds to encode and to decode a clip."""
     wav = noise(config.seconds, model.sample_rate)
     tokens = model.encode(wav)
-    calls = (lambda: model.encode(wav), lambda: model.decode(tokens))
-    return tuple(1000 * median(seconds_of(call) for _ in range(config.repeats)) for call in calls)
+
+    def milliseconds(call: Callable[[], object]) -> float:
+        return 1000 * median(seconds_of(call) for _ in range(config.repeats))
+
+    return milliseconds(lambda: model.encode(wav)), milliseconds(lambda: model.decode(tokens))
 
 
 def weights_of(network: nn.Module) -> int:

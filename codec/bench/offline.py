@@ -1,6 +1,7 @@
 """A whole clip at once: speed in multiples of real time, ours and the baselines' in turn."""
 
 from statistics import median
+from typing import Any
 
 import torch
 
@@ -20,7 +21,7 @@ def offline(config: BenchConfig) -> Table:
     rounds = [
         [_once(system, config.seconds, config.device) for system in systems] for _ in range(config.repeats)
     ]
-    rows = []
+    rows: list[tuple[str | float, ...]] = []
     for index, system in enumerate(systems):
         encode, decode = (median(times[index][part] for times in rounds) for part in (0, 1))
         ratio = median(sum(times[index]) / sum(times[0]) for times in rounds)
@@ -33,6 +34,6 @@ def offline(config: BenchConfig) -> Table:
 def _once(system: TimedSystem, seconds: float, device: str) -> tuple[float, float]:
     """Seconds to encode and to decode."""
     wav = noise(seconds, system.sample_rate)
-    codes: list = []
+    codes: list[Any] = []
     encode = seconds_of(lambda: codes.append(system.encode(wav)), device)
     return encode, seconds_of(lambda: system.decode(codes[0]), device)

@@ -59,9 +59,11 @@ def profile(config: BenchConfig) -> Table:
         unit = model.hop_length if part == "encode" else 1
         clip = _profiled(model, part, x, x.shape[-1], _CLIPS)
         frame = _profiled(model, part, x, unit, _FRAMES)
-        for kind in (*_KINDS, _REST):
-            if clip.kinds[kind] or frame.kinds[kind]:
-                rows.append((part, kind, *_cells(clip, kind), *_cells(frame, kind)))
+        rows += [
+            (part, kind, *_cells(clip, kind), *_cells(frame, kind))
+            for kind in (*_KINDS, _REST)
+            if clip.kinds[kind] or frame.kinds[kind]
+        ]
         rows.append((part, "all, without the profiler", clip.total, 100, frame.total, 100))
     columns = ("step", "kind of work", "clip (ms)", "%", "frame (ms)", "%")
     title = (
@@ -112,11 +114,12 @@ def _onnx_kinds(model: Codec, part: str, x: Tensor, size: int, runs: int) -> Cou
     from codec.engines.onnx import OnnxEngine
 
     engine = model.engine
+    assert isinstance(engine, OnnxEngine)
     with tempfile.TemporaryDirectory() as folder:
-        model.engine = OnnxEngine(model, engine.folder, Path(folder))
+        model.engine = profiled = OnnxEngine(model, engine.folder, Path(folder))
         try:
             _run(_step(model, part), x, size, runs + 1)
-            (path,) = model.engine.profiles().values()
+            (path,) = profiled.profiles().values()
         finally:
             model.engine = engine
         events = json.loads(path.read_text(encoding="utf-8"))

@@ -7,7 +7,7 @@ import torch
 
 from codec.bench.measure import Percentiles, percentiles, resident_megabytes, seconds_of
 from codec.bench.registry import benchmark
-from codec.bench.types import BenchConfig, Table
+from codec.bench.types import BenchConfig, Rows, Table
 from codec.model.codec import Codec
 from codec.model.files import load_model
 
@@ -40,7 +40,7 @@ def stream(config: BenchConfig) -> Table:
         "decode": [time.decode for time in times],
         "both": [time.encode + time.decode for time in times],
     }
-    rows = tuple((name, *_row(values), before, after) for name, values in parts.items())
+    rows: Rows = tuple((name, *_row(values), before, after) for name, values in parts.items())
     hop = 1000 / model.config.frame_rate
     title = f"{frames} frames of {hop:g} ms, {config.threads} thread(s)"
     columns = ("ms of a frame", "mean", "p50", "p95", "p99", "worst", "MB at the start", "MB at the end")

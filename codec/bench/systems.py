@@ -56,7 +56,8 @@ def baseline_system(name: str, device: str, on_device: bool = False) -> TimedSys
     if name not in _BASELINES:
         raise CodecError(f"unknown baseline {name!r}; known: {', '.join(_BASELINES)}")
     try:
-        network = build_baseline(name).eval().requires_grad_(False).to(device)
+        # Any: each has methods of its own.
+        network: Any = build_baseline(name).eval().requires_grad_(False).to(device)
     except ImportError as error:
         raise CodecError(f"baseline {name} needs transformers ({error}); pip install 'codec[bench]'") from None
     if isinstance(network, Codec):
@@ -79,7 +80,7 @@ def build_baseline(name: str) -> nn.Module:
 class _Baseline:
     sample_rate: int
     build: Callable[[], nn.Module]
-    decode: Callable[[Any, Any], Any] | None = None
+    decode: Callable[[Any, Any], Any]
 
 
 def _encodec() -> nn.Module:
@@ -105,7 +106,9 @@ _BASELINES = {
     "mimi": _Baseline(24_000, _mimi, lambda net, codes: net.decode(codes.audio_codes)),
     "dac": _Baseline(16_000, _dac, lambda net, codes: net.decode(audio_codes=codes.audio_codes)),
     # The network that SpeechTokenizer and DM-Codec share.
-    "dm-codec": _Baseline(16_000, lambda: Codec(CodecConfig(architecture="seanet"))),
+    "dm-codec": _Baseline(
+        16_000, lambda: Codec(CodecConfig(architecture="seanet")), lambda net, tokens: net.decode(tokens)
+    ),
 }
 
 

@@ -1,6 +1,7 @@
 """Batches of clips: hours of audio per hour, for a GPU above all."""
 
 from statistics import median
+from typing import Any
 
 import torch
 
@@ -55,6 +56,6 @@ def _speeds(system: TimedSystem, amount: float, config: BenchConfig, place: str)
 
 def _once(system: TimedSystem, wav: torch.Tensor, device: str) -> tuple[float, float]:
     """Seconds to encode and to decode a batch."""
-    codes: list = []
+    codes: list[Any] = []
     encode = seconds_of(lambda: codes.append(system.encode(wav)), device)
     return encode, seconds_of(lambda: system.decode(codes[0]), device)

@@ -53,6 +53,9 @@ class BenchConfig:
                 raise CodecError(f"bench: {name} is {getattr(self, name)}; it must be above 0")
 
 
+Rows = tuple[tuple[str | float, ...], ...]
+
+
 @dataclass(frozen=True)
 class Table:
     """A benchmark's result.
@@ -65,4 +68,4 @@ class Table:
 
     title: str
     columns: tuple[str, ...]
-    rows: tuple[tuple[str | float, ...], ...]
+    rows: Rows

@@ -8,7 +8,7 @@ import importlib
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -24,7 +24,7 @@ from codec.cli.stream import app as stream
 from codec.console import print_error
 
 # typer brings its own copy of click in newer versions; this finds ClickException in either.
-_CommandLineError = typer.BadParameter.__mro__[2]
+_CommandLineError: Any = typer.BadParameter.__mro__[2]
 _PASS_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 _INTERRUPTED = 128 + 2
 """Exit status of a program that SIGINT ended."""
@@ -130,6 +130,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGTERM, previous)
 
 
-def _terminate(number: int, frame: object) -> None:
+def _terminate(number: int, _frame: object) -> None:
     """Let a polite kill unwind like an exception, so that temporary files are removed."""
     sys.exit(128 + number)

@@ -71,8 +71,8 @@ class _Option:
     def earlier_parameter(self) -> inspect.Parameter:
         """The earlier name as a hidden option."""
         name = self.earlier.lstrip("-").replace("-", "_")
-        hint = typing.get_args(self.parameter.annotation)[0] | None
-        annotation = Annotated[hint, typer.Option(self.earlier, hidden=True)]
+        hint: Any = typing.get_args(self.parameter.annotation)[0] | None
+        annotation: Any = Annotated[hint, typer.Option(self.earlier, hidden=True)]
         return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
     def chosen(self, given: dict[str, Any]) -> Any:
@@ -109,7 +109,7 @@ class _Option:
 
 def options_of(
     cls: type, flags: Mapping[str, Flag] | None = None, order: Sequence[str] = ()
-) -> Callable[[Callable], Callable]:
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorate a command whose first parameter is a ``cls``: typer sees that config's fields as options.
 
     A field gives the option its default, its type and, with the string under it, its help. The fields of
@@ -130,7 +130,7 @@ def options_of(
     if flags:
         raise TypeError(f"{cls.__name__} has no field {next(iter(flags))}")
 
-    def decorate(command: Callable) -> Callable:
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
         known = {parameter.name: parameter for parameter in own}
         known |= {name: option.parameter for name, option in options.items()}
@@ -145,7 +145,7 @@ def options_of(
                 override(values, option.path, option.plain(option.chosen(given)))
             return command(from_dict(cls, values), **given)
 
-        run.__signature__ = inspect.Signature(shown)
+        run.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]  # where inspect looks
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in shown}
         return run
 
@@ -157,7 +157,7 @@ def _options(cls: type, flags: dict[str, Flag], prefix: str) -> Iterator[_Option
     hints, docs = typing.get_type_hints(cls), field_docs(cls)
     for field in dataclasses.fields(cls):
         hint, path = hints[field.name], prefix + field.name
-        if dataclasses.is_dataclass(hint):
+        if isinstance(hint, type) and dataclasses.is_dataclass(hint):
             yield from _options(hint, flags, f"{path}.")
             continue
         looks = flags.pop(path, Flag())
@@ -194,13 +194,13 @@ def _kind(hint: Any, repeated: bool) -> tuple[Any, type | None]:
     if typing.get_origin(hint) in (list, tuple):
         if arguments[0] not in _SCALARS:
             raise TypeError
-        return (list[arguments[0]], None) if repeated else (str, arguments[0])
+        return (types.GenericAlias(list, (arguments[0],)), None) if repeated else (str, arguments[0])
     if hint not in _SCALARS and typing.get_origin(hint) is not typing.Literal:
         raise TypeError
     return hint, None
 
 
-def _default(field: dataclasses.Field, item: type | None) -> Any:
+def _default(field: "dataclasses.Field[Any]", item: type | None) -> Any:
     """The default as the option shows it; without one the option is required."""
     if field.default is not dataclasses.MISSING:
         value = field.default

@@ -9,6 +9,8 @@ from codec.console import printable
 from codec.reading import check_name
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from codec.model.codec import Codec
     from codec.tokens.clip import TokenClip
 
@@ -116,7 +118,7 @@ def licence(folder: Path) -> str:
     return "not stated"
 
 
-def _count(module) -> int:
+def _count(module: "nn.Module") -> int:
     """Parameters and codebook entries; windows and the like do not count."""
     tensors = [*module.parameters(), *(t for name, t in module.named_buffers() if name == "codebooks")]
     return sum(tensor.numel() for tensor in tensors)

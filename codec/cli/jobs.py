@@ -155,6 +155,7 @@ def _single(source: Path | None, target: str | None, rules: Rules, existing: Exi
     if target == STREAM or (target is None and source is None):
         return FilePlan([FileJob(source, None)], many=False)
     if target is None:
+        assert source is not None
         if not is_regular(source) and source.exists():
             raise CodecError(f"{source}: is not a regular file; name an output, or - for standard output")
         path = source.with_suffix(rules.adjacent)

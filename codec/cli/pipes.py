@@ -2,20 +2,22 @@
 
 import os
 import sys
-from typing import BinaryIO
+from io import BufferedReader
+from typing import BinaryIO, cast
 
 from codec.errors import CodecError
 
 STANDARD_OUTPUT = "standard output"
 
 
-def standard_input() -> BinaryIO:
+def standard_input() -> BufferedReader:
     """Raise a :class:`CodecError` when nothing can come from it."""
     if sys.stdin is None:
         raise CodecError("standard input is closed; pipe something into this command")
     if sys.stdin.isatty():
         raise CodecError("standard input is a terminal; pipe the stream into this command")
-    return sys.stdin.buffer
+    # It is one, of which its declared type says less.
+    return cast(BufferedReader, sys.stdin.buffer)
 
 
 def standard_output() -> BinaryIO:

@@ -8,7 +8,7 @@ import dataclasses
 import textwrap
 import typing
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
@@ -17,7 +17,10 @@ from codec.console import print_error
 from codec.errors import CodecError
 from codec.settings import read_config
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
 
 
 def run_recipe(
@@ -69,7 +72,8 @@ def _rows(cls: type, prefix: str) -> Iterator[str]:
     for field in dataclasses.fields(cls):
         if not field.init:
             continue
-        nested = next((hint for hint in _members(hints[field.name]) if dataclasses.is_dataclass(hint)), None)
+        classes = (hint for hint in _members(hints[field.name]) if isinstance(hint, type))
+        nested = next((hint for hint in classes if dataclasses.is_dataclass(hint)), None)
         if nested is not None:
             yield from _rows(nested, f"{prefix}{field.name}.")
             continue
@@ -86,7 +90,7 @@ def _members(hint: Any) -> tuple[Any, ...]:
     return arguments if type(None) in arguments else (hint,)
 
 
-def _default(field: dataclasses.Field) -> str:
+def _default(field: "dataclasses.Field[Any]") -> str:
     if field.default is not dataclasses.MISSING:
         value = field.default
     elif field.default_factory is not dataclasses.MISSING:

@@ -86,6 +86,7 @@ def _run_many(plan: FilePlan, work: Callable[[FileJob], Done], existing: Existin
 
 def _run_one(job: FileJob, work: Callable[[FileJob], Done], tally: _Tally) -> None:
     """One of many: whatever goes wrong with it, the others are still done."""
+    assert job.target is not None
     try:
         _make_folder(job.target.parent)
         done = work(job)

@@ -41,8 +41,9 @@ def main(
         Exit status: 0 at the end and after Ctrl-C, 143 after SIGTERM, 1 for an error.
     """
     given = sys.argv[1:] if arguments is None else arguments
+    usual: type[RunConfig] = TrainConfig
     return run_recipe(
-        TrainConfig,
+        usual,
         _train(without),
         description + _FLAGS,
         words_options(),

@@ -49,7 +49,7 @@ def _panel(axis: plt.Axes, summary: Summary, key: str) -> None:
 
 def _point(axis: plt.Axes, row: int, estimate: Estimate, scale: float, control: bool) -> None:
     color = "tab:orange" if control else "tab:blue"
-    if estimate.interval != "none":
+    if estimate.low is not None and estimate.high is not None:
         style = "-" if estimate.interval == "seeds" else ":"
         axis.plot(
             [estimate.low * scale, estimate.high * scale], [row, row], style, color=color, linewidth=1.6

@@ -7,6 +7,7 @@ from contextlib import nullcontext, redirect_stderr
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 from codec.compare.config import CompareConfig
 from codec.config import from_dict, merge, to_dict
@@ -73,7 +74,7 @@ def plan_runs(config: CompareConfig) -> list[Trial]:
     return runs
 
 
-def _run(config: CompareConfig, variant: str, seed: int, values: dict) -> Trial:
+def _run(config: CompareConfig, variant: str, seed: int, values: dict[str, Any]) -> Trial:
     folder = Path(config.output) / variant / f"seed-{seed}"
     ours = {"output": str(folder), "seed": seed, "threads": config.threads, "resume": True}
     try:
@@ -91,7 +92,7 @@ def check_runs(runs: Iterable[Trial]) -> None:
     Raises:
         CodecError: naming the variant, for whatever would stop one of its runs.
     """
-    built = set()
+    built: set[str] = set()
     for run in runs:
         _check_begun(run)
         if run.trained or run.variant in built:

@@ -2,9 +2,10 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 from codec.atomic import atomic_path
 from codec.compare.config import CompareConfig
@@ -71,7 +72,9 @@ def table(config: CompareConfig, runs: Sequence[Trial], summary: Summary) -> str
     return "\n".join(lines) + "\n"
 
 
-def _rows(summary: Summary, keys: Sequence[str], rows: dict[str, dict[str, Estimate]], signed: bool = False):
+def _rows(
+    summary: Summary, keys: Sequence[str], rows: dict[str, dict[str, Estimate]], signed: bool = False
+) -> Iterator[str]:
     titles = [summary.scores[key].title + _ARROWS[summary.scores[key].better] for key in keys]
     yield "| " + " | ".join(["variant", "seeds", *titles]) + " |"
     yield "|---|" + "---:|" * (len(titles) + 1)
@@ -91,7 +94,7 @@ def _cell(estimate: Estimate | None, score: Score, signed: bool) -> str:
         "" if value is None else f"{value * score.scale:{sign}.{score.digits}f}"
         for value in (estimate.mean, estimate.low, estimate.high)
     )
-    if estimate.interval == "none":
+    if estimate.low is None or estimate.high is None:
         return mean
     if signed and (estimate.low > 0 or estimate.high < 0):
         mean = f"**{mean}**"
@@ -107,11 +110,11 @@ def _list(values: Sequence[float]) -> str:
     return " or ".join(f"{value:g}" for value in values)
 
 
-def _facts(score: Score) -> dict:
+def _facts(score: Score) -> dict[str, Any]:
     return {name: getattr(score, name) for name in ("title", "better", "digits", "scale")}
 
 
-def _finite(values: dict) -> dict:
+def _finite(values: dict[str, Any]) -> Any:
     """Plain data without infinite numbers, which JSON does not have."""
     text = json.dumps(values)
     return json.loads(text, parse_constant=lambda name: None)

@@ -16,6 +16,7 @@ from codec.config import from_dict, to_dict
 from codec.errors import CodecError
 from codec.eval.clips import open_clips
 from codec.eval.measures import Column, MetricSettings, build_measures
+from codec.eval.measures.base import Measure
 from codec.eval.probes import Finding, TokenTable, build_probe, run_probes
 from codec.eval.probes.types import ProbeTask
 from codec.eval.runner import Request, run
@@ -132,7 +133,7 @@ def _stamp(run: Trial, config: ScoringConfig) -> str:
     return digest.hexdigest()[:16]
 
 
-def _metrics(config: ScoringConfig, sound: SoundConfig):
+def _metrics(config: ScoringConfig, sound: SoundConfig) -> list[Measure]:
     return build_measures(list(sound.measures), MetricSettings(config.asr, config.speaker_model))
 
 

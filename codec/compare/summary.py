@@ -91,7 +91,7 @@ def _estimate(by_seed: Mapping[int, Scores], key: str) -> Estimate | None:
     found = {seed: by_seed[seed][key] for seed in sorted(by_seed) if key in by_seed[seed]}
     if len(found) == 1:
         (seed, score), *_ = found.items()
-        kind = "none" if score.low is None else "clips"
+        kind: Literal["none", "clips"] = "none" if score.low is None else "clips"
         return Estimate(score.value, score.low, score.high, kind, {seed: score.value})
     return _over_seeds({seed: score.value for seed, score in found.items()})
 

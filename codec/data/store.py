@@ -10,7 +10,7 @@ import json
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -147,11 +147,11 @@ def _completed(audio: Path, index: Path) -> list[dict[str, Any]]:
     return entries
 
 
-def _in_order(function: Callable, items: list[Clip]) -> Iterator[Any]:
+def _in_order(function: Callable[[Clip], Any], items: list[Clip]) -> Iterator[Any]:
     """Map over threads (libsndfile and soxr run without the interpreter's lock), a few ahead."""
     workers = min(8, os.cpu_count() or 1)
     with ThreadPoolExecutor(workers) as pool:
-        waiting: deque = deque()
+        waiting: deque[Future[Any]] = deque()
         try:
             for item in items:
                 waiting.append(pool.submit(function, item))

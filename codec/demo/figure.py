@@ -14,6 +14,7 @@ from codec.tokens.tokens import Tokens
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.image import AxesImage
 
     from codec.model.codec import Codec
 
@@ -50,10 +51,11 @@ def draw(path: Path, trip: RoundTrip, model: "Codec") -> None:
     axes[0].set_ylim(-limit, limit)
     axes[1].set_ylim(-limit, limit)
     spectra = [log_mel(wav, model.sample_rate) for wav in (trip.original, trip.decoded)]
-    image = None
-    for axis, spectrum, title in zip(axes[2:4], spectra, ("original", "decoded"), strict=True):
-        image = _draw_mel(axis, spectrum, title, float(spectra[0].max()))
-    figure.colorbar(image, ax=list(axes[2:4]), label="log10 magnitude", pad=0.01, aspect=30)
+    images = [
+        _draw_mel(axis, spectrum, title, float(spectra[0].max()))
+        for axis, spectrum, title in zip(axes[2:4], spectra, ("original", "decoded"), strict=True)
+    ]
+    figure.colorbar(images[-1], ax=list(axes[2:4]), label="log10 magnitude", pad=0.01, aspect=30)
     codes = _draw_codes(axes[4], trip.tokens.codes[0], model)
     figure.colorbar(codes, ax=axes[4], label="code", pad=0.01, aspect=12)
     axes[4].set_xlim(0, seconds)
@@ -72,7 +74,7 @@ def _draw_wave(axis: "Axes", wav: Tensor, sample_rate: int, title: str, colour: 
     axis.grid(axis="x", alpha=0.3)
 
 
-def _draw_mel(axis: "Axes", spectrum: Tensor, title: str, top: float):
+def _draw_mel(axis: "Axes", spectrum: Tensor, title: str, top: float) -> "AxesImage":
     image = axis.imshow(
         spectrum.t().numpy(),
         origin="lower",
@@ -87,7 +89,7 @@ def _draw_mel(axis: "Axes", spectrum: Tensor, title: str, top: float):
     return image
 
 
-def _draw_codes(axis: "Axes", codes: Tensor, model: "Codec"):
+def _draw_codes(axis: "Axes", codes: Tensor, model: "Codec") -> "AxesImage":
     layers, frames = codes.shape
     image = axis.imshow(
         codes.numpy(),

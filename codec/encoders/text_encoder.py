@@ -1,6 +1,7 @@
 """A transformers text encoder over texts of any length: states by sub-word, cut at word boundaries."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -82,7 +83,8 @@ class TextEncoder:
         encoded = self._tokenizer(words, is_split_into_words=True, add_special_tokens=False, verbose=False)
         for word in encoded.word_ids():
             lengths[word] += 1
-        pieces, used = [[]], 0
+        pieces: list[list[str]] = [[]]
+        used = 0
         for word, length in zip(words, lengths, strict=True):
             if used + length > limit and pieces[-1]:
                 pieces.append([])
@@ -112,7 +114,7 @@ class TextEncoder:
         return results
 
     @torch.inference_mode()
-    def _states(self, inputs) -> Tensor:
+    def _states(self, inputs: Any) -> Tensor:
         device = next(self._model.parameters()).device
         output = self._model(**inputs.to(device), output_hidden_states=True)
         return self._layers.combine(output.hidden_states).cpu()

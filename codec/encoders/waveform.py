@@ -16,7 +16,7 @@ SEARCH = 1 / 3
 """Part of a window, at its end, in which the quietest place is looked for."""
 
 
-def wave_extractor(model: str, config: Any) -> Any:
+def wave_extractor(model: str) -> Any:
     """The model's own feature extractor, or the family's usual one where its folder has none."""
     from transformers import AutoFeatureExtractor, Wav2Vec2FeatureExtractor
 
@@ -40,7 +40,7 @@ class WaveformEncoder:
     """
 
     def __init__(
-        self, model: torch.nn.Module, extractor: Any, read: Callable[[Any], Tensor], max_seconds: float
+        self, model: Any, extractor: Any, read: Callable[[Any], Tensor], max_seconds: float
     ):
         kernels, strides = (
             getattr(model.config, "conv_kernel", None),
@@ -67,8 +67,7 @@ class WaveformEncoder:
                 raise CodecError(
                     f"{len(wav)} samples are fewer than the teacher's {self.field} for one frame"
                 )
-            for window in self._windows(wav):
-                pieces.append((number, window))
+            pieces += [(number, window) for window in self._windows(wav)]
         outputs = self._run([piece for _, piece in pieces])
         frames: list[list[Tensor]] = [[] for _ in wavs]
         for (number, _), output in zip(pieces, outputs, strict=True):

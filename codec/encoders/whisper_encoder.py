@@ -44,7 +44,7 @@ class WhisperEncoder:
 
     def __init__(
         self,
-        encoder: nn.Module,
+        encoder: Any,
         extractor: Any,
         read: Callable[[Any], Tensor],
         max_seconds: float,
@@ -54,7 +54,7 @@ class WhisperEncoder:
         self.sample_rate = int(extractor.sampling_rate)
         self.stride = 2 * extractor.hop_length
         self.rate, self.offset = self.sample_rate / self.stride, 0.0
-        self._positions = encoder.config.max_source_positions
+        self._positions: int = encoder.config.max_source_positions
         self._max_samples = min(int(max_seconds * self.sample_rate), self._positions * self.stride)
         self._tail = tail_seconds
 

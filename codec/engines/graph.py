@@ -84,7 +84,7 @@ class StepGraph:
         state: of all rows, where the graph reads and writes it.
     """
 
-    def __init__(self, function: StepFunction, silence: Tensor):
+    def __init__(self, function: Callable[[Tensor, State], tuple[Tensor, State]], silence: Tensor):
         """``silence (B, ...)``: any input of one frame for every row; the graph's input lies there."""
         self._function = function
         self._input = silence

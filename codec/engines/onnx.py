@@ -108,7 +108,12 @@ class _Session:
         return torch.from_numpy(y), [torch.from_numpy(array) for array in new]
 
 
-def _runtime():
+def _runtime() -> Any:
+    """The package.
+
+    Raises:
+        CodecError: when it is not installed.
+    """
     try:
         import onnxruntime
     except ModuleNotFoundError:

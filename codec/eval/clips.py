@@ -62,7 +62,7 @@ def select(clips: list[Clip], selection: Selection) -> list[Clip]:
         if clip.seconds == 0 or selection.min_seconds <= clip.seconds <= selection.max_seconds
     ]
     if selection.per_speaker is not None:
-        seen: Counter = Counter()
+        seen: Counter[str | None] = Counter()
         kept = []
         for clip in chosen:
             seen[clip.speaker] += 1

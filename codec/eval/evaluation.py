@@ -153,11 +153,11 @@ def _probe_marks(plan: Plan) -> dict[str, dict[str, list[str]]]:
         return {}
     from codec.eval.probes import resemblances
 
-    known = {s.family: s.training() for s in plan.request.systems if isinstance(s, Ours)}
+    trainings = {s.family: s.training() for s in plan.request.systems if isinstance(s, Ours)}
     known = resemblances(plan.options.probes)
     return {
         family: {probe: losses for probe, names in known.items() if (losses := training.like(names))}
-        for family, training in known.items()
+        for family, training in trainings.items()
         if training is not None
     }
 

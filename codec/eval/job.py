@@ -150,7 +150,14 @@ def _skipped(job: Job, measure: Measure, reason: str) -> Row:
     return _row(job, measure.name, job.keys[measure.name], skipped=reason)
 
 
-def _row(job: Job, measure: str, key: str, values=None, notes=None, skipped: str | None = None) -> Row:
+def _row(
+    job: Job,
+    measure: str,
+    key: str,
+    values: dict[str, float] | None = None,
+    notes: dict[str, str] | None = None,
+    skipped: str | None = None,
+) -> Row:
     return Row(key, job.system.label, job.clip.name, measure, values or {}, notes or {}, skipped)
 
 

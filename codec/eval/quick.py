@@ -10,6 +10,7 @@ from codec.data.manifest import Clip
 from codec.errors import CodecError
 from codec.eval.align import find_delay, remove_delay
 from codec.eval.measures import MetricSettings, build_measures
+from codec.eval.measures.base import Measure
 from codec.eval.types import SCORING_RATE, Pair, Skip
 from codec.model.codec import Codec
 
@@ -64,7 +65,7 @@ def _pair(model: Codec, clip: Clip, codebooks: int | None) -> Pair | None:
     return Pair(clip, aligned.reference, aligned.output)
 
 
-def _values(metric, pair: Pair) -> dict[str, float] | None:
+def _values(metric: Measure, pair: Pair) -> dict[str, float] | None:
     try:
         return metric(pair)
     except Skip:

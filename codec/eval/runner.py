@@ -76,7 +76,7 @@ def run(request: Request, progress: Callable[[int, int], None] = lambda done, to
     finished = len(plans) - len(jobs)
     progress(finished, len(plans))
 
-    def done(job: Job, rows: list[Row]) -> None:
+    def done(_job: Job, rows: list[Row]) -> None:
         nonlocal finished
         finished += 1
         store.add(rows)

@@ -105,7 +105,7 @@ def _summary(
     request: Request, table: _Table, system: System, shared: dict[str, list[str]], seed: int
 ) -> SystemSummary:
     coded = table.scored(system.label, CODING)
-    figures = {}
+    figures: dict[str, Figure] = {}
     for measure in request.measures:
         rows = table.scored(system.label, measure.name)
         clips = shared[measure.name] if rows else []

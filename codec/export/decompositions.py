@@ -1,6 +1,7 @@
 """Operations written as others on the way into a graph, for speed or for rounding."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +10,7 @@ from torch import Tensor
 from codec.export.fourier import irfft_by_matrix, rfft_by_matrix
 
 
-def decompositions() -> dict[Callable, Callable]:
+def decompositions() -> dict[Any, Callable[..., Any]]:
     """The table for :meth:`torch.export.ExportedProgram.run_decompositions`."""
     return {
         torch.ops.aten.conv1d.default: conv1d_evenly_rounded,

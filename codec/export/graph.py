@@ -101,34 +101,37 @@ def _export(module: StepModule, source: str, result: str) -> Graph:
         except Exception as error:
             reason = " ".join(str(error).split())[:300]
             raise CodecError(f"this network cannot be exported to ONNX ({reason})") from error
+        assert exported is not None
         quantizer = {f"quantizer.{name}" for name in module.quantizer.state_dict()}
         return _simplified(exported.model, set(module.state_dict()), quantizer)
 
 
 def _simplified(model: onnx_ir.Model, names: set[str], quantizer: set[str]) -> Graph:
     """The graph without superfluous operations, the weights of these names replaced by references."""
-    weights = [value for name, value in model.graph.initializers.items() if name in names and value.uses()]
-    for value in weights:
-        model.graph.initializers.pop(value.name)
+    initializers = model.graph.initializers
+    found = {name: value for name, value in initializers.items() if name in names and value.uses()}
+    used, weights = list(found), list(found.values())
+    for name, value in found.items():
+        model.graph.initializers.pop(name)
         value.const_value = None
         model.graph.inputs.append(value)
     optimizer.optimize(model, input_size_limit=_FOLDED, output_size_limit=_FOLDED)
     for value in weights:
         model.graph.inputs.remove(value)
     proto = onnx_ir.to_proto(model)
-    for value in weights:
-        proto.graph.initializer.append(_reference(value))
+    for name, value in found.items():
+        proto.graph.initializer.append(_reference(name, value))
     _tidy(proto)
-    used = [value.name for value in weights]
     return Graph(proto, used, _linear_nodes(proto, {name for name in used if name not in quantizer}))
 
 
-def _reference(value: onnx_ir.Value) -> onnx.TensorProto:
+def _reference(name: str, value: onnx_ir.Value) -> onnx.TensorProto:
     """An initializer whose content is elsewhere: whoever loads the graph supplies it."""
+    assert value.shape is not None
     reference = onnx.TensorProto(
-        name=value.name,
+        name=name,
         data_type=onnx.TensorProto.FLOAT,
-        dims=[int(size) for size in value.shape],
+        dims=value.shape.numpy(),
         data_location=onnx.TensorProto.EXTERNAL,
     )
     reference.external_data.add(key="location", value="model.safetensors")

@@ -67,7 +67,7 @@ class LocalExecutor:
         elif tasks:
             self._run_pool(function, tasks, done)
 
-    def _run_pool(self, function: Callable, tasks: Sequence, done: Callable[[int, Any], None]) -> None:
+    def _run_pool(self, function: Callable[[Any], Any], tasks: Sequence[Any], done: Callable[[int, Any], None]) -> None:
         from concurrent.futures import as_completed
 
         with thread_limit(self.threads), _pool(min(self.workers, len(tasks)), self.threads) as pool:

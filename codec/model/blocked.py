@@ -54,7 +54,8 @@ class BlockedSteps(Steps):
         outputs = []
         size = BLOCK_FRAMES * self.unit
         while x.shape[-1]:
-            known = self._open[row] if self._open[row] is not None else x[..., :0]
+            opened = self._open[row]
+            known = opened if opened is not None else x[..., :0]
             room = size - known.shape[-1]
             block = torch.cat([known, x[..., :room]], dim=-1)
             x = x[..., room:]

@@ -1,5 +1,7 @@
 """Whole clips through the network in bounded memory, by carrying state from chunk to chunk."""
 
+import operator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -44,8 +46,9 @@ def decode_chunked(model: Network, engine: Engine, tokens: Tokens, deterministic
     if model.causal:
         rows = _rows_at_once(tokens.codes.shape[2])
         for start in range(0, len(tokens), rows):
-            part = tokens.map(lambda x, start=start: x[start : start + rows])
-            _decode_causal(model, engine, part, wav[start : start + rows], deterministic)
+            piece = slice(start, start + rows)
+            part = tokens.map(operator.itemgetter(piece))
+            _decode_causal(model, engine, part, wav[piece], deterministic)
     else:
         _decode_one_by_one(model, engine, tokens, wav)
     for clip, count in zip(wav, tokens.num_samples.tolist(), strict=True):

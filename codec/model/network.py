@@ -1,12 +1,14 @@
 """The network: encoder, quantizer and decoder, and how their rates belong together."""
 
+from typing import Any
+
 import torch
 from torch import nn
 
 from codec.model.aliases import Aliases
 from codec.model.config import CodecConfig
 from codec.model.registry import architecture_of
-from codec.quantizers import quantizer_class
+from codec.quantizers import Quantizer, quantizer_class
 
 
 class Network(nn.Module):
@@ -26,7 +28,9 @@ class Network(nn.Module):
         parts = architecture_of(self.config.architecture)
         self.encoder = parts.encoder(network)
         quantizer = self.config.quantizer
-        self.quantizer = quantizer_class(quantizer.type)(quantizer, network.latent_dim)
+        # Any: a subclass takes the width of the latent too.
+        make_quantizer: Any = quantizer_class(quantizer.type)
+        self.quantizer: Quantizer = make_quantizer(quantizer, network.latent_dim)
         self.decoder = parts.decoder(network)
         self.aliases = Aliases()
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from codec.registry import Registry
 
 
-class Encoder(Protocol):
-    """Waveform to latent frames, as one function of (input, state)."""
+class Encoder(nn.Module):
+    """Waveform to latent frames, as one function of (input, state): what the network asks of its module."""
 
     causal: bool
     """Whether frames depend on the past only, so that the state makes chunks exact."""
@@ -18,7 +18,9 @@ class Encoder(Protocol):
     """Least frames of a step, over the batch, from which on a frame is rounded the same whatever is
     next to it; 1 where no number helps. Smaller steps are filled up (docs/streaming.md)."""
 
-    def __call__(self, wav: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+    __call__: Callable[..., tuple[Tensor, Any]]
+
+    def forward(self, wav: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """``wav (B, n * hop_length)`` to ``(latent (B, D, n), state)``; ``None`` is a fresh state.
 
         A state is a tree (:mod:`codec.model.states`) of tensors whose first axis is the batch; zeros
@@ -26,10 +28,11 @@ class Encoder(Protocol):
 
         An encoder that is not causal takes any number of samples T, and ``n = ceil(T / hop_length)``.
         """
+        raise NotImplementedError
 
 
-class Decoder(Protocol):
-    """Latent frames to waveform, as one function of (input, state)."""
+class Decoder(nn.Module):
+    """Latent frames to waveform, as one function of (input, state): what the network asks of its module."""
 
     causal: bool
     delay: int
@@ -37,8 +40,11 @@ class Decoder(Protocol):
     min_rows: int
     """The same as for the encoder."""
 
-    def __call__(self, latent: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+    __call__: Callable[..., tuple[Tensor, Any]]
+
+    def forward(self, latent: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """``latent (B, D, n)`` to ``(wav (B, n * hop_length), state)``."""
+        raise NotImplementedError
 
 
 @runtime_checkable
@@ -66,8 +72,8 @@ class Architecture:
     """
 
     config: type
-    encoder: Callable[[Any], nn.Module]
-    decoder: Callable[[Any], nn.Module]
+    encoder: Callable[[Any], Encoder]
+    decoder: Callable[[Any], Decoder]
 
 
 ARCHITECTURES: Registry[Architecture] = Registry("architecture")
@@ -76,8 +82,8 @@ ARCHITECTURES: Registry[Architecture] = Registry("architecture")
 def architecture(
     name: str,
     config: type,
-    encoder: Callable[[Any], nn.Module],
-    decoder: Callable[[Any], nn.Module],
+    encoder: Callable[[Any], Encoder],
+    decoder: Callable[[Any], Decoder],
 ) -> None:
     """Register a config dataclass and the networks that are made of it under ``name``."""
     ARCHITECTURES.register(name)(Architecture(config, encoder, decoder))

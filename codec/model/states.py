@@ -33,7 +33,12 @@ def map_state(function: Callable[..., Tensor], state: State, *others: State) -> 
 def tensors_of(state: State) -> list[Tensor]:
     """The tensors of a state, in the order in which :func:`map_state` visits them."""
     tensors: list[Tensor] = []
-    map_state(lambda tensor: tensors.append(tensor) or tensor, state)
+
+    def visit(tensor: Tensor) -> Tensor:
+        tensors.append(tensor)
+        return tensor
+
+    map_state(visit, state)
     return tensors
 
 

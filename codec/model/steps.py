@@ -15,7 +15,7 @@ CHUNK_FRAMES = 1024
 class StepFunction(Protocol):
     """``(input (B, ..., n * unit), state) -> (output (B, ..., n * unit'), state)``, causal."""
 
-    def __call__(self, x: Tensor, state: State = None) -> tuple[Tensor, State]: ...
+    def __call__(self, x: Tensor, state: State = None, /) -> tuple[Tensor, State]: ...
 
 
 class Steps:
@@ -84,7 +84,7 @@ def run_ragged(
     done = 0
     while done < max(frames):
         rows = [row for row, count in enumerate(frames) if count > done]
-        stop = min(min(frames[row] for row in rows), done + CHUNK_FRAMES)
+        stop = min(done + CHUNK_FRAMES, *(frames[row] for row in rows))
         part = slice(done * steps.unit, stop * steps.unit)
         output = steps.run(torch.stack([inputs[row][..., part] for row in rows]), rows)
         for row, piece in zip(rows, output.unbind(0), strict=True):

@@ -9,7 +9,7 @@ from torch import Tensor
 from codec.engines.base import Engine
 from codec.engines.torch import decoding
 from codec.errors import CodecError
-from codec.model.codes import to_codes
+from codec.model.codes import Codes, to_codes
 from codec.model.network import Network
 from codec.model.shield import shielded
 from codec.model.slots import Counts, Latency, Mask, Slots, check_streaming, latency_of, same
@@ -41,7 +41,7 @@ class StreamingDecoder(Slots):
         return latency_of(self.model.decoder.delay, self.model.sample_rate)
 
     @shielded
-    def push(self, codes: Tensor, lengths: Counts | None = None, num_samples: Counts | None = None) -> Tensor:
+    def push(self, codes: Codes, lengths: Counts | None = None, num_samples: Counts | None = None) -> Tensor:
         """The audio that more codes complete.
 
         Args:
@@ -121,7 +121,7 @@ class StreamingDecoder(Slots):
         self._frames[row] = 0
         self._end[row] = None
 
-    def _check(self, codes: Tensor, lengths: Counts | None) -> tuple[Tensor, list[int]]:
+    def _check(self, codes: Codes, lengths: Counts | None) -> tuple[Tensor, list[int]]:
         codes = to_codes(codes)
         shape = tuple(codes.shape)
         codes = codes.unsqueeze(0) if codes.ndim == 2 else codes

@@ -21,10 +21,12 @@ Step = Callable[[Tensor], Tensor]
 class QuantizerConfig(Protocol):
     """The interface of a quantizer's config dataclass besides its own settings."""
 
-    type: str
-    """The registered name, a field with one possible value."""
     always_saved: ClassVar[tuple[str, ...]]
     """Settings that ``config.json`` has even at their defaults."""
+
+    @property
+    def type(self) -> str:
+        """The registered name, a field with one possible value."""
 
     @property
     def num_codebooks(self) -> int: ...

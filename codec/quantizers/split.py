@@ -15,7 +15,8 @@ from codec.quantizers.rvq import ResidualConfig, ResidualVQ
 class SplitConfig(ResidualConfig):
     """Sizes of the split quantizer; ``dim`` is the width of both sides, 0 the latent's."""
 
-    type: Literal["split_rvq"] = "split_rvq"
+    # Another name than the base's, since a config is of one quantizer.
+    type: Literal["split_rvq"] = "split_rvq"  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -55,6 +55,7 @@ class Pages:
 
 
 def response(status: HTTPStatus, content: bytes, kind: str) -> Response:
+    """A response of that media type, with the headers that all have."""
     headers = Headers({"Content-Type": kind, "Content-Length": str(len(content)), "Connection": "close"})
     for name, value in _SECURITY.items():
         headers[name] = value
@@ -62,10 +63,12 @@ def response(status: HTTPStatus, content: bytes, kind: str) -> Response:
 
 
 def text_response(status: HTTPStatus, text: str, kind: str = "text/plain") -> Response:
+    """A response of one line."""
     return response(status, f"{text}\n".encode(), f"{kind}; charset=utf-8")
 
 
 def json_response(status: HTTPStatus, values: dict[str, object]) -> Response:
+    """A response in JSON."""
     return text_response(status, json.dumps(values), "application/json")
 
 

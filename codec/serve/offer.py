@@ -6,7 +6,7 @@ from functools import cached_property, lru_cache
 from codec.audio.delay import resampling_delay
 from codec.model.codec import Codec
 from codec.serve.config import ServeConfig
-from codec.serve.protocol import VERSION, Start, control
+from codec.serve.protocol import VERSION, Agreed, control
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Offer:
         """The first message to everyone."""
         return self._hello
 
-    def ready(self, start: Start) -> str:
+    def ready(self, start: Agreed) -> str:
         """The answer to a start: what was agreed, and the latency that the method itself has."""
         frame = self.hop_length if start.mode != "decode" else 0
         delay = self.decoder_delay if start.mode != "encode" else 0

@@ -62,6 +62,15 @@ class Start:
 
 
 @dataclass(frozen=True)
+class Agreed:
+    """A start with the model's values where it left them open."""
+
+    mode: Literal["encode", "decode", "both"]
+    rate: int
+    codebooks: int
+
+
+@dataclass(frozen=True)
 class Codebooks:
     """Number of layers to send from now on."""
 

@@ -56,8 +56,9 @@ class Server:
         self._pages = Pages()
         self.metrics = Metrics(config.max_clients)
         self._addresses: Counter[str] = Counter()
-        self._worker: Worker | None = None
-        self._sockets: SocketServer | None = None
+        # They are there once it has started.
+        self._worker: Worker
+        self._sockets: SocketServer
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()

@@ -4,6 +4,7 @@ import asyncio
 import hmac
 import time
 
+import numpy as np
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError
 
@@ -16,6 +17,7 @@ from codec.serve.offer import Offer
 from codec.serve.protocol import (
     MAX_RATE,
     MIN_RATE,
+    Agreed,
     ClientError,
     Codebooks,
     End,
@@ -67,7 +69,7 @@ class Session:
         except ConnectionClosed:
             pass
 
-    async def _start(self) -> Start:
+    async def _start(self) -> Agreed:
         """The first message, checked and with the model's values where it leaves them open."""
         try:
             message = await asyncio.wait_for(self._socket.recv(), self._config.start_seconds)
@@ -87,7 +89,7 @@ class Session:
             raise ClientError("bad_rate", f"{rate} Hz; decoded audio has {self._offer.sample_rate} Hz")
         self._check_model(start)
         count = self._offer.num_codebooks if start.codebooks is None else start.codebooks
-        return Start(start.mode, rate, self._check_count(count), self._offer.fingerprint)
+        return Agreed(start.mode, rate, self._check_count(count))
 
     def _check_model(self, start: Start) -> None:
         if start.fingerprint is None and start.mode == "decode":
@@ -104,7 +106,7 @@ class Session:
             raise ClientError("bad_codebooks", f"{count} codebooks; choose 1 to {self._offer.num_codebooks}")
         return count
 
-    async def _stream(self, start: Start, channel: Channel) -> None:
+    async def _stream(self, start: Agreed, channel: Channel) -> None:
         """Handle a signal from its start to its end."""
         await self._send(self._offer.ready(start))
         sender = asyncio.create_task(self._send_outputs(channel))
@@ -116,7 +118,7 @@ class Session:
             sender.cancel()
             await asyncio.gather(sender, return_exceptions=True)
 
-    async def _receive(self, start: Start, channel: Channel) -> None:
+    async def _receive(self, start: Agreed, channel: Channel) -> None:
         resampler, watch = StreamResampler(start.rate, self._offer.sample_rate), StartWatch()
         while True:
             message = await self._next_message()
@@ -154,7 +156,7 @@ class Session:
             raise ClientError("too_many", f"more than {rate} messages a second; put more into each")
         return message
 
-    def _codes(self, message: bytes):
+    def _codes(self, message: bytes) -> np.ndarray:
         frames = parse_codes(message, self._offer.sizes)
         if frames.first != self._frames_in & 0xFFFFFFFF:
             raise ClientError(
@@ -169,10 +171,15 @@ class Session:
             self._taken.clear()
             await self._taken.wait()
 
-    def _end(self, end: End, start: Start, channel: Channel, resampler: StreamResampler, now: float) -> None:
+    def _end(self, end: End, start: Agreed, channel: Channel, resampler: StreamResampler, now: float) -> None:
         if start.mode != "decode":
             rest = resampler.finish()
-            self._worker.change(lambda: (channel.add_sound(rest, now), channel.end(now)))
+
+            def add_rest() -> None:
+                channel.add_sound(rest, now)
+                channel.end(now)
+
+            self._worker.change(add_rest)
             return
         longest = self._frames_in * self._offer.hop_length
         # Shorter than the last frame allows would also be audio that the decoder has handed out already; the
@@ -185,7 +192,7 @@ class Session:
             )
         self._worker.change(lambda: channel.end(now, end.num_samples))
 
-    async def _set_codebooks(self, request: Codebooks, start: Start, channel: Channel) -> None:
+    async def _set_codebooks(self, request: Codebooks, start: Agreed, channel: Channel) -> None:
         if start.mode == "decode":
             raise ClientError("bad_message", "the header of codes has their number of codebooks; omit it here")
         channel.codebooks = self._check_count(request.value)

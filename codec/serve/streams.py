@@ -49,7 +49,7 @@ class Streams:
 
     def encode(self, turns: list[Turn]) -> list[Made]:
         """Codes of every turn, in their order; of those that bring codes, these."""
-        new = self._encode([turn for turn in turns if turn.pcm is not None])
+        new = self._encode([(turn, turn.pcm) for turn in turns if turn.pcm is not None])
         made = []
         for turn in turns:
             codes = new.get(turn.channel.slot) if turn.codes is None else turn.codes
@@ -63,18 +63,18 @@ class Streams:
             self._decode(wanted)
         self.reset([turn.channel.slot for turn in turns if turn.ending])
 
-    def _encode(self, turns: list[Turn]) -> dict[int, np.ndarray]:
-        """Codes ``(K, n)`` by slot of turns with audio."""
+    def _encode(self, turns: list[tuple[Turn, np.ndarray]]) -> dict[int, np.ndarray]:
+        """Codes ``(K, n)`` by slot of turns with their audio."""
         if not turns:
             return {}
         lengths = [0] * self.slots
-        pcm = np.zeros((self.slots, max(len(turn.pcm) for turn in turns)), np.float32)
-        for turn in turns:
-            lengths[turn.channel.slot] = len(turn.pcm)
-            pcm[turn.channel.slot, : len(turn.pcm)] = turn.pcm
+        pcm = np.zeros((self.slots, max(len(audio) for _, audio in turns)), np.float32)
+        for turn, audio in turns:
+            lengths[turn.channel.slot] = len(audio)
+            pcm[turn.channel.slot, : len(audio)] = audio
         codes = self._encoder.push(torch.from_numpy(pcm), lengths).numpy()
         return {
-            turn.channel.slot: codes[turn.channel.slot, : turn.codebooks, : turn.frames] for turn in turns
+            turn.channel.slot: codes[turn.channel.slot, : turn.codebooks, : turn.frames] for turn, _ in turns
         }
 
     def _decode(self, wanted: list[tuple[Turn, Made]]) -> None:

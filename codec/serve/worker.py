@@ -120,8 +120,11 @@ class Worker:
         """Wait for turns; ``None`` when the server stops."""
         while not self._stopping:
             now = time.monotonic()
-            ready = {channel: channel.ready(now) for channel in self._channels.values()}
-            ready = {channel: count for channel, count in ready.items() if count is not None}
+            ready = {
+                channel: count
+                for channel in self._channels.values()
+                if (count := channel.ready(now)) is not None
+            }
             # Audio that comes faster than live is left for idle moments.
             live = {channel: count for channel, count in ready.items() if channel.is_live(now)}
             chosen = live or ready

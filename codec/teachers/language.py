@@ -2,12 +2,13 @@
 
 import math
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
-from codec.align.types import Alignment, Utterance
+from codec.align.types import Alignment, Interval, Utterance
 from codec.data import Clip
 from codec.encoders.hub import teacher_id
 from codec.encoders.text_encoder import TextEncoder
@@ -100,7 +101,9 @@ class LanguageTeacher:
             results.append(self._spread(words if rows else (), rows, states.states, num_frames))
         return results
 
-    def _spread(self, words, rows: list[range], states: torch.Tensor, num_frames: int) -> ClipFeatures:
+    def _spread(
+        self, words: Sequence[Interval], rows: list[range], states: torch.Tensor, num_frames: int
+    ) -> ClipFeatures:
         """Rows on frames; words that share rows (a shorter donor's) get copies, so that rows rise."""
         picked = [row for word_rows in rows for row in word_rows]
         rising, start = [], 0
@@ -135,7 +138,7 @@ class LanguageTeacher:
 def clip_words(clip: Clip, words: Alignment | None) -> list[str]:
     """The words to encode: those that were timed, else the manifest's text."""
     if words is not None:
-        return [word.label for word in words.intervals]
+        return [word.label or "" for word in words.intervals]
     return (clip.text or "").split()
 
 

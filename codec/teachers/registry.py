@@ -1,5 +1,6 @@
 """Teachers by type. A new one is one file with ``@teacher("type")``, imported by the package."""
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from codec.align.types import Alignment, Utterance
@@ -8,7 +9,7 @@ from codec.data import Clip
 from codec.registry import Registry
 from codec.teachers.features.cache import ClipFeatures, FeatureInfo
 
-_TEACHERS: Registry[type] = Registry("teacher")
+_TEACHERS: Registry[type[Any]] = Registry("teacher")
 
 
 class Teacher(Protocol):
@@ -27,7 +28,7 @@ class Teacher(Protocol):
         """One entry per utterance, independent of what else is in the batch."""
 
 
-def teacher(name: str):
+def teacher(name: str) -> Callable[[type[Any]], type[Any]]:
     """Class decorator: register a teacher type; see :class:`Teacher`."""
 
     return _TEACHERS.register(name)

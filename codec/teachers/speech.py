@@ -1,9 +1,11 @@
 """The speech teacher (SM): hidden states of any transformers audio encoder."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from codec.align.types import Alignment, Utterance
 from codec.data import Clip
@@ -59,7 +61,7 @@ class SpeechTeacher:
 
     def features(self, batch: list[Utterance]) -> list[ClipFeatures]:
         """Hidden states of the chosen layers, ``(T, D)`` per utterance."""
-        frames = self._encoder.encode([utterance.wav for utterance in batch])
+        frames = self._encoder.encode([utterance.audio for utterance in batch])
         return [ClipFeatures(item, torch.ones(len(item), dtype=torch.bool)) for item in frames]
 
 
@@ -69,15 +71,15 @@ def _build_encoder(
     if model.config.model_type == "whisper":
         layers = choose_layers(config.layer, model.config.encoder_layers)
         extractor = whisper_extractor(config.model, model.config)
-        encoder = WhisperEncoder(
+        whisper = WhisperEncoder(
             model.encoder, extractor, _reader(layers), config.max_seconds, config.tail_seconds
         )
-        return encoder, layers, model.config.d_model
+        return whisper, layers, model.config.d_model
     layers = choose_layers(config.layer, getattr(model.config, "num_hidden_layers", 0))
-    extractor = wave_extractor(config.model, model.config)
+    extractor = wave_extractor(config.model)
     encoder = WaveformEncoder(model, extractor, _reader(layers), config.max_seconds)
     return encoder, layers, model.config.hidden_size
 
 
-def _reader(layers: LayerChoice):
+def _reader(layers: LayerChoice) -> Callable[[Any], Tensor]:
     return lambda output: layers.combine(output.hidden_states)

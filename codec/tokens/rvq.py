@@ -35,7 +35,8 @@ _CRC = struct.Struct("<I")
 
 def to_rvq(clip: TokenClip) -> bytes:
     """The bytes of a ``.rvq`` file."""
-    version, sizes = (2, {"codebook_sizes": clip.codebook_sizes}) if clip.codebook_sizes else (1, {})
+    sizes: dict[str, Any] = {"codebook_sizes": clip.codebook_sizes} if clip.codebook_sizes else {}
+    version = 2 if sizes else 1
     header = {
         "num_codebooks": clip.num_codebooks,
         **(sizes or {"codebook_size": clip.codebook_size}),

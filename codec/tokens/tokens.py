@@ -1,6 +1,6 @@
 """Tokens in memory: the codes and what is needed to decode them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -42,12 +42,16 @@ class Tokens:
     def __len__(self) -> int:
         return self.codes.shape[0]
 
+    def __iter__(self) -> Iterator["Tokens"]:
+        """Each clip as a batch of one."""
+        return (self[row] for row in range(len(self)))
+
     def __getitem__(self, index: int | slice) -> "Tokens":
         """One clip as a batch of one, or some, cut to the longest of them."""
         if isinstance(index, slice):
             rows = index
         else:
-            # Out of range raises an IndexError, by which loops over tokens end.
+            # Out of range raises an IndexError, as of a list.
             row = range(len(self))[index]
             rows = slice(row, row + 1)
         lengths = self.lengths[rows]
@@ -71,7 +75,8 @@ class Tokens:
             )
         )
 
-    __hash__ = None
+    # What is compared by its content, which can change, has no hash.
+    __hash__ = None  # type: ignore[assignment]
 
     @property
     def num_codebooks(self) -> int:

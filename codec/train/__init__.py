@@ -1,0 +1,1 @@
+"""Training: tasks, losses, discriminators, and the loop that runs them."""

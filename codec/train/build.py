@@ -1,6 +1,8 @@
 """Build the parts of a run from a config, each checked before the first step."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -82,7 +84,7 @@ def build_step(
         )
     state = _build_state(config, codec, teachers, accelerator.device)
     adversary = None
-    if state.discriminators is not None:
+    if state.discriminators is not None and state.discriminator_optimizer is not None:
         adversary = Adversary(
             config.adversary,
             Rates(config.schedule, config.max_steps, config.adversary.start_step),
@@ -90,6 +92,7 @@ def build_step(
             accelerator.prepare_model(state.discriminators),
             state.discriminator_optimizer,
             state.generator.autocast,
+            None if config.adversary.crop_frames is None else config.adversary.crop_frames * codec.hop_length,
         )
     step = TrainStep(
         Rates(config.schedule, config.max_steps),
@@ -109,10 +112,10 @@ def _open_data(
     clips = training_clips(config.data)
     console = Console(stderr=True, quiet=not accelerator.is_main_process)
 
-    def progress(items, total):
+    def progress(items: Iterable[Any], total: int) -> Iterable[Any]:
         return track(items, "decoding audio", total, console=console)
 
-    def warn(line):
+    def warn(line: str) -> None:
         console.print(f"warning: {line}", highlight=False, markup=False, soft_wrap=True)
 
     # The first process packs the audio and times words, then the others find it done.
@@ -169,7 +172,8 @@ def _build_state(
         discriminators = Discriminators(config.discriminators, adversary.kind, adversary.reduction).to(device)
         if device.type == "cuda":
             # The layout that cuDNN's bf16 convolutions work in; others are transposed back and forth.
-            discriminators.to(memory_format=torch.channels_last)
+            # A form of `to` that torch's own types lack.
+            discriminators.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if config.compile:
             for member in discriminators.members.values():
                 member.compile()

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ class Checkpoint:
 
 
 def checkpoint_name(step: int) -> str:
+    """The folder of a checkpoint, such that names sort as steps do."""
     return f"step-{step:08d}"
 
 
@@ -98,7 +100,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         raise CodecError(f"{folder}: damaged or no checkpoint ({_reason(error)})") from None
 
 
-def read_latest(folder: Path, warn) -> Checkpoint | None:
+def read_latest(folder: Path, warn: Callable[[str], None]) -> Checkpoint | None:
     """The newest checkpoint that is whole; ``None`` when the folder has none at all.
 
     Args:

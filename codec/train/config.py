@@ -53,6 +53,15 @@ class AdversaryConfig:
     kind: Literal["hinge", "lsgan"] = "hinge"
     reduction: Literal["mean", "sum"] = "mean"
     """Over sub-discriminators."""
+    warmup_steps: int = 0
+    """Steps from the start in which the discriminators learn alone while the generator stands still."""
+    ramp_steps: int = 0
+    """Steps after these in which the weights of the adversarial losses rise linearly from 0."""
+    crop_frames: int | None = None
+    """Codec frames at the end of each crop that the discriminators see; all by default."""
+    min_loss: float = 0.02
+    """A run ends when the loss of one sub-discriminator, averaged over about 200 steps, stays below this part of
+    its value at chance: it tells decoded from real audio without error, so its gradient teaches no more. 0: never."""
     optimizer: OptimizerConfig | None = None
     """The generator's by default."""
 
@@ -129,6 +138,18 @@ class TrainConfig(RunConfig):
             raise CodecError("config data.manifests: none given; make one with codec prepare")
         if self.cuda_graphs and (self.balancer is not None or self.optimizer.name != "adamw"):
             raise CodecError("config cuda_graphs: works with adamw and without a balancer")
+        self._check_adversary()
+
+    def _check_adversary(self) -> None:
+        adversary = self.adversary
+        if adversary.crop_frames is not None and adversary.crop_frames < 1:
+            raise CodecError(f"config adversary.crop_frames: expected at least 1, got {adversary.crop_frames}")
+        if min(adversary.warmup_steps, adversary.ramp_steps) < 0:
+            raise CodecError("config adversary: warmup_steps and ramp_steps must be 0 or more")
+        if self.balancer is not None and adversary.ramp_steps:
+            raise CodecError(
+                "config adversary.ramp_steps: a balancer undoes a weight that rises; set ramp_steps=0, or balancer=null"
+            )
         types = {name: options.get("type", name) for name, options in self.losses.items()}
         adversarial = [name for name, kind in types.items() if kind in ("adversarial", "feature_matching")]
         if adversarial and not self.discriminators:

@@ -1,7 +1,8 @@
 """The part that is trained by reconstruction: the model with the training side of its quantizer."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -55,8 +56,11 @@ class Generator(nn.Module):
         delay = self.codec.decoder.delay
         inside = quantized.quantized * mask.unsqueeze(1)
         flushed = F.pad(inside, (0, delay // self.codec.hop_length))
+        decoder = self.codec.decoder
+        crop_start: Callable[[Tensor], Any] | None = getattr(decoder, "crop_start", None)
+        start = crop_start(wav) if crop_start else None
         with self.autocast(wav.device):
-            fake, _ = self.codec.decoder(flushed)
+            fake, _ = decoder(flushed, start)
         return Generated(fake[:, delay:].float(), quantized)
 
     def freeze(self, parts: tuple[str, ...]) -> None:

@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from typing import Self
+from typing import Any, Self
 
 import torch
 import torch.distributed as dist
@@ -15,7 +15,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signal: int | None = None
-        self._before: dict[int, object] = {}
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
@@ -23,7 +23,7 @@ class StopRequest:
                 self._before[number] = signal.signal(number, self._receive)
         return self
 
-    def __exit__(self, *error) -> None:
+    def __exit__(self, *error: object) -> None:
         self._restore()
 
     def agreed(self, device: torch.device) -> bool:
@@ -35,7 +35,7 @@ class StopRequest:
         self.signal = int(number) or None
         return self.signal is not None
 
-    def _receive(self, number: int, frame) -> None:
+    def _receive(self, number: int, frame: object) -> None:
         self.signal = number
         self._restore()
 

@@ -3,7 +3,7 @@
 import json
 import time
 from pathlib import Path
-from typing import Self
+from typing import Self, TextIO
 
 import torch
 from accelerate import Accelerator
@@ -50,7 +50,7 @@ class RunLog:
             disable=not (self._active and self._console.is_terminal),
         )
         self._task = self._bar.add_task("", total=max_steps, completed=start, line="")
-        self._file = None
+        self._file: TextIO | None = None
         if self._active:
             path = output / "log.jsonl"
             forget_after(path, start)
@@ -61,7 +61,7 @@ class RunLog:
         self._bar.start()
         return self
 
-    def __exit__(self, *error) -> None:
+    def __exit__(self, *error: object) -> None:
         self._bar.stop()
         if self._file is not None:
             self._file.close()
@@ -76,7 +76,7 @@ class RunLog:
 
     def write(self, step: int, values: dict[str, float]) -> None:
         """Values after ``step`` steps, to every place."""
-        if not self._active:
+        if self._file is None:
             return
         self._accelerator.log(values, step=step)
         record = {"step": step, "time": round(time.time(), 1), **values}

@@ -48,9 +48,15 @@ class Objective(nn.Module):
         """Unweighted scalars by name, float32."""
         return {name: loss(inputs).float() for name, loss in self.losses.items()}
 
-    def total(self, values: dict[str, Tensor]) -> Tensor:
-        """``sum_i weight_i loss_i``."""
-        return torch.stack([self.weights[name] * value for name, value in values.items()]).sum()
+    def total(self, values: dict[str, Tensor], strength: Tensor | None = None) -> Tensor:
+        """``sum_i weight_i loss_i``; ``strength`` is a factor on those that discriminators give."""
+        weighted = []
+        for name, value in values.items():
+            term = self.weights[name] * value
+            if strength is not None and getattr(self.losses[name], "needs_discriminators", False):
+                term = strength * term
+            weighted.append(term)
+        return torch.stack(weighted).sum()
 
 
 def loss_weight(name: str, options: dict[str, Any]) -> float:

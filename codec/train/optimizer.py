@@ -57,12 +57,13 @@ class Optimizer:
         on_gpu = device.type == "cuda"
         # On a GPU the rate lives there too: a recorded step reads it at every replay.
         rate = torch.tensor(config.lr, device=device) if on_gpu else config.lr
+        first, second = config.betas
         # The fused kernel updates all tensors in one pass, also on the CPU.
         self._optimizers: list[torch.optim.Optimizer] = [
             torch.optim.AdamW(
                 rest,
                 rate,
-                tuple(config.betas),
+                (first, second),
                 config.eps,
                 config.weight_decay,
                 fused=True,

@@ -35,10 +35,11 @@ class RecordedStep:
     def __init__(self, step: TrainStep):
         self.step = step
         self.guard = step.guard
+        self.check = step.check
         self._quantizer: QuantizerTrainer = unwrap(step.generator).quantizer
         self._stream = torch.cuda.Stream()
-        self._recordings: dict[tuple[bool, bool], _Recording] = {}
-        self._seen: dict[tuple[bool, bool], int] = {}
+        self._recordings: dict[tuple[bool, ...], _Recording] = {}
+        self._seen: dict[tuple[bool, ...], int] = {}
 
     def __call__(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """One update, as :class:`TrainStep` does it; ``batch`` has the same shape every time."""
@@ -61,9 +62,11 @@ class RecordedStep:
             self._recordings[kind] = self._record(batch, step)
         return self._replay(self._recordings[kind], batch, step)
 
-    def _kind(self, step: int) -> tuple[bool, bool]:
+    def _kind(self, step: int) -> tuple[bool, ...]:
         adversary = self.step.adversary
-        return (False, False) if adversary is None else (adversary.active(step), adversary.turn(step))
+        if adversary is None:
+            return (False, False, False)
+        return (adversary.active(step), adversary.turn(step), adversary.warming(step))
 
     def _record(self, batch: Batch, step: int) -> _Recording:
         held = _like(batch)

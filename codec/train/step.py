@@ -1,6 +1,7 @@
 """One step of training: the discriminators, then the generator, on one decoded fake."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 from codec.errors import CodecError
 from codec.train.adversary import Adversary
 from codec.train.balancer import Balancer
+from codec.train.objective import Objective
 from codec.train.optimizer import Optimizer, Rates
 from codec.train.types import Batch, LossInput
 
@@ -78,7 +80,8 @@ class TrainStep:
 
         Returns:
             Detached scalars on the device, by log tag: the losses, their weighted ``total``, the
-            gradient norms, and with a balancer each loss's share of the gradient.
+            gradient norms, and with a balancer each loss's share of the gradient; while the
+            discriminators learn alone, theirs only.
         """
         self.set_rates(step)
         return self.compute(batch, step, self._watch)
@@ -87,7 +90,7 @@ class TrainStep:
         """Set the learning rates of a step."""
         self.optimizer.set_rate(self.rates(step))
         if self.adversary is not None:
-            self.adversary.set_rate(step)
+            self.adversary.prepare(step)
 
     def compute(
         self,
@@ -107,14 +110,19 @@ class TrainStep:
         Returns:
             As a call.
         """
-        generated = self.generator(batch.wav, batch.mask, step, active)
+        still = self.adversary is not None and self.adversary.warming(step)
+        with torch.set_grad_enabled(not still):
+            generated = self.generator(batch.wav, batch.mask, step, active)
         inputs = LossInput(batch.wav, generated.fake, batch, generated.quantizer)
         values: dict[str, Tensor] = {}
         if self.adversary is not None and self.adversary.active(step):
-            values |= self._discriminate(inputs, step, watch)
+            values |= _discriminate(self.adversary, inputs, step, watch)
+            if still:
+                return values
             inputs.judgement = self.adversary.judge(inputs.real, inputs.fake)
         losses = self.objective(inputs)
-        total = unwrap(self.objective).total(losses)
+        objective: Objective = unwrap(self.objective)
+        total = objective.total(losses, inputs.judgement.strength if inputs.judgement else None)
         values |= {name: value.detach() for name, value in losses.items()}
         values["total"] = total.detach()
         if self.balancer is None:
@@ -128,12 +136,11 @@ class TrainStep:
         self.optimizer.step()
         return values
 
-    def _discriminate(self, inputs: LossInput, step: int, watch: Callable) -> dict[str, Tensor]:
-        values = self.adversary.update(inputs.real, inputs.fake, step)
-        if values:
-            watch(values, step)
-            self.adversary.apply()
-        return values
+    def check(self) -> None:
+        """Raise when a value went bad or a discriminator has won; waits for the device."""
+        self.guard.check()
+        if self.adversary is not None:
+            self.adversary.check()
 
     def _watch(self, values: dict[str, Tensor], step: int) -> None:
         self.guard.watch(values, step)
@@ -142,6 +149,16 @@ class TrainStep:
             self.guard.check()
 
 
-def unwrap(module: nn.Module) -> nn.Module:
-    """The module inside the wrapper of several processes, or itself."""
+def _discriminate(
+    adversary: Adversary, inputs: LossInput, step: int, watch: Callable[[dict[str, Tensor], int], None]
+) -> dict[str, Tensor]:
+    values = adversary.update(inputs.real, inputs.fake, step)
+    if values:
+        watch(values, step)
+        adversary.apply()
+    return values
+
+
+def unwrap(module: nn.Module) -> Any:
+    """The module inside the wrapper of several processes, or itself; whoever asks knows of what class."""
     return module.module if isinstance(module, DistributedDataParallel) else module

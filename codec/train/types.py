@@ -97,11 +97,13 @@ class Judgement:
         fake_logits: tensors of any shape.
         real_features: per sub-discriminator, a list of feature maps, detached.
         fake_features: likewise, with gradient.
+        strength: scalar from 0 to 1, the factor on the weights of losses that use this.
     """
 
     fake_logits: list[Tensor]
     real_features: list[list[Tensor]]
     fake_features: list[list[Tensor]]
+    strength: Tensor | None = None
 
 
 @dataclass

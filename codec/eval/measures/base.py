@@ -3,6 +3,7 @@
 import hashlib
 import importlib.metadata
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -35,15 +36,24 @@ class Measure:
     """A metric. It is light and picklable: models are loaded on first use, once in each process."""
 
     name: str
-    columns: tuple[Column, ...]
     packages: tuple[str, ...] = ()
     """Distributions of the package index that it needs."""
     install: str = "pip install 'codec[eval]'"
     """The command that installs them."""
-    resembles: tuple[str, ...] = ()
-    """Losses, or teachers of losses, that a model must not be trained with to be scored without a mark."""
     intrusive: bool = True
     """Whether it compares with the reference, and so cannot score against a silent one."""
+
+    if TYPE_CHECKING:
+        # Attributes of most measures, properties of others: all that is said here is that they can be read.
+        @property
+        def columns(self) -> tuple[Column, ...]: ...
+
+        @property
+        def resembles(self) -> tuple[str, ...]:
+            """Losses, or their teachers, that a model must not be trained with to be scored without a mark."""
+
+    else:
+        resembles = ()
 
     @classmethod
     def from_settings(cls, settings: MetricSettings) -> "Measure":

@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,7 @@ class Dnsmos(Measure):
 
 
 @lru_cache(maxsize=1)
-def _model():
+def _model() -> Any:
     import onnxruntime
     from speechmos import dnsmos
 

@@ -79,7 +79,7 @@ class Hum(Measure):
         if not pair.output.any():
             raise Skip("the output is silent")
         spectrum = modulation_spectrum(pair.output, SCORING_RATE)
-        values = {}
+        values: dict[str, float] = {}
         for frequency in HUM_FREQUENCIES:
             peak = find_peak(spectrum, frequency)
             name = f"hum_{frequency}"

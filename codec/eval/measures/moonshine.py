@@ -4,6 +4,7 @@ import importlib.util
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -60,7 +61,9 @@ def _cached_transcript(samples: bytes) -> str:
 
 def _folder() -> Path:
     # Importing the package would load its own native library, which is not needed.
-    return Path(importlib.util.find_spec("moonshine_voice").origin).parent / "assets" / "tiny-en"
+    spec = importlib.util.find_spec("moonshine_voice")
+    assert spec is not None and spec.origin is not None
+    return Path(spec.origin).parent / "assets" / "tiny-en"
 
 
 @lru_cache(maxsize=1)
@@ -93,7 +96,7 @@ def _recogniser() -> Callable[[np.ndarray], str]:
     return transcribe
 
 
-def _session(path: Path):
+def _session(path: Path) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -1,8 +1,10 @@
 """Word error rate and word information lost of a recogniser's transcript; recognisers that the user names."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -10,6 +12,10 @@ from codec.errors import CodecError
 from codec.eval.measures.base import Column, Measure, MetricSettings
 from codec.eval.measures.registry import measure
 from codec.eval.types import SCORING_RATE, Pair, Skip
+
+Count = TypeVar("Count", float, np.ndarray)
+Recogniser = Callable[[np.ndarray, str], str]
+"""``(T,)`` float32 at 16 kHz, and its language, to its words."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +31,15 @@ class WordCounts:
 class WordErrors(Measure):
     """Word errors of one recogniser; a subclass names it and transcribes."""
 
-    title: str
-    """The recogniser's name in the table's headings."""
+    if TYPE_CHECKING:
+
+        @property
+        def title(self) -> str:
+            """The recogniser's name in the table's headings; a class attribute, or a property."""
+
     suffix: str = ""
     """Suffix of the names of columns and values, so that those of two recognisers differ."""
-    packages = ("jiwer", "whisper_normalizer")
+    packages: tuple[str, ...] = ("jiwer", "whisper_normalizer")
     intrusive = False
 
     @property
@@ -50,9 +60,10 @@ class WordErrors(Measure):
 
     def __call__(self, pair: Pair) -> dict[str, float]:
         language = pair.clip.language or "en"
-        if not (pair.clip.text or "").strip():
+        text = pair.clip.text or ""
+        if not text.strip():
             raise Skip("the manifest has no text for it")
-        reference = normalize(pair.clip.text, language)
+        reference = normalize(text, language)
         if not reference:
             raise Skip("its text is empty after normalisation")
         counts = count_words(reference, normalize(self.transcribe(pair), language))
@@ -140,13 +151,13 @@ def is_faster_whisper(asr: str) -> bool:
     return (Path(asr) / "model.bin").is_file()
 
 
-def _information_lost(hits, reference_words, hypothesis_words):
+def _information_lost(hits: Count, reference_words: Count, hypothesis_words: Count) -> Count:
     """WIL (Morris et al. 2004): one minus the share of words kept on both sides."""
     return 1 - hits / reference_words * (hits / np.maximum(hypothesis_words, 1))
 
 
 @lru_cache(maxsize=2)
-def _normalizer(english: bool):
+def _normalizer(english: bool) -> Callable[[str], str]:
     from whisper_normalizer.basic import BasicTextNormalizer
     from whisper_normalizer.english import EnglishTextNormalizer
 
@@ -159,11 +170,11 @@ def _cached_transcript(asr: str, language: str, samples: bytes) -> str:
 
 
 @lru_cache(maxsize=1)
-def _recogniser(asr: str):
+def _recogniser(asr: str) -> Recogniser:
     return _faster_whisper(asr) if is_faster_whisper(asr) else _transformers(asr)
 
 
-def _faster_whisper(folder: str):
+def _faster_whisper(folder: str) -> Recogniser:
     from faster_whisper import WhisperModel
 
     model = WhisperModel(folder, device="cpu", compute_type="int8", cpu_threads=1)
@@ -177,12 +188,12 @@ def _faster_whisper(folder: str):
     return transcribe
 
 
-def _transformers(name: str):
+def _transformers(name: str) -> Recogniser:
     from transformers import pipeline
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    recogniser = pipeline("automatic-speech-recognition", model=name, device="cpu")
+    recogniser: Any = pipeline("automatic-speech-recognition", model=name, device="cpu")
     whisper = recogniser.model.config.model_type == "whisper"
 
     def transcribe(wav: np.ndarray, language: str) -> str:

@@ -6,6 +6,7 @@ import types
 import warnings
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -65,7 +66,7 @@ def _cosine(first: np.ndarray, second: np.ndarray) -> float:
 
 
 @lru_cache(maxsize=16)
-def _cached_reference(path: str, samples: bytes) -> np.ndarray:
+def _cached_reference(_path: str, samples: bytes) -> np.ndarray:
     return _resemblyzer(np.frombuffer(samples, dtype=np.float32))
 
 
@@ -75,7 +76,7 @@ def _resemblyzer(wav: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
-def _resemblyzer_model():
+def _resemblyzer_model() -> Any:
     _provide_pkg_resources()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -90,7 +91,7 @@ def _provide_pkg_resources() -> None:
         import pkg_resources  # noqa: F401
     except ImportError:
         stand_in = types.ModuleType("pkg_resources")
-        stand_in.get_distribution = importlib.metadata.distribution
+        vars(stand_in)["get_distribution"] = importlib.metadata.distribution
         sys.modules["pkg_resources"] = stand_in
         import webrtcvad  # noqa: F401
 
@@ -98,7 +99,7 @@ def _provide_pkg_resources() -> None:
 
 
 @lru_cache(maxsize=1)
-def _xvector_model(name: str):
+def _xvector_model(name: str) -> tuple[Any, Any]:
     from transformers import AutoFeatureExtractor, AutoModelForAudioXVector
 
     extractor = load_pretrained(AutoFeatureExtractor, name)

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +36,7 @@ class Visqol(Measure):
 
 
 @lru_cache(maxsize=1)
-def _model():
+def _model() -> Any:
     from visqol import VisqolApi
 
     model = VisqolApi()

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import permutations
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from codec.eval.probes.abx_distance import pair_distances
 from codec.eval.probes.features import frame_features
 from codec.eval.probes.phone_labels import can_be_aligned
 from codec.eval.probes.registry import probe
-from codec.eval.probes.sources import LATENTS, TokenSource, View, views
+from codec.eval.probes.sources import LATENTS, LatentSource, TokenSource, View, views
 from codec.eval.probes.statistics import bootstrap, few_speakers_note, mean_of_ratios
 from codec.eval.probes.types import CodedClip, Finding, Omitted, ProbeResult, ProbeTask
 
@@ -123,13 +124,14 @@ def _views(tokens: TokenSource) -> Iterator[View]:
     """First layer and all layers, as vectors where these are known; latents where there are any."""
     features = "one-hot" if tokens.codebooks is None else "vectors"
     yield from (view for view in views(tokens) if view.features == features)
-    if hasattr(tokens, "latents"):
+    if isinstance(tokens, LatentSource):
         yield LATENTS
 
 
 def _frames(clip: CodedClip, view: View, tokens: TokenSource) -> np.ndarray:
     """``(T, D)``"""
     if view == LATENTS:
+        assert isinstance(tokens, LatentSource)
         return tokens.latents(clip.clip).numpy()
     frames = frame_features(clip.codes, view, tokens)
     return frames if isinstance(frames, np.ndarray) else frames.toarray()
@@ -138,14 +140,16 @@ def _frames(clip: CodedClip, view: View, tokens: TokenSource) -> np.ndarray:
 def _items(index: int, clip: CodedClip, phones: Sequence[Interval], tokens: TokenSource) -> Iterator[Item]:
     """Triphones without silence or unknown phones that have a frame's centre in them."""
     centres = frame_centres(clip.codes.shape[1], tokens.frame_rate)
-    for before, middle, after in zip(phones, phones[1:], phones[2:]):
-        if {before.label, middle.label, after.label} & {None, SILENCE}:
+    for before, middle, after in zip(phones, phones[1:], phones[2:], strict=False):
+        left, phone, right = before.label, middle.label, after.label
+        if left is None or phone is None or right is None or SILENCE in (left, phone, right):
             continue
         start, stop = np.searchsorted(centres, [on_grid(before.start), on_grid(after.end)]).tolist()
         if start < stop:
-            yield Item(index, clip.speaker, (before.label, after.label), middle.label, start, stop)
+            yield Item(index, clip.speaker, (left, right), phone, start, stop)
 
 
+Name = TypeVar("Name", int, str)
 Groups = dict[tuple[str, str], dict[str, dict[str, list[int]]]]
 """Indices of items by context, middle phone and speaker."""
 
@@ -183,7 +187,7 @@ def _across(groups: Groups, others: int, rng: np.random.Generator) -> Iterator[C
                     yield Cell(_ordered(first, second), speaker, a, b, x)
 
 
-def _ordered(first: str, second: str) -> tuple[str, str]:
+def _ordered(first: Name, second: Name) -> tuple[Name, Name]:
     return (first, second) if first < second else (second, first)
 
 

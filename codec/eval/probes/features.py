@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import torch
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -22,7 +23,9 @@ def frame_features(codes: Tensor, view: View, tokens: TokenSource) -> Any:
     codes = codes[: view.num_codebooks]
     layers, frames = codes.shape
     if view.features == "vectors":
-        return sum(tokens.codebooks[layer][codes[layer]] for layer in range(layers)).numpy()
+        assert tokens.codebooks is not None
+        chosen = (tokens.codebooks[layer][codes[layer]] for layer in range(layers))
+        return sum(chosen, start=torch.zeros(())).numpy()
     columns = codes.numpy() + tokens.codebook_size * np.arange(layers)[:, None]
     rows = np.broadcast_to(np.arange(frames), columns.shape)
     shape = (frames, layers * tokens.codebook_size)

@@ -32,22 +32,25 @@ def can_be_aligned(clip: Clip) -> bool:
 def label_clips(clips: list[Clip], task: ProbeTask, skipped: list[Omitted]) -> list[LabelledClip]:
     """Tokens and phones of the clips; those without either are added to ``skipped``."""
     usable = [clip for clip in clips if can_be_aligned(clip)]
-    for clip in clips:
-        if not can_be_aligned(clip):
-            skipped.append(Omitted(clip.name, "not English" if clip.text else "no text"))
+    skipped += [
+        Omitted(clip.name, "not English" if clip.text else "no text")
+        for clip in clips
+        if not can_be_aligned(clip)
+    ]
     coded = task.code(usable, skipped)
     alignments = align_clips([c.clip for c in coded], task.out / "alignments.jsonl", skipped)
     labelled = []
-    for clip in coded:
-        if clip.clip.name not in alignments:
+    for item in coded:
+        name = item.clip.name
+        if name not in alignments:
             continue
-        phones = phones_at_frames(alignments[clip.clip.name], clip.codes.shape[1], task.tokens.frame_rate)
+        phones = phones_at_frames(alignments[name], item.codes.shape[1], task.tokens.frame_rate)
         kept = [i for i, phone in enumerate(phones) if phone is not None]
         if not kept:
-            skipped.append(Omitted(clip.clip.name, "no frame has a phone"))
+            skipped.append(Omitted(name, "no frame has a phone"))
             continue
         known = np.array([phones[i] for i in kept])
-        labelled.append(LabelledClip(CodedClip(clip.clip, clip.codes[:, kept]), known))
+        labelled.append(LabelledClip(CodedClip(item.clip, item.codes[:, kept]), known))
     return labelled
 
 

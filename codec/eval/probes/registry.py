@@ -23,13 +23,13 @@ class Probe(Protocol):
         """Run the probe; clips that fail are listed in the result, not raised."""
 
 
-PROBES: Registry[type] = Registry("probe", "codec.eval.probes")
+PROBES: Registry[type[Any]] = Registry("probe", "codec.eval.probes")
 
 
-def probe(name: str) -> Callable[[type], type]:
+def probe(name: str) -> Callable[[type[Any]], type[Any]]:
     """Class decorator: register a probe, built as ``cls(cls.Config(...))``."""
 
-    def register(probe_class: type) -> type:
+    def register(probe_class: type[Any]) -> type[Any]:
         probe_class.name = name
         probe_class.resembles = getattr(probe_class, "resembles", ())
         return PROBES.register(name)(probe_class)

@@ -82,7 +82,8 @@ def _run_once(probe: Probe, task: ProbeTask) -> ProbeResult:
 
 def _key(probe: Probe, task: ProbeTask) -> str:
     """All that a result depends on."""
-    parts = [codec.__version__, probe.name, dataclasses.asdict(probe.config), task.tokens.fingerprint]
+    parts: list[Any] = [codec.__version__, probe.name]
+    parts += [dataclasses.asdict(probe.config), task.tokens.fingerprint]
     parts += [task.seed, [dataclasses.asdict(clip) for clip in task.clips]]
     parts += [[dataclasses.asdict(clip) for clip in task.train_clips]]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -33,6 +33,14 @@ class TokenSource(Protocol):
         Raises:
             CodecError: when this clip has no usable tokens.
         """
+
+
+@runtime_checkable
+class LatentSource(Protocol):
+    """A source that also has what its tokens were made of."""
+
+    def latents(self, clip: Clip) -> Tensor:
+        """``(T, D)`` float32: the encoder's output for the clip's recording."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +79,10 @@ class ModelTokens:
         self.num_codebooks = model.num_codebooks
         self.codebook_size = model.config.quantizer.codebook_size
         vectors = model.quantizer.vectors()
-        padded = vectors and torch.nn.utils.rnn.pad_sequence(vectors, batch_first=True)
-        self.codebooks = padded.detach().float().cpu() if vectors else None
+        self.codebooks: Tensor | None = None
+        if vectors:
+            padded = torch.nn.utils.rnn.pad_sequence(vectors, batch_first=True)
+            self.codebooks = padded.detach().float().cpu()
         self.fingerprint = model.fingerprint
         self._codes: dict[str, Tensor] = {}
 
@@ -90,7 +100,7 @@ class ModelTokens:
         if self.model.causal:
             # An encoder that looks ahead pads the end itself.
             wav = F.pad(wav, (0, -len(wav) % self.model.hop_length))
-        wav = wav.to(self.model.quantizer.codebooks.device)
+        wav = wav.to(self.model.device)
         return self.model.encoder(wav[None])[0][0].T.cpu()
 
     def _read(self, clip: Clip) -> Tensor:

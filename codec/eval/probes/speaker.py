@@ -40,11 +40,12 @@ class SpeakerProbe:
     def run(self, task: ProbeTask) -> ProbeResult:
         result = ProbeResult("speaker", settings=to_dict(self.config))
         clips = self._clips(task, result.skipped)
-        speakers = np.array([clip.speaker for clip in clips])
+        names = [clip.speaker for clip in clips]
+        speakers = np.array(names)
         if len(set(speakers)) < 2:
             result.notes.append("fewer than two speakers are left: nothing measured")
             return result
-        result.notes += few_speakers_note(speakers)
+        result.notes += few_speakers_note(names)
         counts = Counter(speakers)
         majority = max(counts.values()) / len(clips)
         folds = StratifiedKFold(min(self.config.folds, *counts.values()), shuffle=True, random_state=task.seed)
@@ -56,7 +57,7 @@ class SpeakerProbe:
                     view, self.config.strength, features[train], speakers[train], features[test]
                 )
             correct = np.stack([guesses == speakers, np.ones(len(clips))], axis=1)
-            interval = bootstrap(correct, speakers, ratio, task.seed)
+            interval = bootstrap(correct, names, ratio, task.seed)
             value = ratio(correct.sum(axis=0))
             # All layers may reveal the speaker; only the first should not.
             result.measures.append(

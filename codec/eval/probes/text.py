@@ -5,7 +5,9 @@ mutual-information estimate is omitted: under CTC a text that is longer than the
 probability zero, which makes the estimate over all pairs infinite.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import jiwer
 import numpy as np
@@ -145,7 +147,7 @@ def _character_errors(references: list[str], hypotheses: list[str]) -> np.ndarra
     return _edits(jiwer.process_characters, references, hypotheses)
 
 
-def _edits(process, references: list[str], hypotheses: list[str]) -> np.ndarray:
+def _edits(process: Callable[..., Any], references: list[str], hypotheses: list[str]) -> np.ndarray:
     rows = []
     for reference, hypothesis in zip(references, hypotheses, strict=True):
         found = process(reference, hypothesis)

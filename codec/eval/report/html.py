@@ -4,6 +4,7 @@ import base64
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
@@ -60,7 +61,7 @@ class _ProbeTable:
     notes: list[str]
 
 
-def _probe_table(probes: dict, marks: dict[str, list[str]]) -> _ProbeTable:
+def _probe_table(probes: dict[str, Any], marks: dict[str, list[str]]) -> _ProbeTable:
     rows, notes = [], []
     for name, result in probes.items():
         for m in result.measures:
@@ -74,7 +75,7 @@ def _probe_table(probes: dict, marks: dict[str, list[str]]) -> _ProbeTable:
     return _ProbeTable(rows, notes)
 
 
-def _card(item: Listening) -> dict:
+def _card(item: Listening) -> dict[str, Any]:
     players = [
         {
             "system": system,

@@ -2,9 +2,11 @@
 
 import io
 from collections import defaultdict
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from codec.eval.measures.base import Column
@@ -13,7 +15,7 @@ from codec.eval.summary import SystemSummary
 from codec.eval.types import SCORING_RATE
 
 _COLOURS = ("#2563eb", "#d97706", "#059669", "#db2777", "#7c3aed", "#0891b2", "#65a30d", "#78716c")
-_STYLE = {
+_STYLE: Any = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -97,16 +99,16 @@ def _families(systems: list[SystemSummary]) -> dict[str, list[SystemSummary]]:
     families: dict[str, list[SystemSummary]] = defaultdict(list)
     for system in systems:
         families[system.family].append(system)
-    return {name: sorted(members, key=lambda s: s.kbps) for name, members in families.items()}
+    return {name: sorted(members, key=lambda s: s.kbps or 0.0) for name, members in families.items()}
 
 
 def _panel(
-    axes, column: Column, families: dict[str, list[SystemSummary]], original: SystemSummary | None
+    axes: Axes, column: Column, families: dict[str, list[SystemSummary]], original: SystemSummary | None
 ) -> None:
     for index, (family, members) in enumerate(families.items()):
         points = [s for s in members if column.name in s.figures]
         values = [s.figures[column.name] for s in points]
-        x = [s.kbps for s in points]
+        x = [s.kbps or 0.0 for s in points]
         y = np.array([f.value for f in values]) * column.scale
         colour = _COLOURS[index % len(_COLOURS)]
         marker = "os^Dv*"[index // len(_COLOURS) % 6]
@@ -117,7 +119,7 @@ def _panel(
             axes.vlines(x, low, high, color=colour, alpha=0.35, linewidth=2)
     if original and column.name in original.figures:
         _original_line(axes, original.figures[column.name].value * column.scale)
-    _rate_axis(axes, [s.kbps for members in families.values() for s in members])
+    _rate_axis(axes, [s.kbps for members in families.values() for s in members if s.kbps])
     arrow = {True: "higher is better", False: "lower is better", None: ""}[column.higher_is_better]
     axes.set_title(column.title, loc="left", fontweight="bold", fontsize=10, color="#0f172a")
     axes.set_title(arrow, loc="right", fontsize=8, color="#64748b")
@@ -126,7 +128,7 @@ def _panel(
     axes.set_axisbelow(True)
 
 
-def _original_line(axes, level: float) -> None:
+def _original_line(axes: Axes, level: float) -> None:
     """A dotted line, unless it would squeeze the curves into a corner (SI-SDR's ceiling)."""
     low, high = axes.get_ylim()
     if not low - 1.5 * (high - low) < level < high + 1.5 * (high - low):
@@ -146,7 +148,7 @@ def _original_line(axes, level: float) -> None:
     )
 
 
-def _rate_axis(axes, rates: list[float]) -> None:
+def _rate_axis(axes: Axes, rates: list[float]) -> None:
     """Logarithmic, with plain numbers at the rates of everyday use."""
     low, high = min(rates) / 1.25, max(rates) * 1.25
     ticks = [t for t in (0.25, 0.5, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256) if low <= t <= high]

@@ -141,5 +141,7 @@ def _cell(figure: Figure | None, column: Column, best: float | None, marked: boo
     def show(value: float) -> str:
         return f"{value * column.scale + 0.0:.{column.digits}f}"
 
-    interval = "" if figure.low is None else f"{show(figure.low)}–{show(figure.high)}"
+    interval = ""
+    if figure.low is not None and figure.high is not None:
+        interval = f"{show(figure.low)}–{show(figure.high)}"
     return Cell(show(figure.value) + MARK * marked, interval, figure.value == best)

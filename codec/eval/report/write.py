@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 from codec.atomic import atomic_path
 from codec.eval.job import CODING
@@ -37,7 +38,7 @@ def write_report(report: Report, folder: Path, players: int = 3) -> None:
 
 def to_json(report: Report) -> str:
     """Everything, per file. What varies from run to run is under keys that hold seconds or RTF."""
-    files: dict[str, dict[str, dict]] = {}
+    files: dict[str, dict[str, dict[str, Any]]] = {}
     for row in report.rows:
         entry = files.setdefault(row.clip, {}).setdefault(
             row.system, {"values": {}, "notes": {}, "skipped": {}}

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,12 +15,31 @@ from codec.eval.types import Coded
 class System:
     """Something that codes and decodes speech. Light and picklable: models are loaded on first use."""
 
-    label: str
-    """Name in tables, unique in a run."""
-    family: str
-    """Systems of one family at several bitrates make one rate-quality curve."""
-    sample_rate: int = 16_000
-    """Hz at which it wants its input."""
+    if TYPE_CHECKING:
+        # Attributes of most systems, properties of others: all that is said here is that they can be read.
+        @property
+        def label(self) -> str:
+            """Name in tables, unique in a run."""
+
+        @property
+        def family(self) -> str:
+            """Systems of one family at several bitrates make one rate-quality curve."""
+
+        @property
+        def sample_rate(self) -> int:
+            """Hz at which it wants its input; 16 kHz by default."""
+
+    else:
+        sample_rate = 16_000
+
+    @classmethod
+    def parse(cls, argument: str) -> "System":
+        """The system that ``NAME:ARGUMENT`` means, of a registered peer.
+
+        Raises:
+            CodecError: when the argument is not understood.
+        """
+        raise NotImplementedError
 
     def missing(self) -> str | None:
         """The reason why this system cannot run on this machine, with a remedy; ``None`` if it can."""

@@ -19,8 +19,8 @@ class StatefulSequential(nn.Sequential):
         states = state if state is not None else [None] * len(self)
         new_state = []
         for layer, layer_state in zip(self, states, strict=True):
-            x, layer_state = layer(x, layer_state)
-            new_state.append(layer_state)
+            x, following = layer(x, layer_state)
+            new_state.append(following)
         return x, new_state
 
 

@@ -77,6 +77,7 @@ class ConvTranspose(nn.Module):
         else:
             left = self.overlap - self.overlap // 2
             y = y[:, :, left : left + samples]
+        assert convolution.bias is not None
         return y + convolution.bias[:, None], state
 
 

@@ -4,12 +4,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from codec.model.registry import Decoder
 from codec.model.seanet.blocks import LSTM, StatefulSequential, activation, residual_blocks
 from codec.model.seanet.config import SeanetConfig
 from codec.model.seanet.convolutions import Conv, ConvTranspose
 
 
-class SeanetDecoder(nn.Module):
+class SeanetDecoder(Decoder):
     """SEANet decoder (Tagliasacchi et al. 2020) as in EnCodec and SpeechTokenizer.
 
     The layers' positions in ``model`` are those of the released checkpoints. A hop of the output

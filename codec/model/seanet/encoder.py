@@ -4,12 +4,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from codec.model.registry import Encoder
 from codec.model.seanet.blocks import LSTM, StatefulSequential, activation, residual_blocks
 from codec.model.seanet.config import SeanetConfig
 from codec.model.seanet.convolutions import Conv
 
 
-class SeanetEncoder(nn.Module):
+class SeanetEncoder(Encoder):
     """SEANet encoder (Tagliasacchi et al. 2020) as in EnCodec and SpeechTokenizer.
 
     The layers' positions in ``model`` are those of the released checkpoints.

@@ -30,7 +30,8 @@ class Foldable(nn.Module):
 
     @property
     def convolution(self) -> nn.Conv1d | nn.ConvTranspose1d:
-        return self.get_submodule(self._name)
+        convolution: nn.Conv1d | nn.ConvTranspose1d = getattr(self, self._name)
+        return convolution
 
     @property
     def normed(self) -> bool:

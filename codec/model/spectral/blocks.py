@@ -70,6 +70,6 @@ class Backbone(nn.Module):
         x = self.embed_norm(self.embed(x))
         new_state = []
         for block, block_state in zip(self.blocks, states, strict=True):
-            x, block_state = block(x, block_state)
-            new_state.append(block_state)
+            x, following = block(x, block_state)
+            new_state.append(following)
         return self.out(self.norm(x)), new_state

@@ -14,7 +14,10 @@ class SpectralConfig:
     frame is known, so it is ``window_length`` samples in all (40 ms by default).
     """
 
-    decoder_settings: ClassVar = ("gain_bands", "decoder_dim", "decoder_layers", "noise_bands", "noise_from")
+    decoder_settings: ClassVar = (
+        *("gain_bands", "decoder_dim", "decoder_layers"),
+        *("noise_bands", "noise_from", "noise_fade"),
+    )
 
     hop_length: int = 320
     """Samples between frames."""
@@ -38,6 +41,8 @@ class SpectralConfig:
     """Bands of the decoder's drawn noise; 0: no noise, every phase is the network's."""
     noise_from: float = 0.375
     """Frequency above which noise takes over, as a part of half the sample rate (0.375 is 3 kHz at 16 kHz)."""
+    noise_fade: float = 1.0
+    """Octaves around ``noise_from`` in which it takes over."""
 
     def __post_init__(self) -> None:
         if self.gain_bands < 2:
@@ -46,6 +51,8 @@ class SpectralConfig:
             raise CodecError(f"config network: noise_bands {self.noise_bands} must be 0, or 2 or more")
         if not 0.0 < self.noise_from < 1.0:
             raise CodecError(f"config network: noise_from {self.noise_from} must lie between 0 and 1")
+        if not 0.0 < self.noise_fade <= 4.0:
+            raise CodecError(f"config network: noise_fade {self.noise_fade} must lie above 0, at most 4 octaves")
         if self.noise_bands and self.hop_length % 4:
             raise CodecError(f"config network: with noise, hop_length {self.hop_length} must be a multiple of 4")
         if self.window_length != 2 * self.hop_length:

@@ -4,11 +4,12 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from codec.model.registry import Decoder
 from codec.model.spectral.blocks import MIN_ROWS, Backbone, BackboneState
 from codec.model.spectral.config import SpectralConfig
-from codec.model.spectral.noise import PARTS, DrawnNoise, rise
+from codec.model.spectral.noise import PARTS, PERIOD, DrawnNoise, fall, rise
 from codec.model.spectral.stft import CausalISTFT
 
 # Bounds the loudness while the head is not trained yet.
@@ -19,12 +20,12 @@ _MAX_LOG_GAIN = 6.0
 class DecoderState:
     """The part of earlier frames that later samples need."""
 
-    backbone: BackboneState
-    overlap: Tensor
+    backbone: BackboneState | None
+    overlap: Tensor | None
     noise_index: Tensor | None = None
 
 
-class SpectralDecoder(nn.Module):
+class SpectralDecoder(Decoder):
     """Causal decoder with an inverse-STFT head (Vocos, Siuzdak 2023), lagging one hop.
 
     The head gives the real and imaginary part of the spectrum, linear, so that phase needs no angle
@@ -58,13 +59,24 @@ class SpectralDecoder(nn.Module):
         if config.noise_bands:
             bins = config.hop_length // 2 + 1
             self.noise = DrawnNoise(config.hop_length, gain_matrix(config.noise_bands, bins))
-            harmonic = (1 - rise(config.noise_from, config.num_bins).square()).sqrt()
+            harmonic = fall(config.noise_from, config.num_bins, config.noise_fade)
             self.register_buffer("harmonic_share", harmonic, persistent=False)
             # Noise may come in an octave below the place where it takes over; the network says how much.
             with torch.no_grad():
                 # Almost inaudible until it is learnt.
                 self.backbone.out.bias[-PARTS * config.noise_bands :] -= 3.0
             self.register_buffer("noise_share", rise(config.noise_from / 2, bins), persistent=False)
+
+    def crop_start(self, wav: Tensor) -> DecoderState | None:
+        """State before crops ``wav (B, T)`` of training: silence, with noise from anywhere in its table.
+
+        Crops that all began at the table's first frame would teach the network these phases by heart. The place
+        comes from the crop's own samples, so that a step repeats exactly and a recorded one needs no new input.
+        """
+        if self.noise is None:
+            return None
+        place = (wav.abs().mean(1, keepdim=True) * 2.0**24).floor().remainder(PERIOD)
+        return DecoderState(None, None, place)
 
     def forward(self, latent: Tensor, state: DecoderState | None = None) -> tuple[Tensor, DecoderState]:
         """``latent (B, D, n)`` to ``(wav (B, n * hop), state)``."""

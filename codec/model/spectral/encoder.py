@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from codec.model.registry import Encoder
 from codec.model.spectral.blocks import MIN_ROWS, Backbone, BackboneState
 from codec.model.spectral.config import SpectralConfig
 from codec.model.spectral.stft import CausalSTFT
@@ -25,7 +26,7 @@ class EncoderState:
     backbone: BackboneState
 
 
-class SpectralEncoder(nn.Module):
+class SpectralEncoder(Encoder):
     """Causal encoder: frame h depends on samples before ``(h + 1) * hop_length`` only.
 
     It sees each frame twice. The spectrum at unit energy, together with the energy's logarithm, is a

@@ -90,12 +90,19 @@ def drawn_phases(count: int, bins: int) -> Tensor:
     return real.float()
 
 
-def rise(position: float, bins: int) -> Tensor:
-    """``(bins,)`` factors from 0 to 1, as a sine over the octave around ``position``.
+def rise(position: float, bins: int, octaves: float = 1.0) -> Tensor:
+    """``(bins,)`` factors from 0 to 1, as a sine over the octaves around ``position``.
 
     Args:
         position: frequency as a part of half the sample rate, where the factor is ``sqrt(1/2)``.
+        bins: evenly spaced frequencies from 0 to half the sample rate.
+        octaves: width of the rise, centred on ``position``.
     """
     frequency = torch.linspace(0, 1, bins, dtype=torch.float64).clamp(min=1e-9)
-    octave = torch.log2(frequency / position)
+    octave = torch.log2(frequency / position) / octaves
     return torch.sin((octave + 0.5).clamp(0.0, 1.0) * (math.pi / 2)).float()
+
+
+def fall(position: float, bins: int, octaves: float = 1.0) -> Tensor:
+    """``(bins,)`` factors from 1 to 0 whose squares and those of :func:`rise` add up to 1."""
+    return (1 - rise(position, bins, octaves).square()).clamp(min=0).sqrt()

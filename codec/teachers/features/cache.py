@@ -17,7 +17,7 @@ import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -53,10 +53,16 @@ class FeatureInfo:
 
     @classmethod
     def from_metadata(cls, values: dict[str, str]) -> "FeatureInfo":
-        numbers = {"rate": float(values["rate"]), "offset": float(values["offset"])}
-        texts = {key: values[key] for key in ("teacher", "layer", "mode")}
-        # Files from before there were levels hold frames.
-        return cls(**texts, **numbers, dim=int(values["dim"]), level=_level(values.get("level", "frame")))
+        return cls(
+            teacher=values["teacher"],
+            layer=values["layer"],
+            rate=float(values["rate"]),
+            offset=float(values["offset"]),
+            mode=values["mode"],
+            dim=int(values["dim"]),
+            # Files from before there were levels hold frames.
+            level=_level(values.get("level", "frame")),
+        )
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,7 @@ class CachedFeatures:
         num_frames: T.
     """
 
-    def __init__(self, handle, info: FeatureInfo, keys: set[str]):
+    def __init__(self, handle: Any, info: FeatureInfo, keys: set[str]):
         self.info, self._handle, self._indexed = info, handle, "index" in keys
         self.num_frames = handle.get_slice("mask").get_shape()[0]
 
@@ -204,9 +210,10 @@ class FeatureCache:
 
 
 def _level(text: str) -> Literal["frame", "clip"]:
-    if text not in ("frame", "clip"):
+    levels: dict[str, Literal["frame", "clip"]] = {"frame": "frame", "clip": "clip"}
+    if text not in levels:
         raise ValueError(f"level {text!r}")
-    return text
+    return levels[text]
 
 
 def read_info(path: Path) -> FeatureInfo:
@@ -218,7 +225,7 @@ def read_info(path: Path) -> FeatureInfo:
     return _load(path)[1]
 
 
-def _load(path: Path):
+def _load(path: Path) -> tuple[Any, FeatureInfo]:
     try:
         handle = safe_open(path, framework="pt")
         return handle, FeatureInfo.from_metadata(handle.metadata() or {})

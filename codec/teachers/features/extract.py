@@ -7,7 +7,7 @@ from codec.audio.io import load_audio
 from codec.data import Clip
 from codec.errors import CodecError
 from codec.jobs.batches import StageReport, run_batches
-from codec.teachers.features.cache import FeatureCache, read_info
+from codec.teachers.features.cache import ClipFeatures, FeatureCache, read_info
 from codec.teachers.registry import Teacher
 
 
@@ -53,7 +53,7 @@ def extract_features(
     return report
 
 
-def compute(batch: list[Clip], teacher: Teacher, words: dict[str, Alignment]):
+def compute(batch: list[Clip], teacher: Teacher, words: dict[str, Alignment]) -> list[ClipFeatures]:
     """:class:`ClipFeatures` of each clip.
 
     Raises:

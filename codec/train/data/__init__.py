@@ -1,0 +1,1 @@
+"""From manifests and features to batches of crops."""

@@ -1,5 +1,6 @@
 """Batches of crops: which crops, cut, augmented and stacked with the teachers' frames."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from threading import Lock
 from typing import Protocol
@@ -42,7 +43,7 @@ class CropBatches:
         hop_length: int,
         batch_size: int,
         rank: int = 0,
-        features: dict[str, FeatureSource] | None = None,
+        features: Mapping[str, FeatureSource] | None = None,
     ):
         """
         Args:

@@ -50,7 +50,7 @@ class Prefetcher:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *error) -> None:
+    def __exit__(self, *error: object) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _fill(self) -> None:
@@ -73,7 +73,7 @@ class ProcessPrefetcher:
 
     def __init__(self, batches: CropBatches, start: int, stop: int, processes: int, ahead: int, pin: bool):
         # A thread of the loader's pins: this one has a GPU to keep busy.
-        self._loader = DataLoader(
+        self._loader: DataLoader | None = DataLoader(
             _Steps(batches, start, stop),
             batch_size=None,
             num_workers=processes,
@@ -83,12 +83,13 @@ class ProcessPrefetcher:
         )
 
     def __iter__(self) -> Iterator[Batch]:
+        assert self._loader is not None
         yield from self._loader
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *error) -> None:
+    def __exit__(self, *error: object) -> None:
         # The loader ends its processes when it goes away.
         self._loader = None
 

@@ -83,7 +83,7 @@ def _live(
     name: str, source: TeacherSource, words: AlignerConfig | None, cache: FeatureCache, clips: list[Clip]
 ) -> LiveFeatures:
     """Load the teacher; time the words now if it needs them, since that takes another model."""
-    teacher = build_teacher(name, source.extract)
+    teacher = build_teacher(name, source.extract or {})
     if not teacher.needs_words:
         return LiveFeatures(cache, teacher)
     if words is None:

@@ -9,8 +9,11 @@ from torch import Tensor, nn
 
 from codec.errors import CodecError
 from codec.train.discriminators.registry import Opinion, build_discriminator
-from codec.train.losses.gan import GanKind, Reduction, discriminator_loss
+from codec.train.losses.gan import CHANCE, GanKind, Reduction, discriminator_terms, reduce
 from codec.train.types import Judgement
+
+_DECAY = 0.995
+"""Of the averaged losses by which :meth:`Discriminators.won` goes: about 200 steps."""
 
 
 class Discriminators(nn.Module):
@@ -36,6 +39,8 @@ class Discriminators(nn.Module):
             raise CodecError("discriminators: none configured; name at least one, such as multiband")
         self.kind = kind
         self.reduction = reduction
+        self._counts: dict[str, int] = {}
+        self._average: Tensor | None = None
         self.members = nn.ModuleDict(
             {name: build_discriminator(name, options or {}) for name, options in config.items()}
         )
@@ -51,7 +56,23 @@ class Discriminators(nn.Module):
         opinions = self.opinions(torch.cat([real.float(), fake.detach().float()]))
         pairs = [opinion.logits.split([real.shape[0], fake.shape[0]]) for opinion in opinions]
         real_logits, fake_logits = zip(*pairs, strict=True)
-        return discriminator_loss(real_logits, fake_logits, self.kind, self.reduction)
+        terms = discriminator_terms(real_logits, fake_logits, self.kind)
+        self._follow(torch.stack([term.detach() for term in terms]))
+        return reduce(terms, self.reduction)
+
+    def won(self, part: float) -> list[str]:
+        """Sub-discriminators, such as ``mpd/2``, whose averaged loss is below ``part`` of that at chance."""
+        if self._average is None:
+            return []
+        names = [f"{name}/{number}" for name, count in self._counts.items() for number in range(count)]
+        bound = part * CHANCE[self.kind]
+        return [name for name, loss in zip(names, self._average.tolist(), strict=True) if loss < bound]
+
+    def _follow(self, losses: Tensor) -> None:
+        """Average the losses ``(K,)`` over steps, from chance on; on the device, without waiting for it."""
+        if self._average is None:
+            self._average = torch.full_like(losses, CHANCE[self.kind])
+        self._average.lerp_(losses, 1 - _DECAY)
 
     def judge(self, real: Tensor, fake: Tensor) -> Judgement:
         """Outputs for the generator's losses.
@@ -75,7 +96,12 @@ class Discriminators(nn.Module):
 
     def opinions(self, wav: Tensor) -> list[Opinion]:
         """``wav (B, T)`` to the opinions of all sub-discriminators."""
-        return [opinion for member in self.members.values() for opinion in member(wav)]
+        opinions = []
+        for name, member in self.members.items():
+            found = member(wav)
+            self._counts[name] = len(found)
+            opinions += found
+        return opinions
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Multi-scale discriminator."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch.nn.functional as F
@@ -51,7 +52,7 @@ class MultiScaleDiscriminator(nn.Module):
         return opinions
 
 
-def _stack(channels: tuple[int, ...], norm) -> ConvStack:
+def _stack(channels: tuple[int, ...], norm: Callable[[nn.Conv1d], nn.Module]) -> ConvStack:
     layers = []
     inputs = 1
     for outputs, (kernel, stride, groups) in zip(channels, _LAYERS, strict=True):

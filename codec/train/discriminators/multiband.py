@@ -56,6 +56,7 @@ class MultiBandDiscriminator(nn.Module):
         """``wav (B, T)`` to one opinion per resolution and band."""
         opinions = []
         for spectrum, bands, stacks in zip(self.spectra, self.bands, self.stacks, strict=True):
+            assert isinstance(stacks, nn.ModuleList)
             compressed = power_compress(spectrum(wav), self.exponent, floor=1e-4)
             for (start, stop), stack in zip(bands, stacks, strict=True):
                 parts = (compressed.real, compressed.imag, compressed.magnitude)

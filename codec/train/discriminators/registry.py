@@ -1,5 +1,6 @@
 """Discriminators by type; a config names each; the name is the type by default."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from codec.config import from_dict
 from codec.registry import Registry
 
-_DISCRIMINATORS: Registry[type[nn.Module]] = Registry("discriminator")
+_DISCRIMINATORS: Registry[type[Any]] = Registry("discriminator")
 
 
 @dataclass
@@ -24,7 +25,7 @@ class Opinion:
     features: list[Tensor]
 
 
-def discriminator(name: str):
+def discriminator(name: str) -> Callable[[type[Any]], type[Any]]:
     """Class decorator: register a discriminator.
 
     The class has a nested ``Config`` dataclass, is built as ``cls(config)``, and maps a waveform

@@ -21,6 +21,8 @@ class AdversarialLoss(nn.Module):
         kind: GanKind = "hinge"
         reduction: Reduction = "mean"
 
+    needs_discriminators = True
+
     def __init__(self, config: Config, context: LossContext):
         super().__init__()
         self.config = config
@@ -47,6 +49,8 @@ class FeatureMatchingLoss(nn.Module):
 
         normalize: bool = True
         reduction: Reduction = "mean"
+
+    needs_discriminators = True
 
     def __init__(self, config: Config, context: LossContext):
         super().__init__()

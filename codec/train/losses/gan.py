@@ -8,6 +8,8 @@ from torch import Tensor
 
 GanKind = Literal["hinge", "lsgan"]
 Reduction = Literal["mean", "sum"]
+CHANCE: dict[GanKind, float] = {"hinge": 2.0, "lsgan": 0.5}
+"""Least loss of a discriminator that gives real and fake the same logits."""
 
 
 def discriminator_loss(
@@ -31,13 +33,20 @@ def discriminator_loss(
         kind: ``hinge`` or ``lsgan``.
         reduction: ``sum`` leaves out 1/K.
     """
+    return reduce(discriminator_terms(real_logits, fake_logits, kind), reduction)
+
+
+def discriminator_terms(
+    real_logits: Sequence[Tensor], fake_logits: Sequence[Tensor], kind: GanKind
+) -> list[Tensor]:
+    """The K terms of :func:`discriminator_loss`; one that cannot tell real from fake has :data:`CHANCE`."""
     terms = []
     for real, fake in zip(real_logits, fake_logits, strict=True):
         if kind == "hinge":
             terms.append((1 - real.float()).relu().mean() + (1 + fake.float()).relu().mean())
         else:
             terms.append((1 - real.float()).square().mean() + fake.float().square().mean())
-    return reduce(terms, reduction)
+    return terms
 
 
 def generator_loss(

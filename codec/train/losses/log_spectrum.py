@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from codec.audio.spectrum import Spectrum
 from codec.errors import CodecError
-from codec.model.spectral.noise import rise
+from codec.model.spectral.noise import fall
 from codec.train.losses.context import LossContext
 from codec.train.losses.registry import loss
 from codec.train.types import LossInput
@@ -19,7 +19,7 @@ class LogSpectrumLoss(nn.Module):
 
     The Euclidean norm over a frame's frequencies, unlike the mean of their absolute or squared differences,
     weighs every frame alike and inside it the frequencies that are far off. Above ``below`` the weights w fall
-    to 0 over an octave: where a decoder draws its phases, no single bin can be right, and the least distance
+    to 0 over ``fade`` octaves: where a decoder draws its phases, no single bin can be right, and the least distance
     of logarithms lies below the true level; :class:`codec.train.losses.band_power.BandPowerLoss` is for those.
     """
 
@@ -30,6 +30,8 @@ class LogSpectrumLoss(nn.Module):
         n_fft: tuple[int, ...] = (256, 512, 1024, 2048)
         below: float | None = 3000.0
         """Hz, where the weight is half in power; null compares all frequencies."""
+        fade: float = 1.0
+        """Octaves around ``below`` in which the weight falls to 0: the decoder's ``noise_fade``."""
         magnitude_weight: float = 40.0
         """m: of the mean difference of magnitudes, in units of full scale times window length."""
         floor: float = 1e-4
@@ -41,6 +43,8 @@ class LogSpectrumLoss(nn.Module):
             raise CodecError("losses.log_spectrum: n_fft is empty; name one or more lengths")
         if config.below is not None and not 0 < config.below < context.sample_rate / 2:
             raise CodecError(f"losses.log_spectrum: below must lie within the spectrum, got {config.below} Hz")
+        if not 0 < config.fade <= 4:
+            raise CodecError(f"losses.log_spectrum: fade must lie above 0, at most 4 octaves, got {config.fade}")
         self.config = config
         self.spectra = nn.ModuleList(Spectrum(n_fft, n_fft // 4) for n_fft in config.n_fft)
         for number, n_fft in enumerate(config.n_fft):
@@ -62,7 +66,7 @@ class LogSpectrumLoss(nn.Module):
         bins = n_fft // 2 + 1
         if self.config.below is None:
             return torch.ones(bins)
-        return (1 - rise(2 * self.config.below / context.sample_rate, bins).square()).sqrt()
+        return fall(2 * self.config.below / context.sample_rate, bins, self.config.fade)
 
 
 def _magnitude(spectrum: Tensor) -> Tensor:

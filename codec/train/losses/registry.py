@@ -1,6 +1,7 @@
 """Generator losses by type. A loss's name is the weight's key in YAML and the tag in the log."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 from torch import nn
@@ -9,10 +10,10 @@ from codec.config import from_dict
 from codec.registry import Registry
 from codec.train.losses.context import LossContext
 
-_LOSSES: Registry[type[nn.Module]] = Registry("loss")
+_LOSSES: Registry[type[Any]] = Registry("loss")
 
 
-def loss(name: str):
+def loss(name: str) -> Callable[[type[Any]], type[Any]]:
     """Class decorator: register a loss.
 
     The class has a nested ``Config`` dataclass, is built as ``cls(config, context)`` with a

@@ -1,5 +1,8 @@
 """Training of each kind of quantizer."""
 
+from collections.abc import Callable
+from typing import Any
+
 from codec.quantizers import Quantizer
 from codec.quantizers.fsq import FiniteScalarQuantizer
 from codec.quantizers.rvq import ResidualVQ
@@ -11,7 +14,7 @@ from codec.train.quantizers.split import SplitTrainer
 
 __all__ = ["EMAResidualVQ", "QuantizerTrainer", "QuantizerTrainingConfig", "train_quantizer"]
 
-_TRAINERS: dict[type[Quantizer], type[QuantizerTrainer]] = {
+_TRAINERS: dict[type[Quantizer], Callable[[Any, QuantizerTrainingConfig], QuantizerTrainer]] = {
     ResidualVQ: EMAResidualVQ,
     SplitVQ: SplitTrainer,
     FiniteScalarQuantizer: FsqTrainer,

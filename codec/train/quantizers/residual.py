@@ -33,7 +33,7 @@ class EMAResidualVQ(QuantizerTrainer):
         self._rvq = [rvq]
         self._projected = bool(rvq.config.dim)
         count, size, width = rvq.codebooks.shape
-        dim = rvq.inputs[0].in_features if self._projected else width
+        dim = rvq.inputs[0].get_parameter("weight").shape[1] if self._projected else width
         self.register_buffer("cluster_size", torch.zeros(count, size))
         self.register_buffer("embed_sum", torch.zeros(count, size, width))
         self.register_buffer("recent", torch.zeros(self.config.init_vectors, dim))

@@ -1,7 +1,7 @@
 """The interface of a kind of training for the trainer, and the settings that every kind has."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -60,6 +60,14 @@ class Task(ABC):
     """Settings of the task that may change on resume, since no step depends on them."""
 
     @abstractmethod
+    def __init__(self, config: Any, accelerator: Accelerator) -> None:
+        """Build all parts of the run from a ``Config``.
+
+        Raises:
+            CodecError: for anything that a user can get wrong.
+        """
+
+    @abstractmethod
     def loader(self, start: int, stop: int) -> AbstractContextManager[Iterable[Any]]:
         """Context of the batches of steps ``start`` to ``stop - 1``, in order, on the CPU."""
 
@@ -83,7 +91,7 @@ class Task(ABC):
     def export(self, folder: Path) -> None:
         """Write what the run is for, as it is now."""
 
-    def check(self) -> None:
+    def check(self) -> None:  # noqa: B027  (most have nothing to check)
         """Raise a :class:`CodecError` if training went wrong; called before a save."""
 
     def initialize(self, source: str) -> None:
@@ -98,14 +106,14 @@ class Task(ABC):
         """Values of a log record that no step returns, by tag."""
         return {}
 
-    def samples(self, step: int) -> None:
+    def samples(self, step: int) -> None:  # noqa: B027  (not every task has any)
         """Hand samples to the tracker."""
 
 
 TASKS: Registry[type[Task]] = Registry("task", "codec.train.tasks")
 
 
-def task(name: str):
+def task(name: str) -> Callable[[type[Task]], type[Task]]:
     """Class decorator: register a :class:`Task`, whose configs have ``task: name``."""
     return TASKS.register(name)
 

@@ -51,7 +51,7 @@ class CodecTask(Task):
         return values
 
     def check(self) -> None:
-        self.parts.train_step.guard.check()
+        self.parts.train_step.check()
 
     def tensors(self) -> Parts:
         return self.parts.state.tensors()
