@@ -24,7 +24,7 @@ _STALE_SECONDS = 3600.0
 
 @contextmanager
 def atomic_path(target: str | Path, overwrite: bool = True) -> Iterator[Path]:
-    """A temporary path beside ``target`` that becomes ``target`` when the block ends well.
+    """A temporary path next to ``target`` that becomes ``target`` when the block ends well.
 
     The temporary file is made at once, so that an unwritable folder is found before the work; it
     keeps the suffix, by which libraries know the format. Its name is like no other, whatever

@@ -71,7 +71,7 @@ def override(values: dict[str, Any], dotted: str, value: Any) -> None:
     Missing mappings on the way are made; whether the keys exist is checked by :func:`from_dict`.
 
     Raises:
-        CodecError: when a key on the way holds something that is no mapping.
+        CodecError: when a key on the way holds something that is not a mapping.
     """
     *parents, last = dotted.split(".")
     for key in parents:

@@ -20,7 +20,7 @@ Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Te
 STANDARD_INPUT = "standard input"
 
 _SPOOL_BYTES = 1 << 26
-"""What cannot seek is kept in memory up to this size, then on disk."""
+"""Input that cannot seek is kept in memory up to this size, then on disk."""
 
 
 @contextmanager
@@ -89,7 +89,7 @@ def _named(source: Any, expected: str) -> tuple[str, BinaryIO | None]:
 
 
 def is_regular(path: Path) -> bool:
-    """Whether ``path`` is there and an ordinary file: no folder, pipe or device."""
+    """Whether ``path`` is there and an regular file: no folder, pipe or device."""
     try:
         return stat.S_ISREG(path.stat().st_mode)
     except (OSError, ValueError):

@@ -20,17 +20,25 @@ class Registry(Mapping[str, T], Generic[T]):
     known without an import; the package is imported when somebody asks for one of its things.
     """
 
-    def __init__(self, kind: str, *places: str, introduce: Callable[[str, T], None] | None = None):
+    def __init__(
+        self,
+        kind: str,
+        *places: str,
+        introduce: Callable[[str, T], None] | None = None,
+        earlier: str | None = None,
+    ):
         """
         Args:
             kind: what the things are, for messages and entry points, such as ``loss``.
             places: modules, and packages with all their modules, that are imported before the first look,
                 since things register themselves in them; for those that are heavy to import.
             introduce: called with the name and the thing, once for each that enters, decorated or not.
+            earlier: a kind as it was called before; entry points of that group still count.
         """
         self.kind = kind
         self._places = places
         self._introduce = introduce or _leave
+        self._groups = [f"codec.{name.replace(' ', '_')}" for name in (earlier, kind) if name]
         self._items: dict[str, T] = {}
         self._points: dict[str, EntryPoint] | None = None
 
@@ -52,7 +60,7 @@ class Registry(Mapping[str, T], Generic[T]):
         return add
 
     def find(self, name: object, where: str = "") -> T:
-        """What is registered under ``name``.
+        """The thing that is registered under ``name``.
 
         Args:
             where: place in a config, which begins the message.
@@ -104,8 +112,7 @@ class Registry(Mapping[str, T], Generic[T]):
             for part in pkgutil.iter_modules(getattr(module, "__path__", ()), f"{place}."):
                 importlib.import_module(part.name)
         if self._points is None:
-            found = entry_points(group=f"codec.{self.kind.replace(' ', '_')}")
-            self._points = {point.name: point for point in found}
+            self._points = {point.name: point for group in self._groups for point in entry_points(group=group)}
         return self._points
 
 
@@ -114,7 +121,7 @@ def _leave(name: str, item: Any) -> None:
 
 
 def _origin(item: Any) -> Any:
-    """What tells two registered things apart: where a class or function is defined, else its value."""
+    """The identity of a registered thing: where a class or function is defined, else its value."""
     if isinstance(item, type) or callable(item):
         return getattr(item, "__module__", None), getattr(item, "__qualname__", None)
     return item

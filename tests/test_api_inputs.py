@@ -355,7 +355,7 @@ def test_codes_are_as_good_as_tokens(model, tokens):
         (torch.zeros(1, 8, 0, dtype=torch.int64), "expected codes"),
         (torch.full((8, 5), 1024), r"must lie in 0\.\.1023"),
         (torch.full((8, 5), -1), r"must lie in 0\.\.1023"),
-        (torch.zeros(9, 5, dtype=torch.int64), "9 codebooks asked for"),
+        (torch.zeros(9, 5, dtype=torch.int64), "9 codebooks requested"),
         ([torch.zeros(8, 5, dtype=torch.int64), torch.zeros(7, 5, dtype=torch.int64)], "the same layers"),
         (None, r"cannot be read as codes \(NoneType\); give tokens, an array"),
         ({}, r"cannot be read as codes \(dict\)"),

@@ -17,7 +17,7 @@ from codec.data.crops import CropPlanner
 from codec.data.loading.batches import CropBatches
 from codec.data.loading.config import DataConfig
 from codec.data.loading.prefetch import Prefetcher, ProcessPrefetcher, move_batch
-from codec.data.loading.source import open_audio, read_clips
+from codec.data.loading.source import open_audio, training_clips
 from codec.data.manifest import Clip
 from codec.data.store import AudioStore, open_store
 from codec.errors import CodecError
@@ -268,7 +268,7 @@ def data_config(manifest, folder, **changes) -> DataConfig:
 
 
 def open_all(config: DataConfig, warn=print) -> AudioStore:
-    return open_audio(config, read_clips(config), 16_000, None, warn)
+    return open_audio(config, training_clips(config), 16_000, None, warn)
 
 
 def test_nan_audio_is_refused_by_name_or_left_out(tmp_path):
@@ -296,7 +296,7 @@ def test_missing_audio_is_named(tmp_path):
 def test_an_empty_manifest_is_refused(tmp_path):
     (tmp_path / "empty.jsonl").write_text("\n")
     with pytest.raises(CodecError, match="the manifest is empty"):
-        read_clips(data_config(tmp_path / "empty.jsonl", tmp_path))
+        training_clips(data_config(tmp_path / "empty.jsonl", tmp_path))
 
 
 def test_a_folder_of_audio_serves_as_a_manifest(tmp_path):
@@ -307,5 +307,5 @@ def test_a_folder_of_audio_serves_as_a_manifest(tmp_path):
 
 def test_max_clips_are_spread_evenly(tmp_path):
     manifest = write_corpus(tmp_path, (0.1,) * 6)
-    clips = read_clips(data_config(manifest, tmp_path, max_clips=3))
+    clips = training_clips(data_config(manifest, tmp_path, max_clips=3))
     assert [clip.path for clip in clips] == ["clip0.wav", "clip2.wav", "clip4.wav"]

@@ -37,10 +37,10 @@ def test_the_command_writes_a_report(manifest, tmp_path, tiny_model_dir, other_m
     [
         (["--measures", "wer"], "--asr"),
         (["--codebooks", "two"], "1,2,4,8"),
-        (["--peers", "opus:fast"], "from 6 to 256"),
+        (["--baselines", "opus:fast"], "from 6 to 256"),
         (["--min-seconds", "60"], "none of 2 clips"),
-        (["--codebooks", "99"], "99 codebooks asked for; default has 1 to 8"),
-        (["--codebooks", "2", "--peers", "opus:6"], "--codebooks is of our models; name one with --model"),
+        (["--codebooks", "99"], "99 codebooks requested; default has 1 to 8"),
+        (["--codebooks", "2", "--baselines", "opus:6"], "--codebooks is of our models; name one with --model"),
     ],
 )
 def test_wrong_options_are_one_line(manifest, tmp_path, capsys, arguments, message):
@@ -49,12 +49,12 @@ def test_wrong_options_are_one_line(manifest, tmp_path, capsys, arguments, messa
     assert message in error and error.count("\n") == 0
 
 
-def test_without_models_and_peers_the_default_model_is_measured(monkeypatch, manifest, tmp_path):
+def test_without_models_and_baselines_the_default_model_is_measured(monkeypatch, manifest, tmp_path):
     seen = []
     monkeypatch.setattr("codec.cli.eval._run", lambda plan: seen.append(plan.options.models))
     out = ["--out", str(tmp_path / "report"), "--measures", "mel"]
     assert main(["eval", str(manifest), *out]) == 0
-    assert main(["eval", str(manifest), *out, "--peers", "opus:6"]) == 0
+    assert main(["eval", str(manifest), *out, "--baselines", "opus:6"]) == 0
     assert seen == [["default"], []]
 
 

@@ -62,7 +62,7 @@ def test_fewer_codebooks_are_a_prefix():
     rvq = make_rvq()
     latent = torch.randn(2, 8, 5)
     assert torch.equal(rvq.encode(latent, 2), rvq.encode(latent)[:, :2])
-    with pytest.raises(CodecError, match="5 codebooks asked for"):
+    with pytest.raises(CodecError, match="5 codebooks requested"):
         rvq.encode(latent, 5)
 
 

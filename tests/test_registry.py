@@ -101,12 +101,12 @@ def test_each_thing_is_introduced_by_its_name_however_it_enters(shop):
 KINDS = {
     "codec.aligner": ("codec.align.registry", "_ALIGNERS", "faster_whisper"),
     "codec.architecture": ("codec.model.registry", "ARCHITECTURES", "seanet"),
-    "codec.bench_peer": ("codec.bench.systems", "PEERS", "encodec"),
+    "codec.bench_baseline": ("codec.bench.systems", "BASELINES", "encodec"),
     "codec.benchmark": ("codec.bench.registry", "BENCHMARKS", "offline"),
-    "codec.discriminator": ("codec.train.discriminators.registry", "_DISCRIMINATORS", "multiband"),
+    "codec.discriminator": ("codec.discriminators.registry", "_DISCRIMINATORS", "multiband"),
     "codec.loss": ("codec.train.losses.registry", "_LOSSES", "waveform"),
     "codec.measure": ("codec.eval.measures.registry", "MEASURES", "si_sdr"),
-    "codec.peer": ("codec.eval.systems.registry", "PEERS", "codec2"),
+    "codec.baseline": ("codec.eval.systems.registry", "BASELINES", "codec2"),
     "codec.probe": ("codec.eval.probes.registry", "PROBES", "phone"),
     "codec.quantizer": ("codec.quantizers.base", "_QUANTIZERS", "split_rvq"),
     "codec.quantizer_trainer": ("codec.train.quantizers.base", "TRAINERS", "split_rvq"),
@@ -128,3 +128,27 @@ def test_every_kind_has_near_misses_and_takes_in_other_packages(group, shop, mon
     monkeypatch.setattr(registry, "_items", dict(registry._items))
     offer(shop, "fruit_shop:Plum", group=group)
     assert registry.find("plum") is sys.modules["fruit_shop"].Plum and name in registry
+
+
+def test_entry_points_of_the_earlier_kind_still_count(shop):
+    offer(shop, "fruit_shop:Plum")
+    found = Registry("fruit", earlier="test thing").find("plum")
+    assert (found.__module__, found.__name__) == ("fruit_shop", "Plum")
+
+
+@pytest.mark.parametrize(
+    ("module", "earlier", "current"),
+    [
+        ("codec.eval.systems", "peer", "baseline"),
+        ("codec.eval.systems", "parse_peer", "parse_baseline"),
+        ("codec.eval.systems.registry", "peer", "baseline"),
+        ("codec.eval.probes", "Measure", "Finding"),
+        ("codec.eval.probes", "Skip", "Omitted"),
+        ("codec.eval.measures", "JudgeSettings", "MetricSettings"),
+    ],
+)
+def test_an_earlier_name_is_the_same_thing_with_a_warning(module, earlier, current):
+    imported = pytest.importorskip(module)
+    with pytest.warns(DeprecationWarning, match=f"{module}.{earlier} is now called {current}"):
+        assert getattr(imported, earlier) is getattr(imported, current)
+    assert not hasattr(imported, "nothing_of_that_name")

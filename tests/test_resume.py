@@ -193,5 +193,5 @@ def test_a_full_disk_midway_does_not_end_the_run_but_at_the_end_it_is_an_error(
     with pytest.raises(CodecError, match="the disk is full"):
         resumed.run()
     assert resumed.step == 6
-    assert "training goes on" in capsys.readouterr().err
+    assert "training continues" in capsys.readouterr().err
     assert read_latest(resumed.checkpoints, pytest.fail).step == 2

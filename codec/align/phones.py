@@ -13,8 +13,8 @@ import numpy as np
 from codec.align.pocketsphinx import FRAME_RATE, phones_of
 from codec.align.registry import Aligner, AlignerConfig, aligner
 from codec.align.store import AlignmentStore
-from codec.align.transcript import normalise
-from codec.align.types import Alignment, Interval, Skip, Utterance
+from codec.align.transcript import plain_words
+from codec.align.types import Alignment, Interval, Omitted, Utterance
 from codec.data import Clip
 from codec.errors import CodecError
 from codec.jobs.executor import LocalExecutor, Lost
@@ -31,7 +31,7 @@ def check_aligner() -> None:
         )
 
 
-def align_clips(clips: Iterable[Clip], cache: Path, skipped: list[Skip]) -> dict[str, tuple[Interval, ...]]:
+def align_clips(clips: Iterable[Clip], cache: Path, skipped: list[Omitted]) -> dict[str, tuple[Interval, ...]]:
     """Phones of each clip with text, by clip name.
 
     Args:
@@ -60,7 +60,7 @@ def align_clips(clips: Iterable[Clip], cache: Path, skipped: list[Skip]) -> dict
     for clip, key, problem in keyed:
         error = problem or known[key].error
         if error is not None:
-            skipped.append(Skip(clip.name, error))
+            skipped.append(Omitted(clip.name, error))
         else:
             found[clip.name] = known[key].intervals
     return found
@@ -111,7 +111,7 @@ class PocketsphinxAligner(Aligner):
 
     def check_text(self, text: str) -> None:
         """Raise a :class:`CodecError` for a text without words, or with digits."""
-        normalise(text)
+        plain_words(text)
 
     def align(self, batch: list[Utterance]) -> list[Alignment]:
         """Timed phones per utterance; see :class:`codec.align.registry.Aligner`."""
@@ -150,7 +150,7 @@ class PocketsphinxAligner(Aligner):
 def _key(clip: Clip) -> tuple[str, str | None]:
     """What an alignment depends on, the recording and its text, as a hash; or "" and why there can be none."""
     try:
-        normalise(clip.text or "")
+        plain_words(clip.text or "")
         digest = hashlib.sha256(clip.audio.read_bytes())
     except (CodecError, OSError) as problem:
         return "", str(problem)

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from torch import Tensor
 
-from codec.align.transcript import normalise
+from codec.align.transcript import plain_words
 from codec.align.types import Interval
 from codec.audio.io import load_audio
 from codec.errors import CodecError
@@ -39,9 +39,9 @@ class PhoneAligner:
         borders around it; that word and what touches it come back without a phone.
 
         Raises:
-            CodecError: when the text has no words, too many unknown ones, or does not fit the sound.
+            CodecError: when the text has no words, too many unknown ones, or does not fit the audio.
         """
-        words = normalise(text).split()
+        words = plain_words(text).split()
         known = [self._decoder.lookup_word(word) is not None for word in words]
         missing = sorted({word for word, found in zip(words, known, strict=True) if not found})
         if known.count(False) > MAX_UNKNOWN * len(words):
@@ -53,9 +53,9 @@ class PhoneAligner:
         try:
             aligned = self._two_passes(" ".join(spoken), pcm)
         except RuntimeError:
-            raise CodecError("the text could not be aligned to the sound") from None
+            raise CodecError("the text could not be aligned to the audio") from None
         if sum(not _is_silence(name) for name, _ in aligned) != len(words):
-            raise CodecError("the text could not be aligned to the sound")
+            raise CodecError("the text could not be aligned to the audio")
         return trusted_phones(aligned, known)
 
     def _two_passes(self, text: str, pcm: bytes) -> list[tuple[str, list[Interval]]]:
@@ -84,7 +84,7 @@ class PhoneAligner:
 def trusted_phones(aligned: list[tuple[str, list[Interval]]], known: list[bool]) -> list[Interval]:
     """All phones in order; those near unknown words lose their name.
 
-    That is the words beside an unknown one, and silence that touches it: the noise phone often
+    That is the words next to an unknown one, and silence that touches it: the noise phone often
     leaves part of its word to the silence.
     """
     trusted, position = [], 0

@@ -1,4 +1,4 @@
-"""Where in a file its recordings lie, and what its headers promise of them.
+"""The places of the recordings in a file, and the lengths that its headers promise.
 
 A file may hold several, one after the other (joined files, chained Ogg), and what its header says
 of their length may be wrong: a recorder died before it wrote the sizes, a pipe could not go back to
@@ -55,7 +55,7 @@ def _parts_after_id3(file: BinaryIO, start: int, end: int) -> list[Part]:
 
 
 def describe(part: Part, frames: int) -> list[str]:
-    """What to tell about a part of which ``frames`` samples could be read."""
+    """The notes about a part of which ``frames`` samples could be read."""
     notes = []
     promised = part.samples or _promised_samples(part, frames)
     if frames < promised:
@@ -68,7 +68,7 @@ def describe(part: Part, frames: int) -> list[str]:
 
 
 def _promised_samples(part: Part, frames: int) -> int:
-    """What so many bytes would be, by those that are there; 0 where the promise is kept."""
+    """Estimated samples of the missing bytes, from those that are there; 0 where none are missing."""
     if frames == 0 or part.promised <= part.held:
         return 0
     bytes_of_one = part.held // frames  # exact where all have as many; what is over is a cut sample

@@ -15,10 +15,10 @@ from codec.train.trainer import Trainer
 
 _FLAGS = """
 --resume is short for resume=true, --init-from PATH for init_from=PATH. Ctrl-C and SIGTERM save a
-checkpoint and leave, with exit status 0 and 143; --resume goes on from there."""
+checkpoint and leave, with exit status 0 and 143; --resume continues from there."""
 
 
-DESCRIPTION = """Train a codec as a config says.
+DESCRIPTION = """Train a codec from a config.
 
 On several processes: accelerate launch -m codec train --config default
 """
@@ -30,7 +30,7 @@ def main(
     arguments: list[str] | None = None,
     program: str | None = None,
 ) -> int:
-    """Train as the command line says.
+    """Run ``codec train`` with these arguments.
 
     Args:
         description: of the recipe.

@@ -5,23 +5,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codec.compare.config import CompareConfig
-from codec.compare.plan import Run
+from codec.compare.plan import Trial
 from codec.compare.worker import STOPPED, Order, perform
 from codec.jobs.executor import Executor, LocalExecutor, Lost
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run ended: ``problem`` is one line, or ``None`` when it was trained and scored."""
+    """The end of a run: ``problem`` is one line, or ``None`` when it was trained and scored."""
 
-    run: Run
+    run: Trial
     problem: str | None
 
 
 def run_all(
     config: CompareConfig,
-    runs: Sequence[Run],
-    started: Callable[[Run], None],
+    runs: Sequence[Trial],
+    started: Callable[[Trial], None],
     ended: Callable[[Ended], None],
     executor: Executor | None = None,
 ) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from codec.compare.config import ScoringConfig
-from codec.compare.plan import Run
+from codec.compare.plan import Trial
 from codec.compare.score import score_run
 from codec.errors import CodecError
 from codec.jsonl import append_lines
@@ -33,7 +33,7 @@ class Order:
         output: file that all that the run prints is appended to; ``None`` leaves it on the terminal.
     """
 
-    run: Run
+    run: Trial
     scoring: ScoringConfig
     shared: Path
     output: Path | None = None
@@ -53,7 +53,7 @@ def perform(order: Order) -> str | None:
     return problem if order.output is None else f"{problem} ({order.output})"
 
 
-def work(run: Run, scoring: ScoringConfig, shared: Path) -> bool:
+def work(run: Trial, scoring: ScoringConfig, shared: Path) -> bool:
     """Train and score; false when a signal ended the training, which has then been saved."""
     begun = time.perf_counter()
     if not run.trained:
@@ -68,7 +68,7 @@ def work(run: Run, scoring: ScoringConfig, shared: Path) -> bool:
     return True
 
 
-def _keep_time(run: Run, part: str, begun: float, **facts: Any) -> None:
+def _keep_time(run: Trial, part: str, begun: float, **facts: Any) -> None:
     record = {"part": part, "seconds": round(time.perf_counter() - begun, 1), **facts}
     append_lines(run.folder / "times.jsonl", [json.dumps(record)])
 

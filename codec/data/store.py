@@ -80,7 +80,7 @@ def open_store(
 
     Raises:
         CodecError: for a missing file, or a packed file that is damaged. Clips that are unreadable
-            or hold NaN are in ``errors``; the rest is decoded all the same.
+            or hold NaN are in ``errors``; the rest is still decoded.
     """
     folder = cache / store_key(clips, sample_rate)
     if not (folder / "index.jsonl").is_file():
@@ -93,7 +93,7 @@ def open_store(
         raise CodecError(f"none of the {len(clips)} clips can be decoded; first: {errors[0]}")
     samples = np.memmap(folder / "audio.i16", dtype=np.int16, mode="r")
     if len(ends) != len(clips) or ends[-1] != len(samples):
-        raise CodecError(f"{folder}: the packed audio is damaged; delete this folder to build it anew")
+        raise CodecError(f"{folder}: the packed audio is damaged; delete this folder to build it again")
     return AudioStore(clips, samples, np.array([0, *ends], dtype=np.int64), sample_rate, errors)
 
 

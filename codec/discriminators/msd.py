@@ -29,7 +29,7 @@ class MultiScaleDiscriminator(nn.Module):
         scales: int = 3
         """Sub-discriminators, each at half the rate of the one before."""
         channels: tuple[int, ...] = (128, 128, 256, 512, 1024, 1024, 1024)
-        """Of the seven layers."""
+        """Channels of the seven layers."""
 
     def __init__(self, config: Config):
         super().__init__()

@@ -41,7 +41,7 @@ def discriminator_terms(
 def generator_loss(
     fake_logits: Sequence[Tensor], kind: GanKind = "hinge", reduction: Reduction = "mean"
 ) -> Tensor:
-    """What the generator minimises to please the discriminators.
+    """The generator's adversarial loss.
 
     ``hinge``: ``1/K sum_k mean max(0, 1 - D_k(x_hat))``, the bounded form of EnCodec (Defossez et
     al. 2022, arXiv 2210.13438, section 3.4); ``lsgan``: ``1/K sum_k mean (1 - D_k(x_hat))^2``.

@@ -15,7 +15,7 @@ from torch import Tensor
 from codec.data.clusters import cluster_weights, effective_size, fit_clusters, read_clusters, write_clusters
 from codec.data.loading.config import DataConfig
 from codec.data.loading.prefetch import Prefetcher
-from codec.data.loading.source import open_audio, read_clips
+from codec.data.loading.source import open_audio, training_clips
 from codec.data.store import AudioStore
 from codec.distilling.batches import EmbeddingBatch, WindowBatches
 from codec.distilling.config import EmbeddingConfig
@@ -188,7 +188,7 @@ class EmbeddingTask(Task):
         data = DataConfig(
             own.manifests, own.root, own.max_clips, skip_bad_audio=own.skip_bad_audio, cache=own.cache
         )
-        store = open_audio(data, read_clips(data), config.student.front.sample_rate, progress, self._warn)
+        store = open_audio(data, training_clips(data), config.student.front.sample_rate, progress, self._warn)
         usable = np.flatnonzero(store.lengths)
         found = read_vectors(config.teacher, [store.clips[i] for i in usable])
         # As many rows as the store has clips; those without audio say nothing.

@@ -27,7 +27,7 @@ _THREADS = (
 
 @dataclass(frozen=True)
 class Lost:
-    """What comes back in place of a result when the process of a task died or was ended."""
+    """Returned in place of a result when the process of a task died or was ended."""
 
     reason: str
 
@@ -63,7 +63,7 @@ class LocalExecutor:
 
     Attributes:
         workers: processes; 0 runs in this process, where nothing can be timed out.
-        timeout: seconds after which a task's process is ended; ``None`` waits for ever.
+        timeout: seconds after which a task's process is ended; ``None`` waits without limit.
         threads: of each process.
         fresh: whether every task has a process that has done nothing before.
         grace: seconds that tasks have to save their state after an interrupt; ``None``: all they need.
@@ -168,7 +168,7 @@ def _ignore(index: int) -> None:
 
 @contextmanager
 def thread_limit(threads: int) -> Iterator[None]:
-    """Children that are started within have so many threads: the libraries read this when they are loaded."""
+    """Set the thread count of children started within: libraries read it when they are loaded."""
     before = {name: os.environ.get(name) for name in _THREADS}
     os.environ.update(dict.fromkeys(_THREADS, str(threads)))
     try:

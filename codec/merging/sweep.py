@@ -9,7 +9,7 @@ from pathlib import Path
 from codec.atomic import atomic_path
 from codec.data.manifest import Clip
 from codec.errors import CodecError
-from codec.eval.measures import JudgeSettings, build_measures
+from codec.eval.measures import MetricSettings, build_measures
 from codec.eval.quick import score
 from codec.eval.training import Training
 from codec.merging.codecs import CodecSource
@@ -75,7 +75,7 @@ class Sweeper:
         """
         self.family, self.config, self.clips = family, config, clips
         self.base = family.codec
-        measures = build_measures(list(config.measures), JudgeSettings())
+        measures = build_measures(list(config.measures), MetricSettings())
         columns = [column for measure in measures for column in measure.columns]
         self.titles = TOKENS | {column.name: column.title for column in columns}
         self.better: dict[str, bool | None] = {

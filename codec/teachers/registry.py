@@ -22,7 +22,7 @@ class Teacher(Protocol):
     needs_words: bool
 
     def prepare(self, clips: list[Clip], words: dict[str, Alignment]) -> None:
-        """Look at all clips before work starts; raises CodecError for what it cannot do."""
+        """Check all clips before work starts; raises CodecError for clips it cannot process."""
 
     def features(self, batch: list[Utterance]) -> list[ClipFeatures]:
         """One entry per utterance, independent of what else is in the batch."""

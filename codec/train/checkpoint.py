@@ -144,7 +144,7 @@ def check_same_run(
 
     Args:
         where: whose they are.
-        free: settings beside :data:`FREE` that may differ.
+        free: settings besides :data:`FREE` that may differ.
 
     Raises:
         CodecError: naming each setting that differs and may not.

@@ -40,7 +40,7 @@ class Objective(nn.Module):
         """
         super().__init__()
         for name in losses:
-            # Modules are named so, and the log has values of its own.
+            # Modules are named so, and the log has other values.
             if not name.isidentifier() or name in RESERVED:
                 raise CodecError(f"config losses.{name}: not a name for a loss; use letters, digits and _")
         self.subjects = {name: loss_subject(name, options) for name, options in losses.items()}

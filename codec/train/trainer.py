@@ -25,7 +25,7 @@ from codec.train.tasks.base import TASKS, RunConfig, make_accelerator, output_fo
 
 @dataclass(frozen=True)
 class RunResult:
-    """How a run ended.
+    """The end of a run.
 
     Attributes:
         step: steps done in all.
@@ -45,7 +45,7 @@ class Trainer:
         """
         Raises:
             CodecError: for anything wrong with config, data, features, or the model or checkpoint
-                to go on from.
+                to resume from.
         """
         self.config = config
         self.output = Path(config.output)
@@ -53,7 +53,7 @@ class Trainer:
         existing = list_checkpoints(self.checkpoints)
         if existing and not config.resume:
             raise CodecError(
-                f"{self.output} holds a run ({existing[-1].name}); set resume=true to go on with it, or "
+                f"{self.output} holds a run ({existing[-1].name}); set resume=true to continue it, or "
                 "another output"
             )
         task = TASKS.find(config.task, "config task")
@@ -117,7 +117,7 @@ class Trainer:
         try:
             self._save()
         except CodecError as error:
-            log.say(f"warning: {error}; training goes on")
+            log.say(f"warning: {error}; training continues")
 
     def _save(self) -> None:
         if self.accelerator.is_main_process:
@@ -128,7 +128,7 @@ class Trainer:
         self.accelerator.wait_for_everyone()
 
     def _resume(self) -> bool:
-        """Go on from the newest good checkpoint; false where there is none."""
+        """Resume from the newest good checkpoint; false where there is none."""
         checkpoint = read_latest(self.checkpoints, lambda line: print(f"warning: {line}"))
         if checkpoint is None:
             return False

@@ -1,7 +1,7 @@
 """Measures by name."""
 
 from codec.errors import CodecError
-from codec.eval.measures.base import JudgeSettings, Measure
+from codec.eval.measures.base import Measure, MetricSettings
 from codec.registry import Registry
 
 
@@ -20,8 +20,8 @@ def measure_names() -> list[str]:
     return list(MEASURES)
 
 
-def build_measures(names: list[str], settings: JudgeSettings) -> list[Measure]:
-    """Measures by name, ready to judge.
+def build_measures(names: list[str], settings: MetricSettings) -> list[Measure]:
+    """Metrics by name, ready to use.
 
     Raises:
         CodecError: for an unknown name, a missing package or a missing setting.
@@ -40,7 +40,7 @@ def build_measures(names: list[str], settings: JudgeSettings) -> list[Measure]:
 
 
 def installed_measures(names: list[str]) -> list[str]:
-    """Those of ``names`` whose packages are there."""
+    """The metrics among ``names`` whose packages are installed."""
     return [name for name in names if not MEASURES[name].missing_packages()]
 
 

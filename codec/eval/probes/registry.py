@@ -8,18 +8,18 @@ from codec.registry import Registry
 
 
 class Probe(Protocol):
-    """What a registered class offers; it has a nested ``Config`` dataclass too."""
+    """The interface of a registered class, which also has a nested ``Config`` dataclass."""
 
     name: str
     config: Any
     resembles: tuple[str, ...]
-    """Losses that a model must not be trained with to be judged without a mark; none by default."""
+    """Losses that a model must not be trained with to be scored without a mark; none by default."""
 
     def check(self, task: ProbeTask) -> None:
         """Raise a :class:`CodecError` when the clips cannot serve, before any work."""
 
     def run(self, task: ProbeTask) -> ProbeResult:
-        """Measure; clips that fail are listed in the result, not raised."""
+        """Run the probe; clips that fail are listed in the result, not raised."""
 
 
 def _introduce(name: str, probe_class: type[Any]) -> None:

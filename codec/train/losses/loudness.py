@@ -1,4 +1,4 @@
-"""Distance in loudness, as a listener's ear would tell two sounds apart."""
+"""Distance in loudness, a model of how a listener distinguishes two signals."""
 
 from dataclasses import dataclass
 

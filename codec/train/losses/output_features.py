@@ -1,4 +1,4 @@
-"""Features that a speech model finds in the decoded sound."""
+"""Features that a speech model finds in the decoded audio."""
 
 from dataclasses import dataclass
 

@@ -43,9 +43,9 @@ def loss(name: str) -> Callable[[type[Any]], type[Any]]:
 
 
 def typed_options(name: str, options: dict[str, Any]) -> dict[str, Any]:
-    """A loss's options with its ``type``: its name, unless they say another.
+    """A loss's options with its ``type``: its name, unless they have another.
 
-    A name ``distill_NAME`` that is no type itself distils the teacher NAME.
+    A name ``distill_NAME`` that is not a type itself distils the teacher NAME.
     """
     prefix, _, teacher = name.partition("distill_")
     if "type" in options or name in _LOSSES or prefix or not teacher:
@@ -78,7 +78,7 @@ def build_loss(name: str, options: dict[str, Any], context: LossContext) -> nn.M
             several of one type.
 
     Raises:
-        CodecError: for a type that nobody registered, or an unknown option.
+        CodecError: for a type that is not registered, or an unknown option.
     """
     values = typed_options(name, options)
     loss_class = _LOSSES.find(values.pop("type"), f"losses.{name}")

@@ -1,4 +1,4 @@
-"""What training asks of every quantizer: an output with gradients, and draws that repeat."""
+"""Requirements of training on every quantizer: an output with gradients, and draws that repeat."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from codec.train.types import QuantizerOutput
 
 @dataclass(frozen=True)
 class QuantizerTrainingConfig:
-    """How codebooks learn."""
+    """Settings of codebook training."""
 
     decay: float = 0.99
-    """Of the moving averages, per step."""
+    """Decay of the moving averages, per step."""
     init_steps: int = 50
     """Steps that run without quantization before k-means; latents are still noise then."""
     init_vectors: int = 8192
@@ -49,9 +49,9 @@ class Walk:
 
 
 class QuantizerTrainer(nn.Module):
-    """Trains a quantizer in place; a subclass says how a batch is quantized and what is learnt from it.
+    """Trains a quantizer in place; a subclass defines how a batch is quantized and what is learnt from it.
 
-    The quantizer is no submodule, so its tensors appear once in a checkpoint.
+    The quantizer is not a submodule, so its tensors appear once in a checkpoint.
     """
 
     def __init__(self, num_codebooks: int, config: QuantizerTrainingConfig):

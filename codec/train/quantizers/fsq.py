@@ -40,7 +40,7 @@ class FsqTrainer(QuantizerTrainer):
     def forward(
         self, latent: Tensor, mask: Tensor, step: int, active: Tensor | None = None
     ) -> QuantizerOutput:
-        """As :meth:`QuantizerTrainer.forward`; the commitment is 0."""
+        """Implement :meth:`QuantizerTrainer.forward`; the commitment is 0."""
         (quantizer,) = self._quantizer
         with torch.autocast(latent.device.type, enabled=False):
             latent = latent.float()

@@ -69,7 +69,7 @@ class EMAResidualVQ(QuantizerTrainer):
     def forward(
         self, latent: Tensor, mask: Tensor, step: int, active: Tensor | None = None
     ) -> QuantizerOutput:
-        """As :meth:`QuantizerTrainer.forward`."""
+        """Implement :meth:`QuantizerTrainer.forward`."""
         with torch.autocast(latent.device.type, enabled=False):
             latent = latent.float()
             walk = self.walk(latent, mask, step)

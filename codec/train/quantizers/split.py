@@ -46,7 +46,7 @@ class SplitTrainer(QuantizerTrainer):
     def forward(
         self, latent: Tensor, mask: Tensor, step: int, active: Tensor | None = None
     ) -> QuantizerOutput:
-        """As :meth:`QuantizerTrainer.forward`."""
+        """Implement :meth:`QuantizerTrainer.forward`."""
         (quantizer,) = self._quantizer
         with torch.autocast(latent.device.type, enabled=False):
             latent = latent.float()
