@@ -61,7 +61,7 @@ def atomic_file(target: str | Path, overwrite: bool = True) -> Iterator[BinaryIO
 
 @contextmanager
 def atomic_folder(target: str | Path) -> Iterator[Path]:
-    """A temporary folder beside ``target`` that takes its place when the block ends well.
+    """a temporary folder next to ``target`` that takes its place when the block ends well.
 
     It is flushed to the disk first, its files (no sub-folders) included. Its name is like no other, as for
     :func:`atomic_path`. On any exception it is removed and ``target`` is as before.

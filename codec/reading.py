@@ -29,7 +29,7 @@ def open_seekable(source: Source, expected: str) -> Iterator[tuple[BinaryIO, str
 
     Args:
         source: a path, which may be a named pipe or ``/dev/fd/63``, a file's bytes, or an open file.
-        expected: what should be in it, such as "a sound file", for messages.
+        expected: what should be in it, such as "an audio file", for messages.
 
     Raises:
         CodecError: when it cannot be read, is a folder, or is empty. Errors of reading in the block
@@ -57,7 +57,7 @@ def path_of(path: Any, expected: str) -> str:
     """A path as the user gave it, but for a ``~`` in front, which is the home folder.
 
     Args:
-        expected: what it should name, such as "a sound file", for messages.
+        expected: what it should name, such as "an audio file", for messages.
 
     Raises:
         CodecError: for an empty name, which would mean the current folder, and for what is no path.

@@ -73,7 +73,7 @@ class Audio:
 
 
 def load_audio(source: Source, sample_rate: float | None = None) -> Audio:
-    """Read a sound file as mono, resampled to ``sample_rate`` when given.
+    """Read an audio file as mono, resampled to ``sample_rate`` when given.
 
     The file is read up to its end, whatever length its header claims, and with all recordings that it
     holds one after the other. It is read, mixed down and resampled block by block: memory holds the
@@ -84,16 +84,16 @@ def load_audio(source: Source, sample_rate: float | None = None) -> Audio:
         sample_rate: Hz to resample to; by default the rate of the file, which is in the result.
 
     Raises:
-        CodecError: when the file is missing, no sound file, empty, damaged, or not finite, or for a rate that is
+        CodecError: when the file is missing, not audio, empty, damaged, or not finite, or for a rate that is
             no whole number of Hz.
     """
     sample_rate = None if sample_rate is None else whole_rate(sample_rate)
-    with open_seekable(source, "a sound file") as (file, name):
+    with open_seekable(source, "an audio file") as (file, name):
         return _read_all(file, name, find_parts(file), sample_rate)
 
 
 def duration_of(source: Source, verify: bool = False) -> float:
-    """How long a sound file is: by its header where that can be relied on, else by reading it.
+    """How long an audio file is: by its header where that can be relied on, else by reading it.
 
     Args:
         verify: read it in any case, so that damage is found.
@@ -141,7 +141,7 @@ def save_audio(
     if hasattr(path, "write"):
         write_sound(cast(BinaryIO, path), wav, rate)
         return
-    path = path_of(path, "a sound file")
+    path = path_of(path, "an audio file")
     check_audio_suffix(path)
     blocks = mono_blocks(wav, _BLOCK)
     with atomic_file(path) as file:

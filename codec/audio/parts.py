@@ -85,11 +85,11 @@ def not_sound(start: bytes, name: str, words: str) -> CodecError:
             source, into = shlex.quote(name), shlex.quote(str(target))
         what = f"but {kind}" if kind in FOREIGN_KINDS else f"but {kind} of a kind that is not known ({words})"
         return CodecError(
-            f"{name}: not a sound file that can be read here, {what}; convert it first: "
+            f"{name}: not an audio file that can be read here, {what}; convert it first: "
             f"ffmpeg -i {source} {into}"
         )
     if Path(name).suffix.lower() == ".raw":
         return CodecError(f"{name}: raw samples have no header; convert the file to wav first")
     return CodecError(
-        f"{name}: not a sound file that can be read ({words}); expected wav, flac, ogg, opus or mp3"
+        f"{name}: not an audio file that can be read ({words}); expected wav, flac, ogg, opus or mp3"
     )

@@ -72,7 +72,7 @@ def distill(config: EmbeddingConfig) -> int:
 
 
 def probe_clips(config: EmbeddingConfig, task: EmbeddingTask) -> list[Clip]:
-    """Clips that are probed: those of ``probe.manifests``, by default the ones kept aside; none without probes."""
+    """Clips that are probed: those of ``probe.manifests``, by default the ones held out; none without probes."""
     if config.probe is None:
         return []
     if not config.probe.manifests:
@@ -93,7 +93,7 @@ def report(config: EmbeddingConfig, task: EmbeddingTask, export: Path, clips: li
     }
     gain = values["held_out"]
     print_note(
-        f"cosine with the teacher on {len(task.held_out)} clips kept aside: {gain['cosine_similarity']:.3f}, "
+        f"cosine with the teacher on {len(task.held_out)} clips held out: {gain['cosine_similarity']:.3f}, "
         f"of a constant {gain['constant']:.3f}, gain {gain['gain']:.3f}"
     )
     ratio = values["student"].get("ratio")

@@ -56,7 +56,7 @@ def encode(options: EncodeOptions, paths: Paths) -> None:
 
     suffix = _format_suffix(options.format)
     existing = Existing(options.overwrite, options.skip_existing)
-    rules = Rules(AUDIO_SUFFIXES, "sound files", TOKEN_SUFFIXES, suffix, suffix, check_token_suffix)
+    rules = Rules(AUDIO_SUFFIXES, "audio files", TOKEN_SUFFIXES, suffix, suffix, check_token_suffix)
     sources, target = split_paths(paths, rules)
     plan = make_plan(sources, target, rules, existing)
     named = plan.jobs[0].target

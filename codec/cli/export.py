@@ -28,7 +28,7 @@ def export(
 ) -> None:
     """Write encoder and decoder as ONNX graphs, each for offline and streaming use (extra: onnx).
 
-    Without OUT, the graphs beside the model are what --engine auto and --engine onnx run. A student of codec
+    Without OUT, the graphs go next to the model, where --engine auto and --engine onnx find them. A student of codec
     distill becomes one graph, OUT/student.onnx.
     """
     from codec.model.files import find_model, load_model

@@ -63,7 +63,7 @@ def finetune(
     out.mkdir(parents=True, exist_ok=True)
     run = run_config(folder, train_clips, out, config, overrides or [])
     before = quality(folder, held_out)
-    print_note(f"{counted(len(train_clips), 'clip')} to train on, {len(held_out)} kept aside")
+    print_note(f"{counted(len(train_clips), 'clip')} to train on, {len(held_out)} held out")
     stopped = Trainer(run).run().signal
     if stopped is not None:
         print_note("stopped; the same command resumes")

@@ -47,7 +47,7 @@ class EmbeddingTask(Task):
         batches: the windows of each step.
         store: the audio, at the student's rate.
         vectors: the teacher's, a row for each clip of the store.
-        training, held_out: indices into the store of the clips that are trained on and those kept aside.
+        training, held_out: indices into the store of the clips that are trained on and those held out.
     """
 
     Config = EmbeddingConfig
@@ -147,7 +147,7 @@ class EmbeddingTask(Task):
         }
 
     def facts(self, seconds_per_step: float) -> dict[str, float]:
-        """Speed, the gain on clips kept aside, and how evenly clips are drawn."""
+        """Speed, the gain on clips held out, and how evenly clips are drawn."""
         if not self.accelerator.is_main_process:
             return {}
         hours = self.config.data.batch_size * self.config.student.seconds / seconds_per_step
@@ -205,7 +205,7 @@ class EmbeddingTask(Task):
         count = self.config.data.held_out
         if len(known) <= count:
             raise CodecError(
-                f"config data.held_out: {count} clips are to be kept aside, and the teacher describes "
+                f"config data.held_out: {count} clips are to be held out, and the teacher describes "
                 f"{len(known)}; set fewer or add data"
             )
         aside = torch.zeros(len(known), dtype=torch.bool)

@@ -56,7 +56,7 @@ class TorchEngine:
         return self._copies[name][1]
 
     def __getstate__(self) -> dict[str, Any]:
-        """Copies are made anew where the engine is copied or sent to."""
+        """Copies are made again where the engine is copied or sent to."""
         return {"network": self.network, "_copies": {}, "_functions": {}}
 
 

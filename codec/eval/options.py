@@ -69,7 +69,7 @@ class Options:
     """Processes; as many as cores by default."""
     timeout: float = TIMEOUT
     """Seconds for one clip through one system and all metrics, loading their models included; then only what
-    hangs is left out. Needs at least one worker process."""
+    hangs is skipped. Needs at least one worker process."""
     players: int = 3
     """Clips to listen to in the page."""
     max_delay: float = MAX_DELAY_SECONDS

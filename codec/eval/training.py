@@ -42,7 +42,7 @@ def _family(loss: str) -> str:
 
 
 def write_training(folder: Path, training: Training) -> None:
-    """``training.json`` beside a model's ``config.json``."""
+    """``training.json`` next to a model's ``config.json``."""
     with atomic_path(folder / FILE) as temporary:
         temporary.write_text(json.dumps(dataclasses.asdict(training), indent=2) + "\n", encoding="utf-8")
 

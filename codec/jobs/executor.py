@@ -55,7 +55,7 @@ class Executor(Protocol):
 
 @dataclass(frozen=True)
 class LocalExecutor:
-    """Processes of this machine, started anew rather than forked.
+    """Processes of this machine, spawned rather than forked.
 
     When this process is interrupted or ends, however it ends, tasks that run get SIGTERM, which ends them as an
     error would unless they have a handler of their own. The processes have a session of their own, so that a

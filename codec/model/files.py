@@ -57,7 +57,7 @@ def _load(folder: Path, target: torch.device, engine: str) -> Codec:
         model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     except RuntimeError as error:
         words = " ".join(str(error).split())[:300]
-        raise CodecError(f"{weights}: does not fit config.json beside it ({words})") from None
+        raise CodecError(f"{weights}: does not fit config.json in the same folder ({words})") from None
     model = model.eval().requires_grad_(False).to(target)
     model.aliases = read_aliases(folder)
     if engine != "torch":

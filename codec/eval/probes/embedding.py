@@ -30,10 +30,10 @@ class EmbeddingProbeConfig:
     """Which labels are probed, and from how many clips of each class."""
 
     manifests: tuple[str, ...] = ()
-    """Clips to probe; the clips kept aside by training when there are none."""
+    """Clips to probe; the clips held out by training when there are none."""
     labels: tuple[Label, ...] = ("speaker", "source")
     shots: tuple[int, ...] = (1, 5, 20)
-    """Clips of each class to learn from. Classes with no clip more than that are left out."""
+    """Clips of each class to learn from. Classes with no clip more than that are skipped."""
     full: bool = True
     """Learn from all clips but those of a fold, too."""
     draws: int = 10
@@ -56,7 +56,7 @@ def probe_embedding(embed: Embed, clips: Sequence[Clip], config: EmbeddingProbeC
 
     Args:
         embed: the encoder; called once.
-        clips: with labels; clips without one are left out of its figures.
+        clips: with labels; clips without one are skipped of its figures.
 
     Returns:
         Measures ``<label>_accuracy_<k>_shot`` and ``<label>_accuracy_full``; the baseline is chance.

@@ -71,7 +71,7 @@ def _probe_table(probes: dict[str, Any], marks: dict[str, list[str]]) -> _ProbeT
             cells = [f"{m.value:.3f}" + MARK * (name in marks), interval, f"{m.baseline:.3f}", str(m.clips)]
             rows.append([name, title, m.codebooks, m.features, *cells])
         reasons = Counter(skip.reason for skip in result.skipped)
-        notes += [f"{name}: {counted(count, 'clip')} left out: {reason}" for reason, count in reasons.items()]
+        notes += [f"{name}: {counted(count, 'clip')} skipped: {reason}" for reason, count in reasons.items()]
         notes += [f"{name}: {note}" for note in result.notes]
     return _ProbeTable(rows, notes)
 

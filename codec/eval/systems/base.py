@@ -34,7 +34,7 @@ class System:
 
     @classmethod
     def parse(cls, argument: str) -> "System":
-        """The system that ``NAME:ARGUMENT`` means, of a registered peer.
+        """The system that ``NAME:ARGUMENT`` means, of a registered baseline.
 
         Raises:
             CodecError: when the argument is not understood.

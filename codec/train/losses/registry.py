@@ -60,13 +60,13 @@ def told_losses(losses: Mapping[str, dict[str, Any]], teachers: Mapping[str, str
         losses: options by name.
         teachers: of the config, by name: the models they are.
     """
-    told = []
+    known = []
     for name, options in losses.items():
         values = typed_options(name, options)
         teacher = values.get("teacher")
         model = PurePosixPath(teachers.get(teacher, teacher)).name if teacher else None
-        told.append(f"{values['type']}:{model}" if model else values["type"])
-    return told
+        known.append(f"{values['type']}:{model}" if model else values["type"])
+    return known
 
 
 def build_loss(name: str, options: dict[str, Any], context: LossContext) -> nn.Module:

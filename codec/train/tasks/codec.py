@@ -113,7 +113,7 @@ class CodecTask(Task):
         known: Training | None = Training([])
         if self.config.init_from is not None:
             source = Path(self.config.init_from)
-            # A model's own folder, or that of a run or of one of its checkpoints, which lie beside its model.
+            # A model's own folder, or that of a run or of one of its checkpoints, which lie next to its model.
             folders = (source, source / "export", source.parent.parent / "export")
             known = next((found for folder in folders if (found := read_training(folder))), None)
         if known is None:
