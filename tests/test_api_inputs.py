@@ -362,7 +362,7 @@ def test_codes_are_as_good_as_tokens(model, tokens):
         ([], "no codes"),
         ([[1, 2], [3]], "cannot be read as codes"),
         ("nowhere.pt", "nowhere.pt: cannot be read"),
-        (b"junk", "the bytes: no token file"),
+        (b"junk", "the bytes: not a token file"),
     ],
 )
 def test_wrong_codes_are_refused_in_words(model, codes, words):

@@ -253,7 +253,7 @@ def test_process_substitution_and_closed_streams(tmp_path, tiny_model, tiny_mode
     one_line(shell('codec decode <(cat "$out/a.pt") -m "$model"', **paths), "name an output")
     told = shell('codec info <(cat "$out/a.pt"); codec info "$out/a.pt"', **paths).stdout.decode().splitlines()
     assert told[1 : len(told) // 2] == told[len(told) // 2 + 1 :] and "bytes" in told[1]
-    one_line(shell("codec info <(echo junk)", **paths), "no token file: neither .rvq nor .pt")
+    one_line(shell("codec info <(echo junk)", **paths), "not a token file: neither .rvq nor .pt")
     one_line(shell('codec encode - "$out/b.pt" -m "$model" <&-', **paths), "standard input is closed")
     one_line(shell('codec decode "$out/a.pt" - -m "$model" >&-', **paths), "standard output is closed")
     one_line(shell('codec stream decode -m "$model" <&-', **paths), "standard input is closed")

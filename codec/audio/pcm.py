@@ -51,7 +51,7 @@ class PcmReader:
         while not watch.done and (data := self._file.read1(_BLOCK)):
             start += data
             if kind := watch.feed(data):
-                raise CodecError(f"the input is no raw samples but {a_file(kind)}; {_advice(kind)}")
+                raise CodecError(f"the input is not raw samples but {a_file(kind)}; {_advice(kind)}")
         self._start = start
 
     def __iter__(self) -> Iterator[np.ndarray]:

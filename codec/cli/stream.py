@@ -113,7 +113,7 @@ def stream_decode(options: StreamDecodeOptions) -> None:
     loaded = load_model(options.model, options.device, options.engine)
     decoder = loaded.streaming_decoder(deterministic=options.deterministic)
     rate = options.rate or loaded.sample_rate
-    _tell("sound after tokens", decoder.latency, loaded.sample_rate, rate)
+    _tell("audio after tokens", decoder.latency, loaded.sample_rate, rate)
     reader = StreamReader(source)
     _check_header(reader.header, loaded, options.force)
     with _quiet_when_closed():

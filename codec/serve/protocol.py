@@ -122,7 +122,7 @@ def check_start(watch: StartWatch, data: bytes) -> None:
     """Refuse the first bytes of a file, which as samples would be noise."""
     if kind := watch.feed(data):
         raise ClientError(
-            "bad_sound", f"this is no raw samples but {a_file(kind)}; send mono 16-bit samples of it", 1003
+            "bad_sound", f"this is not raw samples but {a_file(kind)}; send mono 16-bit samples of it", 1003
         )
 
 
