@@ -89,6 +89,21 @@ def test_the_blocks_of_a_page_run(page, workshop, environment):
         assert (workshop / "stream.pt").stat().st_size == (workshop / "tokens.pt").stat().st_size
 
 
+SMALL = (
+    "max_steps=1 tracker=none data.batch_size=1 data.crop_frames=20 data.cache=audio quantizer.init_steps=1"
+    " quantizer.init_vectors=64 model.quantizer.codebook_size=16 model.network.encoder_dim=16"
+    " model.network.encoder_layers=1 model.network.decoder_dim=16 model.network.decoder_layers=1"
+)
+
+
+def test_training_on_recordings_of_ones_own_runs_as_the_readme_says(workshop, environment):
+    text = (ROOT / "README.md").read_text(encoding="utf-8").replace("\\\n", "")
+    (prepare,) = re.findall(r"^\$ (codec prepare .*?)(?:#.*)?$", text, re.MULTILINE)
+    (train,) = re.findall(r"^\$ (codec train .*)$", text, re.MULTILINE)
+    run("bash", f"{prepare}\n{train} {SMALL}", workshop, environment)
+    assert (workshop / "runs" / "mine" / "export" / "config.json").is_file()
+
+
 def test_some_pages_run():
     expected = {"README.md", "docs/python.md", "docs/streaming.md"}
     assert expected <= {name_of(page) for page in PAGES if runnable(page)}
