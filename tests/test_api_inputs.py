@@ -110,7 +110,12 @@ def test_the_default_dtype_rounds_nothing(tokens, tiny_model_dir):
 
 def test_half_a_model_is_refused_in_one_line(tokens):
     model = make_tiny_model().half()
-    for call in (lambda: model.encode(SPEECH), lambda: model.decode(tokens, force=True)):
+    calls = (
+        lambda: model.encode(SPEECH),
+        lambda: model.decode(tokens),
+        lambda: model.decode(tokens, force=True),
+    )
+    for call in calls:
         with pytest.raises(CodecError, match=r"weights are float16; .* model\.float\(\)"):
             call()
     # Rounded weights are other weights.
@@ -355,7 +360,8 @@ def test_codes_are_as_good_as_tokens(model, tokens):
         (torch.zeros(1, 8, 0, dtype=torch.int64), "expected codes"),
         (torch.full((8, 5), 1024), r"must lie in 0\.\.1023"),
         (torch.full((8, 5), -1), r"must lie in 0\.\.1023"),
-        (torch.zeros(9, 5, dtype=torch.int64), "9 codebooks requested"),
+        (torch.zeros(9, 10, dtype=torch.int64), "9 codebooks requested"),
+        (torch.zeros(50, 8, dtype=torch.int64), r"50 codebooks of 8 frames; give them as \(K, T\)"),
         ([torch.zeros(8, 5, dtype=torch.int64), torch.zeros(7, 5, dtype=torch.int64)], "the same layers"),
         (None, r"cannot be read as codes \(NoneType\); give tokens, an array"),
         ({}, r"cannot be read as codes \(dict\)"),
