@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import math
 
 import pytest
 import torch
