@@ -20,15 +20,15 @@ class Registry(Mapping[str, T], Generic[T]):
     known without an import; the package is imported when somebody asks for one of its things.
     """
 
-    def __init__(self, kind: str, package: str | None = None):
+    def __init__(self, kind: str, *packages: str):
         """
         Args:
             kind: what the things are, for messages and entry points, such as ``loss``.
-            package: all its modules are imported before the first look, since things register themselves
+            packages: all their modules are imported before the first look, since things register themselves
                 in them; for packages that are heavy to import.
         """
         self.kind = kind
-        self._package = package
+        self._packages = packages
         self._items: dict[str, T] = {}
         self._points: dict[str, EntryPoint] | None = None
 
@@ -93,8 +93,9 @@ class Registry(Mapping[str, T], Generic[T]):
         return dict.fromkeys((*self._items, *offered))
 
     def _offered(self) -> dict[str, EntryPoint]:
-        if self._package is not None:
-            package, self._package = importlib.import_module(self._package), None
+        names, self._packages = self._packages, ()
+        for name in names:
+            package = importlib.import_module(name)
             for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
                 importlib.import_module(module.name)
         if self._points is None:
