@@ -1,5 +1,6 @@
 """All that changes during a run, as tensors by part: what a checkpoint holds and resume restores."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from codec.errors import CodecError
 from codec.model.codec import Codec
 from codec.model.files import load_model
 from codec.model.fingerprint import token_settings
+from codec.pretraining.models.files import FRAMES, kind_of, load_pretrained
 from codec.teachers.teaching import weighted_teachers
 from codec.train.balancer import Balancer
 from codec.train.checkpoint import Checkpoint, Parts, list_checkpoints, read_checkpoint
@@ -106,7 +108,8 @@ def initialize(state: TrainState, source: str) -> None:
     Args:
         state: of the new run; its optimizers start afresh.
         source: a model folder (``config.json``), a checkpoint folder (``step-...``, with its
-            discriminators), or the output folder of a run, whose newest checkpoint is taken.
+            discriminators), the output folder of a run, whose newest checkpoint is taken, or an encoder of
+            frames that was pre-trained, which leaves decoder and quantizer as they are.
 
     Raises:
         CodecError: when there is no such thing, or its sizes do not fit the config.
@@ -118,10 +121,30 @@ def initialize(state: TrainState, source: str) -> None:
     if (folder / "manifest.json").is_file():
         state.load_weights(read_checkpoint(folder), str(folder))
         return
+    if kind_of(folder) == FRAMES:
+        state.generator.codec.load_state_dict(_pretrained(state.generator.codec, source))
+        state.restart_average()
+        return
     model, mine = load_model(folder, "cpu"), state.generator.codec
     mine.load_state_dict(_fitting(model, mine, source))
     state.generator.quantizer.adopt_codebooks()
     state.restart_average()
+
+
+def _pretrained(mine: Codec, source: str) -> dict[str, Tensor]:
+    """The tensors of ``mine`` with a pre-trained encoder in place of its own.
+
+    Raises:
+        CodecError: when the encoder has other settings.
+    """
+    encoder = load_pretrained(source, "cpu")
+    merged = Codec(mine.config)
+    merged.load_state_dict(mine.state_dict())
+    theirs = Codec(dataclasses.replace(encoder.config.model, quantizer=mine.config.quantizer))
+    if token_settings(theirs) != token_settings(mine):
+        raise CodecError(f"init_from {source}: the encoder of another model; copy its settings into the config's model")
+    merged.encoder = encoder.encoder
+    return merged.state_dict()
 
 
 def _fitting(model: Codec, mine: Codec, source: str) -> dict[str, Tensor]:

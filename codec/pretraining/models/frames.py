@@ -7,7 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from codec.model.config import CodecConfig
-from codec.model.registry import architecture_of
+from codec.model.registry import Encoder, architecture_of
+
+_CHUNK = 1024
+"""Frames that are computed at once."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +45,20 @@ class FrameEncoder(nn.Module):
         """``wav (B, F * hop)`` to ``(B, F, dim)``."""
         return self.encoder(wav)[0].transpose(1, 2)
 
-    @torch.no_grad()
     def frames(self, wavs: list[Tensor]) -> list[Tensor]:
         """Frames of clips of any length, ``(n_i,)`` samples to ``(ceil(n_i / hop), dim)`` float32 on the CPU."""
-        device = next(self.parameters()).device
-        padded = [F.pad(wav, (0, -len(wav) % self.hop)) for wav in wavs]
-        return [self(wav[None].to(device))[0].float().cpu() for wav in padded]
+        return [latents(self.encoder, wav, self.hop) for wav in wavs]
+
+
+@torch.no_grad()
+def latents(encoder: Encoder, wav: Tensor, hop: int) -> Tensor:
+    """What a codec's encoder makes of a clip ``(n,)`` of any length: ``(ceil(n / hop), D)`` float32 on the CPU."""
+    device = next(encoder.parameters()).device
+    if not encoder.causal:
+        # It looks ahead, and fills up the end itself.
+        return encoder(wav[None].to(device))[0][0].T.float().cpu()
+    found, state = [], None
+    for chunk in F.pad(wav, (0, -len(wav) % hop)).split(_CHUNK * hop):
+        latent, state = encoder(chunk[None].to(device), state)
+        found.append(latent[0].T.float().cpu())
+    return torch.cat(found)
