@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import TINY_CONFIG
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pretraining_runs import CLASSES, ENCODER
 
 from codec.config import from_dict
 from codec.errors import CodecError
@@ -25,8 +27,6 @@ from codec.pretraining.objective.masked import MaskedModel
 from codec.pretraining.objective.masking import PatchMasks, SpanMasks
 from codec.pretraining.objective.pairs import FramePair, PatchPair, follow, take
 from codec.pretraining.objective.schedules import Moment, Schedules
-from conftest import TINY_CONFIG
-from pretraining_runs import CLASSES, ENCODER
 
 PAPER = 294_816
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from conftest import TINY_CONFIG
 from pretraining_runs import CLASSES, ENCODER, data_values, masked_trainer, masked_values, train_alone
 from safetensors.torch import load_file
 from student_models import RATE, write_kinds
@@ -20,7 +21,6 @@ from codec.errors import CodecError
 from codec.pretraining.models.files import load_pretrained
 from codec.pretraining.objective.diagnostics import CollapseConfig, CollapseWatch
 from codec.train.checkpoint import list_checkpoints, read_checkpoint
-from conftest import TINY_CONFIG
 
 
 @pytest.fixture(scope="module")

@@ -84,12 +84,12 @@ def _student(config: EncoderConfig, folder: Path) -> Encoder:
 
 
 def _patches(encoder: PatchEncoder, config: EncoderConfig, folder: Path) -> Encoder:
-    depth, blocks = config.layer, encoder.config.shape.depth
-    # avg is what all kinds of models have by default; theirs is a mean over layers.
-    if depth in ("avg", "last"):
-        depth = None
-    elif isinstance(depth, bool) or not isinstance(depth, int) or not 1 <= depth <= blocks:
-        raise CodecError(f"{config.model}: layer {depth!r} is none of last, 1 to {blocks}")
+    depth, blocks = None, encoder.config.shape.depth
+    # avg is what all kinds of models have by default; of other models it is a mean over layers.
+    if config.layer not in ("avg", "last"):
+        if not isinstance(config.layer, int) or not 1 <= config.layer <= blocks:
+            raise CodecError(f"{config.model}: layer {config.layer!r} is none of last, 1 to {blocks}")
+        depth = config.layer
     return Encoder(
         name=_name(PATCHES, _weights(folder)),
         layer="last" if depth is None else str(depth),

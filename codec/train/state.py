@@ -13,6 +13,7 @@ from codec.model.codec import Codec
 from codec.model.files import load_model
 from codec.model.fingerprint import token_settings
 from codec.pretraining.models.files import FRAMES, kind_of, load_pretrained
+from codec.pretraining.models.frames import FrameEncoder
 from codec.teachers.teaching import weighted_teachers
 from codec.train.balancer import Balancer
 from codec.train.checkpoint import Checkpoint, Parts, list_checkpoints, read_checkpoint
@@ -140,10 +141,11 @@ def _pretrained(mine: Codec, source: str) -> dict[str, Tensor]:
     encoder = load_pretrained(source, "cpu")
     merged = Codec(mine.config)
     merged.load_state_dict(mine.state_dict())
+    assert isinstance(encoder, FrameEncoder)
     theirs = Codec(dataclasses.replace(encoder.config.model, quantizer=mine.config.quantizer))
     if token_settings(theirs) != token_settings(mine):
         raise CodecError(f"init_from {source}: the encoder of another model; copy its settings into the config's model")
-    merged.encoder = encoder.encoder
+    merged.encoder.load_state_dict(encoder.encoder.state_dict())
     return merged.state_dict()
 
 

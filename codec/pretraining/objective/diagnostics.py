@@ -1,7 +1,6 @@
 """Signs of collapse, and how much of the hidden the context tells, measured on crops that are kept aside."""
 
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +9,6 @@ from torch import Tensor
 from codec.errors import CodecError
 from codec.pretraining.objective.losses import direction_distance
 from codec.pretraining.objective.masked import MaskedModel
-from codec.pretraining.objective.pairs import Pair
 from codec.train.distributed import all_reduce_sum, world_size
 
 _SIGNS = ("classes/used", "classes/of_a_token", "spread/target", "spread/prediction")
@@ -105,9 +103,8 @@ class CollapseWatch:
 @torch.no_grad()
 def position_means(model: MaskedModel, wav: Tensor, order: Tensor, visible: int) -> Tensor:
     """Mean direction of the teacher's targets at each place, ``(N, width)``, over crops as they are trained on."""
-    pair = cast(Pair, model.pair)
-    _, target = pair(wav, order, visible)
-    means = torch.zeros(order.shape[1], pair.width, device=target.device)
+    _, target = model.pair(wav, order, visible)
+    means = torch.zeros(order.shape[1], model.pair.width, device=target.device)
     units = F.normalize(target.float(), dim=-1)
     return means.index_add_(0, order[:, visible:].flatten(), units.flatten(0, 1))
 
@@ -125,9 +122,8 @@ def held_out(model: MaskedModel, wav: Tensor, order: Tensor, visible: int, means
     """
     model.eval()
     try:
-        pair = cast(Pair, model.pair)
-        seen, target = pair(wav, order, visible)
-        others, _ = pair(wav.roll(1, dims=0), order, visible)
+        seen, target = model.pair(wav, order, visible)
+        others, _ = model.pair(wav.roll(1, dims=0), order, visible)
         predicted = model.predictor(seen, order, visible)
         foreign = model.predictor(others, order, visible)
     finally:

@@ -1,7 +1,6 @@
 """Masked latent prediction with classification of the targets, on any pair of student and teacher."""
 
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +47,7 @@ class MaskedModel(nn.Module):
         self, pair: Pair, predictor: Shape, hypotheses: int, classes: ClassesConfig, weights: WeightsConfig
     ):
         super().__init__()
-        self.pair = cast(nn.Module, pair)
+        self.pair = pair
         self.predictor = Predictor(predictor, pair.width, pair.grid, hypotheses)
         self.weights, self.classes = weights, classes
         if weights.classification:
@@ -59,8 +58,7 @@ class MaskedModel(nn.Module):
 
     def follow(self, encoder_decay: float, head_decay: float) -> None:
         """Move the teachers towards the students."""
-        pair = cast(Pair, self.pair)
-        follow(pair.teacher, pair.followed(), encoder_decay)
+        follow(self.pair.teacher, self.pair.followed(), encoder_decay)
         if self.weights.classification:
             follow(self.head_teacher, self.head, head_decay)
 

@@ -1,8 +1,7 @@
 """A student and its teacher, and what each of them sees of a crop."""
 
 import copy
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -12,29 +11,49 @@ from codec.pretraining.models.patches import PatchEncoder
 from codec.pretraining.models.transformer import Transformer
 
 
-class Pair(Protocol):
-    """An encoder and the moving average that it learns from."""
+class Pair(nn.Module):
+    """An encoder and the moving average that it learns from.
 
-    student: nn.Module
+    Attributes:
+        student: the encoder.
+        teacher: of the same shape as :meth:`followed`, without gradients.
+        width: size of the vectors that are predicted.
+        grid: rows and columns of tokens.
+    """
+
+    student: PatchEncoder | FrameEncoder
     teacher: nn.Module
     width: int
-    """Size of the vectors that are predicted."""
     grid: tuple[int, int]
-    """Rows and columns of tokens."""
 
-    def __call__(self, wav: Tensor, order: Tensor, visible: int) -> tuple[Tensor, Tensor]:
-        """``wav (B, T)`` to the student's ``(B, S + V, width)`` and the teacher's targets ``(B, N - V, width)``."""
+    __call__: Callable[..., tuple[Tensor, Tensor]]
+
+    def forward(self, wav: Tensor, order: Tensor, visible: int) -> tuple[Tensor, Tensor]:
+        """What the student makes of the tokens that it sees, and the teacher's targets for the others.
+
+        Args:
+            wav: ``(B, T)``.
+            order: ``(B, N)`` int64, places of all tokens, those that are seen first.
+            visible: V, how many are seen.
+
+        Returns:
+            ``(B, S + V, width)`` with S tokens that have no place, and ``(B, N - V, width)``.
+        """
+        raise NotImplementedError
 
     def followed(self) -> nn.Module:
         """The student's part that the teacher is an average of."""
+        raise NotImplementedError
 
 
-class PatchPair(nn.Module):
+class PatchPair(Pair):
     """MATPAC's two views: the student encodes the tokens that are seen, the teacher only those that are not.
 
     The teacher has blocks of its own, from another random start; patches, positions and summary token are the
     student's.
     """
+
+    student: PatchEncoder
 
     def __init__(self, student: PatchEncoder):
         super().__init__()
@@ -56,12 +75,14 @@ class PatchPair(nn.Module):
         return self.student.transformer
 
 
-class FramePair(nn.Module):
+class FramePair(Pair):
     """Our views of a codec's encoder, which cannot leave frames out: the student hears silence in their place.
 
     The teacher hears all of the crop, or silence in place of what the student hears (``complement``), which is
     nearer to MATPAC.
     """
+
+    student: FrameEncoder
 
     def __init__(self, student: FrameEncoder, frames: int, complement: bool):
         """
@@ -99,6 +120,5 @@ def take(tokens: Tensor, places: Tensor) -> Tensor:
 def follow(teacher: nn.Module, student: nn.Module, decay: float) -> None:
     """Move each weight of the teacher to ``decay * teacher + (1 - decay) * student``; other tensors are copied."""
     torch._foreach_lerp_(list(teacher.parameters()), list(student.parameters()), 1 - decay)
-    copies: Iterable[tuple[Tensor, Tensor]] = zip(teacher.buffers(), student.buffers(), strict=True)
-    for mine, other in copies:
+    for mine, other in zip(teacher.buffers(), student.buffers(), strict=True):
         mine.copy_(other)

@@ -119,7 +119,7 @@ class MaskedTask(Task):
     @property
     def student(self) -> PatchEncoder | FrameEncoder:
         """The encoder that is trained."""
-        return cast(PatchEncoder | FrameEncoder, cast(Pair, self.model.pair).student)
+        return self.model.pair.student
 
     def loader(self, start: int, stop: int) -> Prefetcher:
         data = self.config.data
@@ -178,7 +178,7 @@ class MaskedTask(Task):
         Raises:
             CodecError: when its sizes differ.
         """
-        pair = cast(Pair, self.model.pair)
+        pair = self.model.pair
         try:
             pair.student.load_state_dict(encoder.state_dict())
         except RuntimeError as error:
