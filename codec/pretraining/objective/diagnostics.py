@@ -54,8 +54,8 @@ class CollapseWatch:
 
     def update(self, signs: dict[str, Tensor]) -> None:
         """Take in a step's; one that is not there counts as healthy."""
-        device = signs["spread/target"].device
-        now = torch.stack([signs.get(name, torch.tensor(float("nan"), device=device)) for name in _SIGNS])
+        device, missing = signs["spread/target"].device, torch.full_like(signs["spread/target"], float("nan"))
+        now = torch.stack([signs.get(name, missing) for name in _SIGNS])
         now = all_reduce_sum(now.detach().float()) / world_size()
         before = self._means.to(device)
         self._means = torch.where(before.isnan(), now, torch.lerp(now, before, _MEMORY))

@@ -94,12 +94,12 @@ class Division:
     Attributes:
         training: ``(clips,)`` float64, how often each is drawn.
         held_out: indices of the clips that are kept aside.
-        left_out: clips that are shorter than a crop.
+        left_out: how many clips are not used, by what is wrong with them.
     """
 
     training: np.ndarray
     held_out: list[int]
-    left_out: int
+    left_out: dict[str, int]
 
 
 def divide(store: AudioStore, window: int, config: MaskedDataConfig) -> Division:
@@ -120,14 +120,13 @@ def divide(store: AudioStore, window: int, config: MaskedDataConfig) -> Division
             "set data.skip_short=true to leave them out, or shorter crops"
         )
     usable = known & ~short
-    for clip in np.flatnonzero(usable):
-        if _silent(store, int(clip)):
-            if not config.skip_bad_audio:
-                raise CodecError(
-                    f"{store.clips[int(clip)].path}: silent from start to end; set data.skip_bad_audio=true to leave "
-                    "such clips out"
-                )
-            usable[clip] = False
+    silent = [clip for clip in np.flatnonzero(usable).tolist() if _silent(store, clip)]
+    if silent and not config.skip_bad_audio:
+        raise CodecError(
+            f"{store.clips[silent[0]].path}: silent from start to end; set data.skip_bad_audio=true to leave such clips "
+            "out"
+        )
+    usable[silent] = False
     found = np.flatnonzero(usable)
     if len(found) <= config.held_out:
         raise CodecError(
@@ -136,7 +135,8 @@ def divide(store: AudioStore, window: int, config: MaskedDataConfig) -> Division
         )
     aside = [int(found[number * len(found) // config.held_out]) for number in range(config.held_out)]
     usable[aside] = False
-    return Division(_weights(store, usable, config.domain_weights), aside, int(short.sum()))
+    left_out = {"shorter than a crop": int(short.sum()), "silent": len(silent)}
+    return Division(_weights(store, usable, config.domain_weights), aside, left_out)
 
 
 def check_classes(classes: int, store: AudioStore, division: Division, tokens: int, window: int) -> None:

@@ -88,8 +88,9 @@ class MaskedTask(Task):
         division = divide(self.store, setting.window, config.data)
         classes = config.classes.count if config.weights.classification else 0
         check_classes(classes, self.store, division, setting.tokens, setting.window)
-        if division.left_out:
-            self._warn(f"left out: {division.left_out} of {len(self.store.clips)} clips, which are shorter than a crop")
+        for kind, count in division.left_out.items():
+            if count:
+                self._warn(f"left out: {count} of {len(self.store.clips)} clips, which are {kind}")
         first = share * accelerator.process_index
         self.batches = MaskedBatches(
             self.store, setting.window, division.training, setting.masks, config.seed, range(first, first + share)
@@ -150,7 +151,8 @@ class MaskedTask(Task):
             "teacher/temperature": moment.teacher_temperature,
             "assignment_temperature": moment.assignment_temperature or 0.0,
         }
-        return values | {name: torch.tensor(value) for name, value in plain.items()}
+        device = self.accelerator.device
+        return values | {name: torch.full((), value, device=device) for name, value in plain.items()}
 
     def check(self) -> None:
         self._guard.check()
