@@ -9,8 +9,9 @@ import soundfile
 import torch
 from conftest import TINY_CONFIG, make_speech, make_tiny_model
 from pretraining_runs import ENCODER
+from seanet_models import CAUSAL, TINY
 from student_models import tiny_student
-from training_runs import run_config, write_corpus
+from training_runs import RECONSTRUCTION, run_config, write_corpus
 
 from codec.cli import main
 from codec.config import from_dict
@@ -27,6 +28,7 @@ from codec.pretraining.models.transformer import sine_positions
 from codec.pretraining.objective.config import PREDICTORS, ClassesConfig
 from codec.pretraining.objective.heads import ClassHead, Predictor
 from codec.students.files import save_student
+from codec.teachers import build_teacher
 from codec.train.trainer import Trainer
 
 
@@ -227,6 +229,11 @@ def test_all_of_ours_are_encoders(folders, kind, level, rate, dim):
     assert open_encoder(EncoderConfig(model=str(folders / kind))).name == found.name != kind
 
 
+def test_a_pre_trained_encoder_is_a_teacher_of_clips(folders):
+    teacher = build_teacher("x", {"type": "embedding", "model": str(folders / "matpac"), "level": "clip"})
+    assert (teacher.info.level, teacher.info.dim, teacher.sample_rate) == ("clip", 64, 4_000)
+
+
 def test_a_codec_s_quantized_latents_are_those_it_decodes(folders):
     wav = torch.from_numpy(make_speech(0.7)).float()
     model = make_tiny_model()
@@ -272,6 +279,21 @@ def test_embed_goes_on_past_what_it_cannot_read(folders, tmp_path, capsys):
     assert main(["embed", str(tmp_path / "bad.wav"), str(tmp_path / "x.parquet"), "-m", str(folders / "student")]) == 1
     assert main(["embed", str(tmp_path / "good.wav"), str(tmp_path / "x.csv")]) == 1
     assert not list(tmp_path.glob("x.*"))
+
+
+@pytest.mark.parametrize("network", [CAUSAL, TINY], ids=["causal", "not causal"])
+def test_a_seanet_starts_from_one_too(network, tmp_path):
+    """Its convolutions are trained as directions and lengths, which an encoder alone is not."""
+    model = {"architecture": "seanet", "sample_rate": 4_000, "network": network}
+    encoder = FrameEncoder(from_dict(FrameEncoderConfig, {"model": model}))
+    save_pretrained(encoder, tmp_path / "pretrained")
+    manifest = write_corpus(tmp_path / "data")
+    quantizer = {"num_codebooks": 2, "codebook_size": 8}
+    changes = {**RECONSTRUCTION, "init_from": str(tmp_path / "pretrained"), "model": {**model, "quantizer": quantizer}}
+    codec = Trainer(run_config(tmp_path, manifest, **changes)).task.parts.state.released()
+    wav = 0.1 * torch.randn(1, 40 * 50)
+    with torch.no_grad():
+        assert torch.allclose(codec.encoder(wav)[0], encoder.encoder(wav)[0], atol=1e-5)
 
 
 def test_a_codec_starts_from_a_pre_trained_encoder(frame_encoder, tmp_path):

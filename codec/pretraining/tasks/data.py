@@ -123,8 +123,8 @@ def divide(store: AudioStore, window: int, config: MaskedDataConfig) -> Division
     silent = [clip for clip in np.flatnonzero(usable).tolist() if _silent(store, clip)]
     if silent and not config.skip_bad_audio:
         raise CodecError(
-            f"{store.clips[silent[0]].path}: silent from start to end; set data.skip_bad_audio=true to leave such clips "
-            "out"
+            f"{store.clips[silent[0]].path}: silent from start to end; set data.skip_bad_audio=true to leave such "
+            "clips out"
         )
     usable[silent] = False
     found = np.flatnonzero(usable)
