@@ -160,11 +160,11 @@ def test_damaged_and_foreign_folders_are_refused(encoder, tmp_path):
         load_pretrained(tmp_path)
 
 
-def released(depth=2, width=128):
+def released(depth=2, width=128, frames=608):
     """A state dict of the released form, of random weights, with positions laid out in some other way."""
     torch.manual_seed(2)
-    encoder = PatchEncoder(PatchEncoderConfig(dim=width, depth=depth, heads=2))
-    encoder.positions.copy_(torch.randn(190, width))
+    encoder = PatchEncoder(PatchEncoderConfig(dim=width, depth=depth, heads=2, frames=frames))
+    encoder.positions.copy_(torch.randn(encoder.positions.shape))
     ours = encoder.state_dict()
     theirs = {name: ours[own] for name, own in key_table(depth).items()}
     theirs["pos_embed"] = torch.cat([torch.zeros(1, width), ours["positions"]])[None]
@@ -178,6 +178,7 @@ def test_released_weights_are_read_by_name(tmp_path):
     found = read_released(tmp_path / "weights.pt")
     wav = 0.1 * torch.randn(40_000)
     assert torch.equal(found.frames([wav])[0], encoder.frames([wav])[0])
+    assert convert_released(released(frames=992)[1]).config.frames == 992
     theirs["pos_embed"][:, 0] = 1.0
     moved = convert_released(theirs)
     assert torch.equal(moved.cls, encoder.cls + 1) and torch.equal(moved.positions, encoder.positions)
@@ -190,7 +191,7 @@ def test_other_weights_are_refused(tmp_path):
     with pytest.raises(CodecError, match="not of a MATPAC encoder"):
         convert_released({"x": torch.zeros(1)})
     with pytest.raises(CodecError, match="does not fit"):
-        convert_released(theirs, frames=304)
+        convert_released({**theirs, "cls_token": torch.zeros(1, 1, 64)})
     (tmp_path / "x.pt").write_bytes(b"no weights")
     with pytest.raises(CodecError, match="cannot be read"):
         read_released(tmp_path / "x.pt")

@@ -179,6 +179,14 @@ def test_bfloat16_learns_about_the_same_and_keeps_float32_weights(corpus, tmp_pa
     assert rounded["total"] == pytest.approx(exact["total"], rel=0.05)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("build", [values, frame_values])
+def test_a_gpu_trains_and_resumes(corpus, tmp_path, build):
+    masked_trainer(build(corpus, tmp_path, precision="bf16")).run(until=3)
+    assert masked_trainer(build(corpus, tmp_path, precision="bf16", resume=True)).run().step == 6
+    assert "held_out/prediction" in (tmp_path / "log.jsonl").read_text()
+
+
 def start(folder: Path, settings: dict, rank: int, port: int) -> subprocess.Popen:
     """One of two processes."""
     (folder / "config.json").write_text(json.dumps(settings))

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from codec.errors import CodecError
-from codec.pretraining.models.config import PatchEncoderConfig
+from codec.pretraining.models.config import LogMelConfig, PatchEncoderConfig
 from codec.pretraining.models.patches import PatchEncoder
 
 _FIXED = {
@@ -49,11 +49,8 @@ def is_released(path: str | Path) -> bool:
     return Path(path).suffix in (".pt", ".safetensors")
 
 
-def read_released(path: str | Path, frames: int = 608) -> PatchEncoder:
+def read_released(path: str | Path) -> PatchEncoder:
     """An encoder from a file ``.pt`` or ``.safetensors`` of released weights; no code in it is run.
-
-    Args:
-        frames: that it sees at once; 992 for those that were trained further on labels.
 
     Raises:
         CodecError: for a file that cannot be read, or lacks a tensor.
@@ -65,11 +62,14 @@ def read_released(path: str | Path, frames: int = 608) -> PatchEncoder:
     except Exception as error:
         # Damaged files raise what they please.
         raise CodecError(f"{path}: cannot be read ({' '.join(str(error).split())[:200]})") from error
-    return convert_released(tensors, frames, str(path))
+    return convert_released(tensors, str(path))
 
 
-def convert_released(tensors: dict[str, Tensor], frames: int = 608, where: str = "weights") -> PatchEncoder:
+def convert_released(tensors: dict[str, Tensor], where: str = "weights") -> PatchEncoder:
     """An encoder of a state dict with the released names.
+
+    Width, blocks and the frames that it sees at once (608, or 992 of those that were trained further on labels) are
+    taken from the shapes.
 
     Raises:
         CodecError: when a tensor is missing or has another shape.
@@ -82,16 +82,18 @@ def convert_released(tensors: dict[str, Tensor], frames: int = 608, where: str =
             f"{where}: not of a MATPAC encoder, {missing[0] if missing else 'student_encoder.blocks'} is missing"
         )
     width, _, patch, _ = tensors["patch_embed.proj.weight"].shape
+    rows = LogMelConfig().num_mels // patch
+    columns = (tensors["pos_embed"].shape[1] - 1) // rows
     config = PatchEncoderConfig(
-        dim=width, depth=len(numbers), heads=max(1, width // _HEAD_DIM), patch=patch, frames=frames
+        dim=width, depth=len(numbers), heads=max(1, width // _HEAD_DIM), patch=patch, frames=columns * patch
     )
     renamed = {ours: tensors[theirs].float() for theirs, ours in table.items()}
-    # The summary token's own position, zeros as released, is added to it.
-    positions = renamed["positions"][0]
-    renamed["cls"] = renamed["cls"] + positions[:1]
-    renamed["positions"] = positions[1:]
     encoder = PatchEncoder(config)
     try:
+        # The summary token's own position, zeros as released, is added to it.
+        positions = renamed["positions"][0]
+        renamed["cls"] = renamed["cls"] + positions[:1]
+        renamed["positions"] = positions[1:]
         encoder.load_state_dict(renamed)
     except RuntimeError as error:
         raise CodecError(f"{where}: does not fit ({' '.join(str(error).split())[:300]})") from None

@@ -39,7 +39,7 @@ class PatchTask(MaskedTask):
     def initialize(self, source: str) -> None:
         """Start from an encoder of patches: a folder of ours, or a file of released weights."""
         if is_released(source):
-            encoder: PatchEncoder | FrameEncoder = read_released(source, self.config.encoder.frames)
+            encoder: PatchEncoder | FrameEncoder = read_released(source)
         else:
             encoder = load_pretrained(source, "cpu")
         if not isinstance(encoder, PatchEncoder):
