@@ -20,15 +20,15 @@ class Registry(Mapping[str, T], Generic[T]):
     known without an import; the package is imported when somebody asks for one of its things.
     """
 
-    def __init__(self, kind: str, *packages: str):
+    def __init__(self, kind: str, package: str | tuple[str, ...] = ()):
         """
         Args:
             kind: what the things are, for messages and entry points, such as ``loss``.
-            packages: all their modules are imported before the first look, since things register themselves
-                in them; for packages that are heavy to import.
+            package: all its modules are imported before the first look, since things register themselves
+                in them; for packages that are heavy to import. May be several.
         """
         self.kind = kind
-        self._packages = packages
+        self._packages = (package,) if isinstance(package, str) else package
         self._items: dict[str, T] = {}
         self._points: dict[str, EntryPoint] | None = None
 
@@ -94,8 +94,7 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def _offered(self) -> dict[str, EntryPoint]:
         names, self._packages = self._packages, ()
-        for name in names:
-            package = importlib.import_module(name)
+        for package in map(importlib.import_module, names):
             for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
                 importlib.import_module(module.name)
         if self._points is None:
