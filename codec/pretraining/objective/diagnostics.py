@@ -24,11 +24,11 @@ class CollapseConfig:
 
     stop: bool = True
     """End the run; otherwise it is only said once."""
-    after: float = 0.1
-    """Share of the run after which it is looked for."""
+    after: float = 0.2
+    """Share of the run after which it is looked for; early on, predictions are one mean for all and have to be."""
     min_classes: float = 2.0
     """Least classes that the teacher uses, as the perplexity of their mean."""
-    min_spread: float = 0.05
+    min_spread: float = 0.02
     """Least deviation of targets and predictions over tokens, between 0 for one direction and 1 for all."""
 
     def __post_init__(self) -> None:
