@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import typer
 
 from codec.atomic import atomic_path
-from codec.audio.io import SOUND_SUFFIXES, load_audio
+from codec.audio.io import AUDIO_SUFFIXES, load_audio
 from codec.console import counted, print_error, print_note
 from codec.data.manifest import Clip, read_manifest
 from codec.data.search import search_folder
@@ -92,9 +92,9 @@ def find_clips(source: str) -> list[Clip]:
     if path.suffix == ".jsonl":
         return read_manifest(path)
     if path.is_dir():
-        found = search_folder(path, SOUND_SUFFIXES).found
+        found = search_folder(path, AUDIO_SUFFIXES).found
         if not found:
-            raise CodecError(f"{path}: no sound files in this folder ({', '.join(SOUND_SUFFIXES)})")
+            raise CodecError(f"{path}: no audio files in this folder ({', '.join(AUDIO_SUFFIXES)})")
         return [Clip(path=str(file.relative_to(path)), seconds=0.0, root=str(path)) for file in found]
     return [Clip(path=path.name, seconds=0.0, root=str(path.parent))]
 

@@ -1,6 +1,5 @@
 """All that changes during a run, as tensors by part: what a checkpoint holds and resume restores."""
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +10,14 @@ from codec.discriminators.container import Discriminators
 from codec.errors import CodecError
 from codec.model.codec import Codec
 from codec.model.files import load_model
-from codec.model.fingerprint import token_settings
-from codec.pretraining.models.files import FRAMES, kind_of, load_pretrained
-from codec.pretraining.models.frames import FrameEncoder
+from codec.model.transfer import fitting_weights
+from codec.pretraining.models.files import FRAMES, encoder_weights, kind_of
 from codec.teachers.teaching import weighted_teachers
 from codec.train.balancer import Balancer
 from codec.train.checkpoint import Checkpoint, Parts, list_checkpoints, read_checkpoint
-from codec.train.ema import WeightAverage
 from codec.train.generator import Generator
 from codec.train.objective import Objective, loss_subject
-from codec.train.optimizer import Optimizer
+from codec.train.optimizer import Optimizer, WeightAverage
 
 
 class TrainState:
@@ -122,53 +119,14 @@ def initialize(state: TrainState, source: str) -> None:
     if (folder / "manifest.json").is_file():
         state.load_weights(read_checkpoint(folder), str(folder))
         return
-    if kind_of(folder) == FRAMES:
-        state.generator.codec.load_state_dict(_pretrained(state.generator.codec, source))
-        state.restart_average()
-        return
-    model, mine = load_model(folder, "cpu"), state.generator.codec
-    mine.load_state_dict(_fitting(model, mine, source))
-    state.generator.quantizer.adopt_codebooks()
-    state.restart_average()
-
-
-def _pretrained(mine: Codec, source: str) -> dict[str, Tensor]:
-    """The tensors of ``mine`` with a pre-trained encoder in place of its own.
-
-    Raises:
-        CodecError: when the encoder has other settings.
-    """
-    encoder = load_pretrained(source, "cpu")
-    merged = Codec(mine.config)
-    merged.load_state_dict(mine.state_dict())
-    assert isinstance(encoder, FrameEncoder)
-    theirs = Codec(dataclasses.replace(encoder.config.model, quantizer=mine.config.quantizer))
-    if token_settings(theirs) != token_settings(mine):
-        raise CodecError(f"init_from {source}: the encoder of another model; copy its settings into the config's model")
-    merged.encoder.load_state_dict(encoder.encoder.state_dict())
-    return merged.state_dict()
-
-
-def _fitting(model: Codec, mine: Codec, source: str) -> dict[str, Tensor]:
-    """The tensors of ``model``; those that ``mine`` has beyond them, as drawn noise has in a decoder, stay.
-
-    Raises:
-        CodecError: when encoder or quantizer have other settings, or a tensor does not fit.
-    """
-    # With plain weights, as a file has them: those of a SEANet in training are in the weight-norm form.
-    plain = Codec(mine.config)
-    plain.load_state_dict(mine.state_dict())
-    merged = plain.state_dict()
-    fits = token_settings(model) == token_settings(mine)
-    for name, tensor in model.state_dict().items() if fits else ():
-        own = merged.get(name)
-        if own is None or own.shape[1:] != tensor.shape[1:] or len(own) < len(tensor):
-            fits = False
-            break
-        merged[name] = torch.cat([tensor, own[len(tensor) :]])
-    if not fits:
+    mine, encoder_only = state.generator.codec, kind_of(folder) == FRAMES
+    weights = encoder_weights(folder, mine) if encoder_only else fitting_weights(load_model(folder, "cpu"), mine)
+    if weights is None:
         raise CodecError(
             f"init_from {source}: its config.json differs from this run's model; "
             "copy its settings into the config's model section"
         )
-    return merged
+    mine.load_state_dict(weights)
+    if not encoder_only:
+        state.generator.quantizer.adopt_codebooks()
+    state.restart_average()

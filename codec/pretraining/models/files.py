@@ -1,5 +1,6 @@
 """Pre-trained encoders on disk: a folder with ``config.json`` and ``model.safetensors``."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -7,13 +8,15 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from torch import nn
+from torch import Tensor, nn
 
 from codec.atomic import atomic_path
 from codec.config import from_dict, to_dict
 from codec.errors import CodecError
+from codec.model.codec import Codec
 from codec.model.config import config_to_json
 from codec.model.files import pick_device
+from codec.model.fingerprint import token_settings
 from codec.pretraining.models.config import PatchEncoderConfig
 from codec.pretraining.models.frames import FrameEncoder, FrameEncoderConfig
 from codec.pretraining.models.patches import PatchEncoder
@@ -79,6 +82,28 @@ def load_pretrained(folder: str | Path, device: str | torch.device = "auto") -> 
         reason = " ".join(str(error).split())[:300]
         raise CodecError(f"{weights}: does not fit config.json next to it ({reason})") from None
     return encoder.eval().requires_grad_(False).to(pick_device(device))
+
+
+def encoder_weights(folder: str | Path, target: Codec) -> dict[str, Tensor] | None:
+    """The tensors of ``target`` with a pre-trained encoder of frames in place of its own, for ``load_state_dict``.
+
+    Returns:
+        ``None`` when the encoder is that of a model with other settings.
+
+    Raises:
+        CodecError: as :func:`load_pretrained`.
+    """
+    encoder = load_pretrained(folder, "cpu")
+    assert isinstance(encoder, FrameEncoder)
+    source = Codec(dataclasses.replace(encoder.config.model, quantizer=target.config.quantizer))
+    if token_settings(source) != token_settings(target):
+        return None
+    # With plain weights, which those of a SEANet in training are not.
+    plain = Codec(target.config)
+    plain.load_state_dict(target.state_dict())
+    plain.encoder.load_state_dict(encoder.encoder.state_dict())
+    weights: dict[str, Tensor] = plain.state_dict()
+    return weights
 
 
 def build(kind: str, values: dict[str, Any]) -> PatchEncoder | FrameEncoder:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from codec.audio.mel import mel_filterbank
 from codec.audio.spectrum import Spectrum, squared_magnitude
 from codec.errors import CodecError
-from codec.model.inputs import Sound, read_clips
+from codec.model.inputs import AudioInput, read_inputs
 from codec.pretraining.models.config import LogMelConfig, PatchEncoderConfig
 from codec.pretraining.models.transformer import Transformer, sine_positions
 
@@ -108,22 +108,22 @@ class PatchEncoder(nn.Module):
 
     @torch.no_grad()
     def embed(
-        self, sound: Sound, sample_rate: int | None = None, lengths: Any = None, depth: int | None = None
+        self, audio: AudioInput, sample_rate: int | None = None, lengths: Any = None, depth: int | None = None
     ) -> Tensor:
         """One vector for each clip, the mean of its frames: ``(B, dim)`` float32 on the CPU.
 
         Args:
-            sound: ``(T,)`` or ``(B, T)`` samples, a recording, a file or its bytes, or a list of such.
+            audio: ``(T,)`` or ``(B, T)`` samples, a recording, a file or its bytes, or a list of such.
             sample_rate: Hz of samples; the encoder's by default.
             lengths: ``(B,)`` samples of each clip, or a mask; all by default.
             depth: see :meth:`frames`.
 
         Raises:
-            CodecError: for sound that cannot be meant; see :func:`codec.model.inputs.read_clips`.
+            CodecError: for audio that cannot be meant; see :func:`codec.model.inputs.read_inputs`.
         """
         if depth is not None and not 1 <= depth <= self.config.shape.depth:
             raise CodecError(f"depth {depth}: the encoder has blocks 1 to {self.config.shape.depth}")
-        clips = read_clips(sound, sample_rate, lengths, self.sample_rate)
+        clips = read_inputs(audio, sample_rate, lengths, self.sample_rate)
         wavs = [wav[:count] for wav, count in zip(clips.wav, clips.counts, strict=True)]
         return torch.stack([frames.mean(dim=0) for frames in self.frames(wavs, depth)])
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from codec.distilling.config import EmbeddingDataConfig
 from codec.errors import CodecError
 from codec.model.config import CodecConfig
 from codec.pretraining.models.config import PatchEncoderConfig
@@ -14,7 +15,6 @@ from codec.pretraining.objective.config import (
     WeightsConfig,
 )
 from codec.pretraining.objective.diagnostics import CollapseConfig
-from codec.train.distill.config import EmbeddingDataConfig
 from codec.train.optimizer import OptimizerConfig
 from codec.train.tasks.base import RunConfig
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from codec.data.loading.config import DataConfig
 from codec.data.loading.prefetch import Prefetcher
-from codec.data.loading.source import open_audio, read_clips
+from codec.data.loading.source import open_audio, training_clips
 from codec.data.store import AudioStore
 from codec.errors import CodecError
 from codec.pretraining.models.config import Shape
@@ -225,7 +225,7 @@ class MaskedTask(Task):
         def progress(items: Iterable[Any], total: int) -> Iterable[Any]:
             return track(items, "decoding audio", total, console=self._console)
 
-        return open_audio(data, read_clips(data), sample_rate, progress, self._warn)
+        return open_audio(data, training_clips(data), sample_rate, progress, self._warn)
 
     def _warn(self, line: str) -> None:
         self._console.print(f"warning: {line}", highlight=False, markup=False, soft_wrap=True)
