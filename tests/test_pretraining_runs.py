@@ -104,8 +104,8 @@ def test_each_step_is_logged_with_baselines_of_clips_kept_aside(corpus, tmp_path
         assert torch.equal(value, weights[f"pair.student.{name}"])
 
 
-def test_what_the_context_tells_is_learnt(corpus, tmp_path):
-    """Tones of four pitches: a crop's visible patches tell the pitch, and so the hidden ones."""
+def test_what_the_context_predicts_is_learnt(corpus, tmp_path):
+    """Tones of four pitches: the patches that are seen have the same pitch as those that are hidden."""
     teacher = {"reference_steps": 60, "encoder_decay": [0.9, 0.99], "head_decay": [0.9, 0.99]}
     task = masked_trainer(
         values(corpus, tmp_path, max_steps=150, teacher=teacher, data={"batch_size": 16, "held_out": 16})

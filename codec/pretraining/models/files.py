@@ -25,7 +25,7 @@ PATCHES, FRAMES = "matpac", "frames"
 
 
 def save_pretrained(encoder: PatchEncoder | FrameEncoder, folder: str | Path) -> None:
-    """Write both files, each in one step; ``kind`` in ``config.json`` tells them from a codec's."""
+    """Write both files, each in one step; ``kind`` in ``config.json`` distinguishes them from a codec's."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(encoder, FrameEncoder):

@@ -31,7 +31,7 @@ _IN_BLOCK = {
     "mlp.fc2": "fc2",
 }
 _HEAD_DIM = 64
-"""Channels of an attention head of every released encoder, which no tensor's shape says."""
+"""Channels of an attention head of every released encoder; no tensor's shape shows them."""
 
 
 def key_table(depth: int) -> dict[str, str]:

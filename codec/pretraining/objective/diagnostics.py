@@ -1,4 +1,4 @@
-"""Signs of collapse, and how much of the hidden the context tells, measured on crops that are kept aside."""
+"""Signs of collapse, and how well the context predicts what is hidden, measured on crops that are kept aside."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ _SIGNS = ("classes/used", "classes/of_a_token", "spread/target", "spread/predict
 _MEMORY = 0.9
 """Of the running means of the signs, per step."""
 _UNIFORM = 0.98
-"""Share of all classes from which on a teacher that spreads each token over so many says nothing."""
+"""A teacher that spreads each token over this share of all classes has learnt none of them."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class CollapseConfig:
     """When a run counts as collapsed: all tokens look alike to it."""
 
     stop: bool = True
-    """End the run; otherwise it is only said once."""
+    """End the run; otherwise one warning is printed."""
     after: float = 0.2
     """Share of the run after which it is looked for; early on, predictions are one mean for all and have to be."""
     min_classes: float = 2.0
@@ -50,7 +50,7 @@ class CollapseWatch:
         self._start = config.after * max_steps
         self._means = torch.full((len(_SIGNS),), float("nan"))
         self._steps = 0
-        self._said = False
+        self._warned = False
 
     def update(self, signs: dict[str, Tensor]) -> None:
         """Take in a step's; one that is not there counts as healthy."""
@@ -62,7 +62,7 @@ class CollapseWatch:
         self._steps += 1
 
     def verdict(self) -> str | None:
-        """What is wrong, ``None`` if nothing is or it is too early to say; waits for the device."""
+        """What is wrong, ``None`` if nothing is or it is too early to know; waits for the device."""
         if self._steps <= self._start:
             return None
         used, of_a_token, target, prediction = self._means.tolist()
@@ -90,8 +90,8 @@ class CollapseWatch:
                 f"{text}; try classes.center_on=logits, a lower optimizer.lr or slower teacher decays, or set "
                 "collapse.stop=false"
             )
-        said, self._said = self._said, True
-        return None if said else text
+        warned, self._warned = self._warned, True
+        return None if warned else text
 
     def state_dict(self) -> dict[str, Tensor]:
         return {"means": self._means, "steps": torch.tensor(self._steps)}

@@ -26,7 +26,7 @@ class Masked:
     Attributes:
         losses: scalars with gradient, by name, not weighted.
         total: their weighted sum.
-        signs: detached scalars that tell a healthy run from one that collapses.
+        signs: detached scalars that distinguish a healthy run from one that collapses.
     """
 
     losses: dict[str, Tensor]

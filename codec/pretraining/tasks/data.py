@@ -106,7 +106,7 @@ def divide(store: AudioStore, window: int, config: MaskedDataConfig) -> Division
     """Find the clips that can be cropped, and keep some of them aside.
 
     Raises:
-        CodecError: for clips that are too short or silent, unless the config says to leave them out, and when
+        CodecError: for clips that are too short or silent, unless the config leaves them out, and when
             too few are left.
     """
     lengths = store.lengths
