@@ -77,6 +77,12 @@ def bench(context: typer.Context) -> int | None:
     return run_extra("bench", "codec.cli.bench", "bench", context.args)
 
 
+@app.command("tokenize", context_settings=_PASS_ON)
+def tokenize(context: typer.Context) -> int | None:
+    """Tokenize a corpus of any size; it can be stopped and started again (extra: corpora)."""
+    return run_extra("corpora", "codec.cli.tokenize", "tokenize", context.args, "tokenize")
+
+
 _CONFIG_VERBS = {
     "prepare": "Write a manifest of recordings from a folder, another manifest or a dataset (extra: train).",
     "features": "Extract teachers' features of a manifest into a cache that training reads (extra: train).",

@@ -126,6 +126,7 @@ def thread_limit(threads: int) -> Iterator[None]:
 
 
 def _begin(threads: int) -> None:
+    """What a worker process does first."""
     import logging
     import warnings
 

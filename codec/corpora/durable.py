@@ -1,0 +1,92 @@
+"""Files that are on the disk when they have their name, and of which one process at a time writes."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from codec.atomic import named_errors, reason
+from codec.errors import CodecError
+
+
+@contextmanager
+def durable_file(target: Path) -> Iterator[BinaryIO]:
+    """An open file that becomes ``target`` when the block ends well: written through to the disk, then renamed.
+
+    Its name until then is fixed, so that a process that was killed leaves no more than one unfinished file, which the
+    next attempt takes over. It is locked meanwhile: of two processes that write the same file one is refused.
+
+    Raises:
+        CodecError: when it cannot be written, or another process is writing it.
+    """
+    temporary = target.with_name(f".{target.name}.part")
+    with named_errors(target, temporary), _locked(target, temporary) as file:
+        try:
+            file.truncate(0)
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            os.replace(temporary, target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    sync_folder(target.parent)
+
+
+def _locked(target: Path, temporary: Path) -> BinaryIO:
+    """The temporary file, opened and locked."""
+    while True:
+        file = temporary.open("ab")
+        if not lock(file, wait=False):
+            file.close()
+            raise CodecError(f"{target}: another process is writing it; one run at a time for each shard")
+        # Another process may have given it its final name before the lock was ours.
+        if temporary.exists() and os.path.samestat(os.fstat(file.fileno()), temporary.stat()):
+            return file
+        file.close()
+
+
+def lock(file: BinaryIO, wait: bool) -> bool:
+    """Lock an open file until it is closed or its process ends; whether that could be done.
+
+    A file system without locks counts as done.
+    """
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def sync_folder(folder: Path) -> None:
+    """Write a folder's names through to the disk, where the system can do that."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it.
+
+    Raises:
+        CodecError: when it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CodecError(f"{folder}: cannot be made ({reason(error)}); choose another folder") from None
