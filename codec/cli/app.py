@@ -83,6 +83,14 @@ def tokenize(context: typer.Context) -> int | None:
     return run_extra("corpora", "codec.cli.tokenize", "tokenize", context.args, "tokenize")
 
 
+@app.command("corpus", context_settings=_PASS_ON)
+def corpus(context: typer.Context) -> int | None:
+    """Look into a corpus of tokens, or export it for trainers (extra: corpora)."""
+    with require_extra("corpora", "corpus"):
+        command = importlib.import_module("codec.cli.corpus").app
+    return command(context.args, prog_name="codec corpus", standalone_mode=False)
+
+
 _CONFIG_VERBS = {
     "prepare": "Write a manifest of recordings from a folder, another manifest or a dataset (extra: train).",
     "features": "Extract teachers' features of a manifest into a cache that training reads (extra: train).",

@@ -91,7 +91,7 @@ def tokenize(config: TokenizeConfig, folder: Path) -> list[ShardReport]:
 
 def model_of(name: str) -> str:
     """A model's name, or the path of its folder from the root on: workers may run in other folders."""
-    return os.path.abspath(name) if os.sep in name else name
+    return os.path.abspath(os.path.expanduser(name)) if os.sep in name else name
 
 
 def facts_of(model: Codec, config: TokenizeConfig) -> Facts:
