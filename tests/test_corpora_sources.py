@@ -10,6 +10,7 @@ import pytest
 from corpora_tools import codes_of, config_of, make_corpus, rows_of, write_clips
 
 from codec import CodecError
+from codec.corpora import audio
 from codec.corpora.places import expand
 from codec.corpora.run import tokenize
 from codec.corpora.sources import SourceConfig, list_source
@@ -83,6 +84,31 @@ def test_urls_of_fsspec(kind, clips, expected, tiny_model_dir, tmp_path):
     memory.rm(f"/{tmp_path.name}/a/clip0.flac")
     with pytest.raises(CodecError, match="a/clip0.flac: gone or changed"):
         make_corpus(folder, tiny_model_dir, source)
+
+
+def test_a_network_that_fails_is_tried_again_and_then_ends_the_run(clips, expected, tiny_model_dir, tmp_path, monkeypatch):
+    fsspec = pytest.importorskip("fsspec")
+    memory = fsspec.filesystem("memory")
+    for path in clips[1]:
+        memory.pipe(f"/{tmp_path.name}/{path.name}", path.read_bytes())
+    monkeypatch.setattr(audio, "RETRIES", (0.0, 0.0))
+    failures = iter([TimeoutError("slow"), ConnectionResetError("reset"), None, OSError("5xx"), *[None] * 20])
+    fetch = audio.fetch
+
+    def failing(*place):
+        if (error := next(failures)) is not None:
+            raise error
+        return fetch(*place)
+
+    monkeypatch.setattr(audio, "fetch", failing)
+    check(rows_of(make_corpus(tmp_path / "out", tiny_model_dir, f"memory://{tmp_path.name}")), expected)
+    failures = iter([TimeoutError("slow")] * 3)
+    with pytest.raises(CodecError, match=r"memory://.*: cannot be read \(slow\); run the same command again"):
+        make_corpus(tmp_path / "again", tiny_model_dir, f"memory://{tmp_path.name}")
+    # What may not be read stays that way, and is a row.
+    failures = iter([PermissionError("no"), *[None] * 20])
+    rows = rows_of(make_corpus(tmp_path / "again", tiny_model_dir, f"memory://{tmp_path.name}"))
+    assert [(row["error_stage"], row["error"]) for row in rows if row["error"]] == [("open", "PermissionError: no")]
 
 
 def write_tar(path: Path, members: dict[str, bytes]) -> None:

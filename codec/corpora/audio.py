@@ -2,6 +2,7 @@
 
 import functools
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,13 @@ from torch import Tensor
 
 from codec.audio.io import Audio, load_audio
 from codec.audio.resample import resample
-from codec.corpora.places import is_url, read_place, size_of
+from codec.corpora.places import fetch, is_url, size_of
 from codec.corpora.sources.dataset import read_row
 from codec.corpora.utterances import Utterance
 from codec.errors import CodecError
+
+RETRIES = (0.5, 2.0, 8.0)
+"""Seconds between attempts to read a URL."""
 
 
 class BadUtterance(Exception):
@@ -32,23 +36,29 @@ class BadUtterance(Exception):
         super().__init__(f"{stage}: {self.message}")
 
 
-def check_sources(utterances: list[Utterance]) -> None:
-    """Raise a :class:`CodecError` when files that the plan has are gone or have changed.
+class SourceChangedError(CodecError):
+    """The source is not what was planned: no matter of one utterance, the run ends."""
 
-    A file that was missing when the plan was made is a bad utterance instead.
+
+def check_sources(utterances: list[Utterance]) -> None:
+    """Raise a :class:`CodecError` when local files that the plan has are gone or have changed.
+
+    A file that was missing when the plan was made is a bad utterance instead. Files at URLs are checked when they
+    are read.
     """
-    gone: list[str] = []
-    for path, size in {(u.path, u.size) for u in utterances if u.offset is None and u.size is not None}:
-        if size_of(path) != size:
-            gone.append(path)
-    for path, end in _tars(utterances).items():
-        if (size_of(path) or 0) < end:
-            gone.append(path)
+    local = [one for one in utterances if not is_url(one.path)]
+    files = {(one.path, one.size) for one in local if one.offset is None and one.size is not None}
+    gone = [path for path, size in files if size_of(path) != size]
+    gone += [path for path, end in _tars(local).items() if (size_of(path) or 0) < end]
     if gone:
         more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
-        raise CodecError(
-            f"{min(gone)}{more}: gone or changed since the plan was made; restore it, or start with another folder"
-        )
+        raise _changed(f"{min(gone)}{more}")
+
+
+def _changed(what: str) -> "SourceChangedError":
+    return SourceChangedError(
+        f"{what}: gone or changed since the plan was made; restore it, or start with another folder"
+    )
 
 
 def _tars(utterances: list[Utterance]) -> dict[str, int]:
@@ -65,9 +75,12 @@ def read_wav(utterance: Utterance, sample_rate: int) -> Tensor:
 
     Raises:
         BadUtterance: when the recording cannot be read, is damaged, or holds nothing.
+        SourceChangedError: when a recording at a URL is gone or has changed.
     """
     try:
         source = _open(utterance)
+    except SourceChangedError:
+        raise
     except Exception as error:
         raise BadUtterance("open", error, utterance.path) from error
     try:
@@ -85,12 +98,36 @@ def _open(utterance: Utterance) -> Path | bytes:
         place = read_row(utterance.path, utterance.column or "audio", utterance.row)
         if isinstance(place, bytes):
             return place
-    if utterance.offset is not None:
-        return read_place(place, utterance.offset, utterance.size)
     if is_url(place):
-        return read_place(place)
+        return _download(place, utterance)
+    if utterance.offset is not None:
+        return fetch(place, utterance.offset, utterance.size)
     with open(place, "rb"):
         return Path(os.path.abspath(place))
+
+
+def _download(place: str, utterance: Utterance) -> bytes:
+    """A recording at a URL; a network that fails is tried again, and then ends the run rather than the utterance."""
+    whole = utterance.offset is None
+    for wait in (*RETRIES, None):
+        try:
+            data = fetch(place, utterance.offset or 0, None if whole else utterance.size)
+        except PermissionError:
+            raise
+        except OSError as error:
+            if utterance.size is None:
+                raise
+            if isinstance(error, FileNotFoundError):
+                raise _changed(place) from error
+            if wait is None:
+                text = " ".join(str(error).split()) or type(error).__name__
+                raise SourceChangedError(f"{place}: cannot be read ({text}); run the same command again") from error
+            time.sleep(wait)
+        else:
+            break
+    if utterance.size is not None and len(data) != utterance.size:
+        raise _changed(place)
+    return data
 
 
 @functools.lru_cache(maxsize=2)

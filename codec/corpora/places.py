@@ -44,12 +44,16 @@ def open_place(place: str) -> BinaryIO:
         CodecError: when it is not there or cannot be read.
     """
     try:
-        if not is_url(place):
-            return open(place, "rb")
-        filesystem, path = _filesystem(place)
-        return cast(BinaryIO, filesystem.open(path, "rb"))
+        return _opened(place)
     except OSError as error:
         raise CodecError(f"{place}: cannot be read ({reason(error)})") from None
+
+
+def _opened(place: str) -> BinaryIO:
+    if not is_url(place):
+        return open(place, "rb")
+    filesystem, path = _filesystem(place)
+    return cast(BinaryIO, filesystem.open(path, "rb"))
 
 
 def read_place(place: str, offset: int = 0, size: int | None = None) -> bytes:
@@ -58,13 +62,18 @@ def read_place(place: str, offset: int = 0, size: int | None = None) -> bytes:
     Raises:
         CodecError: as :func:`open_place`.
     """
-    with open_place(place) as file:
-        try:
-            if offset:
-                file.seek(offset)
-            return file.read() if size is None else file.read(size)
-        except OSError as error:
-            raise CodecError(f"{place}: cannot be read ({reason(error)})") from None
+    try:
+        return fetch(place, offset, size)
+    except OSError as error:
+        raise CodecError(f"{place}: cannot be read ({reason(error)})") from None
+
+
+def fetch(place: str, offset: int = 0, size: int | None = None) -> bytes:
+    """The same, with the system's own exceptions."""
+    with _opened(place) as file:
+        if offset:
+            file.seek(offset)
+        return file.read() if size is None else file.read(size)
 
 
 def size_of(place: str) -> int | None:

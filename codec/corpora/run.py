@@ -52,7 +52,7 @@ class TokenizeConfig:
     engine: Literal["local", "ray"] = "local"
     """What runs the shards: processes of this machine, or Ray (extra: ray)."""
     workers: int | None = None
-    """Processes, or actors of Ray; by default one for each core on a CPU, one on a GPU."""
+    """Processes, or actors of Ray; by default one for each core; on a GPU, and in each of several ranks, one."""
     threads: int = 1
     """Threads of PyTorch in each."""
     address: str | None = None
@@ -134,20 +134,21 @@ def run_tasks(config: TokenizeConfig, plan: Plan, tasks: list[ShardTask]) -> lis
             bar.advance(1, f"{hours:.2f} h of audio, {speed:.0f} hours an hour")
 
         if left:
-            executor_of(config, left[0].device).run(run_shard, left, done)
+            executor_of(config, left).run(run_shard, left, done)
     if lost:
         raise CodecError(f"{counted(len(lost), 'shard')} not done: {lost[0]}; run the same command again")
     print_note(f"{counted(len(left), 'shard')} made, {len(tasks) - len(left)} done before; {hours:.2f} h of audio")
     return [reports[task.shard] for task in tasks]
 
 
-def executor_of(config: TokenizeConfig, device: str) -> Executor:
-    """The engine's executor."""
+def executor_of(config: TokenizeConfig, tasks: list[ShardTask]) -> Executor:
+    """The engine's executor for these shards."""
     if config.engine == "ray":
         from codec.jobs.ray import RayExecutor
 
         return RayExecutor(config.workers, config.threads, config.gpus, config.address)
-    workers = config.workers or (1 if device.startswith("cuda") else cpu_workers(config.threads))
+    alone = rank_of(os.environ)[1] == 1 and not tasks[0].device.startswith("cuda")
+    workers = min(len(tasks), config.workers or (cpu_workers(config.threads) if alone else 1))
     if workers == 1:
         torch.set_num_threads(config.threads)
     return LocalExecutor(workers if workers > 1 else 0, threads=config.threads)
