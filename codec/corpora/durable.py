@@ -1,5 +1,6 @@
 """Files that are on the disk when they have their name, and of which one process at a time writes."""
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterator
@@ -16,13 +17,14 @@ def durable_file(target: Path) -> Iterator[BinaryIO]:
     """An open file that becomes ``target`` when the block ends well: written through to the disk, then renamed.
 
     Its name until then is fixed, so that a process that was killed leaves no more than one unfinished file, which the
-    next attempt takes over. It is locked meanwhile: of two processes that write the same file one is refused.
+    next attempt takes over. It is locked meanwhile: of two processes that write the same file one waits, as when a
+    worker outlives the run that was killed.
 
     Raises:
-        CodecError: when it cannot be written, or another process is writing it.
+        CodecError: when it cannot be written.
     """
     temporary = target.with_name(f".{target.name}.part")
-    with named_errors(target, temporary), _locked(target, temporary) as file:
+    with named_errors(target, temporary), _locked(temporary) as file:
         try:
             file.truncate(0)
             yield file
@@ -35,35 +37,27 @@ def durable_file(target: Path) -> Iterator[BinaryIO]:
     sync_folder(target.parent)
 
 
-def _locked(target: Path, temporary: Path) -> BinaryIO:
+def _locked(temporary: Path) -> BinaryIO:
     """The temporary file, opened and locked."""
     while True:
         file = temporary.open("ab")
-        if not lock(file, wait=False):
-            file.close()
-            raise CodecError(f"{target}: another process is writing it; one run at a time for each shard")
+        lock(file)
         # Another process may have given it its final name before the lock was ours.
         if temporary.exists() and os.path.samestat(os.fstat(file.fileno()), temporary.stat()):
             return file
         file.close()
 
 
-def lock(file: BinaryIO, wait: bool) -> bool:
-    """Lock an open file until it is closed or its process ends; whether that could be done.
+def lock(file: BinaryIO) -> None:
+    """Lock an open file until it is closed or its process ends; another process that asks for it waits.
 
-    A file system without locks counts as done.
+    A file system without locks goes without.
     """
-    if sys.platform == "win32":
-        return True
-    import fcntl
+    if sys.platform != "win32":
+        import fcntl
 
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return True
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def sync_folder(folder: Path) -> None:

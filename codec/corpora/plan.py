@@ -98,7 +98,7 @@ def open_plan(folder: Path, source: SourceConfig, sizes: Sizes, facts: Facts) ->
     make_folder(folder / "plan")
     make_folder(folder / "shards")
     with (folder / ".lock").open("ab") as file:
-        lock(file, wait=True)
+        lock(file)
         if not (folder / PLAN).is_file():
             _check_unused(folder)
             return _make(folder, source, sizes, facts)
