@@ -16,7 +16,7 @@ SECONDS = (0.3, 1.7, 0.02, 0.9, 0.31, 2.6, 0.5)
 
 
 def write_clips(folder: Path, seconds=SECONDS, suffix: str = ".wav") -> list[Path]:
-    """Clips of several rates in two folders, the first with its text beside it."""
+    """Clips of several rates in two folders, the first with its text."""
     paths = []
     for number, length in enumerate(seconds):
         path = folder / ("b" if number % 3 else "a") / f"clip{number}{suffix}"

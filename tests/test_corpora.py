@@ -214,7 +214,7 @@ def test_each_process_takes_the_gpu_of_its_local_rank(monkeypatch):
 
 
 def write_bad(folder) -> None:
-    """4 bad files beside 7 good ones."""
+    """4 bad files and 7 good ones."""
     write_clips(folder)
     (folder / "empty.wav").write_bytes(b"")
     (folder / "noise.flac").write_bytes(b"fLaC no more than a name")

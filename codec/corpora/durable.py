@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from codec.atomic import named_errors, reason
+from codec.atomic import flush, named_errors, reason
 from codec.errors import CodecError
 
 
@@ -34,7 +34,8 @@ def durable_file(target: Path) -> Iterator[BinaryIO]:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-    sync_folder(target.parent)
+    if sys.platform != "win32":  # where folders cannot be opened
+        flush(target.parent)
 
 
 def _locked(temporary: Path) -> BinaryIO:
@@ -58,20 +59,6 @@ def lock(file: BinaryIO) -> None:
 
         with contextlib.suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX)
-
-
-def sync_folder(folder: Path) -> None:
-    """Write a folder's names through to the disk, where the system can do that."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        pass
-    finally:
-        os.close(descriptor)
 
 
 def make_folder(folder: Path) -> None:

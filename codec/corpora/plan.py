@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from codec.atomic import reason
 from codec.config import from_dict
 from codec.corpora.durable import durable_file, lock, make_folder
 from codec.corpora.sources import SourceConfig, list_source
@@ -137,7 +138,7 @@ def read_shard(folder: Path, plan: Plan, shard: int) -> list[Utterance]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise CodecError(f"{path}: cannot be read ({error.strerror}); the plan is damaged, start anew") from None
+        raise CodecError(f"{path}: cannot be read ({reason(error)}); restore it, or start with another folder") from None
     if hashlib.sha256(data).hexdigest() != plan.shards[shard]:
         raise CodecError(f"{path}: changed since the plan was made; put it back, or start with another folder")
     return from_lines(data)

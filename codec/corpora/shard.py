@@ -148,7 +148,7 @@ def check_errors(utterances: list[Utterance], results: list[Encoded | BadUtteran
         utterance, first = bad[0]
         raise CodecError(
             f"shard {task.shard}: {len(bad)} of {len(utterances)} utterances are bad, the first {utterance.source} "
-            f"({first}); mend the source, or raise --max-error-rate"
+            f"({first}); repair the source, or raise --max-error-rate"
         )
 
 

@@ -33,7 +33,13 @@ class RayExecutor:
     gpus: float = 0.0
     address: str | None = None
 
-    def run(self, function: Callable[[T], R], tasks: Sequence[T], done: Callable[[int, R | Lost], None]) -> None:
+    def run(
+        self,
+        function: Callable[[T], R],
+        tasks: Sequence[T],
+        done: Callable[[int, R | Lost], None],
+        started: Callable[[int], None] | None = None,
+    ) -> None:
         """See :class:`codec.jobs.executor.Executor`.
 
         Raises:
@@ -43,14 +49,14 @@ class RayExecutor:
             import ray
         except ImportError:
             raise CodecError("the engine ray needs the package ray; pip install 'codec[ray]'") from None
-        started = not ray.is_initialized()
-        if started:
+        connected = ray.is_initialized()
+        if not connected:
             _connect(ray, self.address)
         try:
             if tasks:
-                _Pool(ray, self, function, tasks, done).run()
+                _Pool(ray, self, function, tasks, done, started).run()
         finally:
-            if started:
+            if not connected:
                 ray.shutdown()
 
     def count(self, resources: dict[str, float]) -> int:
@@ -93,9 +99,10 @@ class _Pool:
         function: Callable[[Any], Any],
         tasks: Sequence[Any],
         done: Callable[[int, Any], None],
+        started: Callable[[int], None] | None,
     ):
         self._ray, self._executor, self._function = ray, executor, function
-        self._tasks, self._done = tasks, done
+        self._tasks, self._done, self._started = tasks, done, started
         self._left = deque(range(len(tasks)))
         self._attempts = [0] * len(tasks)
         self._flying: dict[Any, tuple[int, Any]] = {}
@@ -121,6 +128,8 @@ class _Pool:
         while self._left and busy < IN_FLIGHT:
             index = self._left.popleft()
             self._attempts[index] += 1
+            if self._started is not None and self._attempts[index] == 1:
+                self._started(index)
             self._flying[actor.run.remote(self._function, self._tasks[index])] = index, actor
             busy += 1
 

@@ -22,7 +22,7 @@ def cuts_utterances(path: str) -> list[Utterance]:
 
 
 def shar_utterances(folder: str) -> list[Utterance]:
-    """The cuts of a Shar folder, ``cuts.000000.jsonl.gz`` beside ``recording.000000.tar``.
+    """The cuts of a Shar folder, ``cuts.000000.jsonl.gz`` and ``recording.000000.tar``.
 
     Raises:
         CodecError: when a cut has no recording in the tar, or as :func:`cuts_utterances`.
@@ -35,7 +35,7 @@ def shar_utterances(folder: str) -> list[Utterance]:
         tar = join(folder, f"recording.{match[1]}.tar")
         if size_of(tar) is None:
             raise CodecError(f"{tar}: no such file, which {name} needs; make the Shar with recordings")
-        samples = {sample.key: sample.sound for sample in read_samples(tar)}
+        samples = {sample.key: sample.audio for sample in read_samples(tar)}
         for number, cut in _read_lines(join(folder, name)):
             where = f"{join(folder, name)}:{number}"
             sound = samples.get(str(cut.get("id")))

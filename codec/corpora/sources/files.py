@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from codec.audio.io import SOUND_SUFFIXES
+from codec.audio.io import AUDIO_SUFFIXES
 from codec.corpora.places import folder_of, is_url, join, list_folder, read_place, size_of
 from codec.corpora.utterances import Utterance
 from codec.data.corpus.texts import sidecar_text
@@ -16,7 +16,7 @@ from codec.errors import CodecError
 def folder_utterances(folder: str) -> list[Utterance]:
     """Every recording below a folder; its id is its path without the suffix, its speaker the folder it is in.
 
-    A text is read from beside it, as ``codec prepare`` does, where the folder is local.
+    Of a local folder texts are read too, from files next to the recordings, as ``codec prepare`` does.
 
     Raises:
         CodecError: when the folder, or one in it, cannot be read.
@@ -25,7 +25,7 @@ def folder_utterances(folder: str) -> list[Utterance]:
 
 
 def _local(folder: Path) -> Iterator[Utterance]:
-    search = search_folder(folder, SOUND_SUFFIXES)
+    search = search_folder(folder, AUDIO_SUFFIXES)
     if search.unreadable:
         raise CodecError(search.unreadable[0])
     for path in search.found:
@@ -34,7 +34,7 @@ def _local(folder: Path) -> Iterator[Utterance]:
 
 
 def _remote(folder: str) -> Iterator[Utterance]:
-    for inside, size in list_folder(folder, SOUND_SUFFIXES):
+    for inside, size in list_folder(folder, AUDIO_SUFFIXES):
         yield _utterance(inside, join(folder, inside), size, None)
 
 

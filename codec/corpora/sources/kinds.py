@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from codec.audio.io import SOUND_SUFFIXES
+from codec.audio.io import AUDIO_SUFFIXES
 from codec.corpora.places import absolute, is_folder, is_url, list_folder
 from codec.corpora.sources.cuts import cuts_utterances, shar_utterances
 from codec.corpora.sources.dataset import dataset_utterances, is_dataset
@@ -73,14 +73,14 @@ def kind_of(source: str) -> Kind:
     names = _names(source)
     if any(entry.startswith("cuts.") and entry.endswith((".jsonl", ".jsonl.gz")) for entry in names):
         return "shar"
-    has_sound = any(os.path.splitext(entry)[1].lower() in SOUND_SUFFIXES for entry in names)
-    return "webdataset" if any(entry.endswith(".tar") for entry in names) and not has_sound else "folder"
+    has_audio = any(os.path.splitext(entry)[1].lower() in AUDIO_SUFFIXES for entry in names)
+    return "webdataset" if any(entry.endswith(".tar") for entry in names) and not has_audio else "folder"
 
 
 def _names(folder: str) -> list[str]:
     """Names in a folder, of a URL's those below it too."""
     if is_url(folder):
-        return [name for name, _ in list_folder(folder, (*SOUND_SUFFIXES, ".tar", ".jsonl", ".gz"))]
+        return [name for name, _ in list_folder(folder, (*AUDIO_SUFFIXES, ".tar", ".jsonl", ".gz"))]
     return sorted(os.listdir(folder))
 
 

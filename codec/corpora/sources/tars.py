@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-from codec.audio.io import SOUND_SUFFIXES
+from codec.audio.io import AUDIO_SUFFIXES
 from codec.corpora.places import expand, is_folder, is_url, join, list_folder, open_place
 from codec.corpora.utterances import Utterance
 from codec.errors import CodecError
 
 _SIDE_BYTES = 1 << 20
-"""Texts and JSON beside a recording that are larger than this are no such things."""
+"""Larger members are not read as the text or the facts of a recording."""
 
 
 @dataclass
@@ -23,12 +23,12 @@ class Sample:
 
     Attributes:
         key: that name, with its folder.
-        sound: member, offset and bytes of the recording.
+        audio: member, offset and bytes of the recording.
         sides: contents of ``.txt`` and ``.json``, by suffix.
     """
 
     key: str
-    sound: tuple[str, int, int] | None = None
+    audio: tuple[str, int, int] | None = None
     sides: dict[str, bytes] = field(default_factory=dict)
 
 
@@ -44,7 +44,7 @@ def tar_utterances(source: str, text_field: str, speaker_field: str) -> list[Utt
         _utterance(tar, sample, text_field, speaker_field)
         for tar in list_tars(source)
         for sample in read_samples(tar)
-        if sample.sound is not None
+        if sample.audio is not None
     ]
 
 
@@ -92,18 +92,18 @@ def _split(name: str) -> tuple[str, str]:
 
 def _add(sample: Sample, members: tarfile.TarFile, member: tarfile.TarInfo, suffix: str) -> None:
     last = PurePosixPath(f"x{suffix}").suffix
-    if last in SOUND_SUFFIXES:
-        if sample.sound is not None:
+    if last in AUDIO_SUFFIXES:
+        if sample.audio is not None:
             raise CodecError(f"{member.name}: a second recording of sample {sample.key}; a sample has one")
-        sample.sound = member.name, member.offset_data, member.size
+        sample.audio = member.name, member.offset_data, member.size
     elif last in (".txt", ".json") and member.size <= _SIDE_BYTES:
         content = members.extractfile(member)
         sample.sides[last] = content.read() if content is not None else b""
 
 
 def _utterance(tar: str, sample: Sample, text_field: str, speaker_field: str) -> Utterance:
-    assert sample.sound is not None
-    member, offset, size = sample.sound
+    assert sample.audio is not None
+    member, offset, size = sample.audio
     about = parse_json(sample.sides.get(".json", b"{}"), f"{tar}!{sample.key}.json")
     text = sample.sides[".txt"].decode(errors="replace").strip() if ".txt" in sample.sides else about.get(text_field)
     speaker = about.get(speaker_field, about.get("speaker"))

@@ -30,7 +30,7 @@ def extend_model(layout: L, tokenizer: Any, model: Any = None, seed: int = 0) ->
         seed: of the noise.
 
     Returns:
-        the layout, with the first new id as its base. Save it beside the model.
+        the layout, with the first new id as its base. Save it with the model.
 
     Raises:
         CodecError: when the tokenizer has some of the tokens already, or the layout has a table for each codebook.

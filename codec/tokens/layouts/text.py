@@ -16,7 +16,7 @@ from codec.tokens.layouts.flat import Flat, FlatDecoder
 @layout("text")
 @dataclass(frozen=True)
 class Text(Flat):
-    """The ``flat`` layout in words: ``<|s0_17|><|s1_1003|>...``, frame by frame.
+    """The ``flat`` layout as text: ``<|s0_17|><|s1_1003|>...``, frame by frame.
 
     Once a tokenizer has the tokens (:func:`codec.tokens.layouts.extend.extend_model`), it reads the text as
     the ids of ``flat``.
