@@ -230,7 +230,7 @@ def test_bad_files_are_rows_with_a_stage_and_a_reason(tiny_model_dir, tmp_path, 
     assert len(rows) == 11
     bad = {name: row for name, row in rows.items() if row["error"] is not None}
     assert {row["error_stage"] for row in bad.values()} == {"decode"}
-    assert bad["empty"]["error"] == "empty file (0 bytes); expected a sound file"
+    assert bad["empty"]["error"] == "empty file (0 bytes); expected an audio file"
     assert bad["nan"]["error"].startswith("holds NaN or infinite samples")
     assert set(bad) == {"empty", "noise", "silent", "nan"}
     assert all(row["c0"] is None and row["num_samples"] is None for row in bad.values())

@@ -138,7 +138,7 @@ def read_shard(folder: Path, plan: Plan, shard: int) -> list[Utterance]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise CodecError(f"{path}: cannot be read ({reason(error)}); restore it, or start with another folder") from None
+        raise CodecError(f"{path}: cannot be read ({reason(error)}); restore it, or take another folder") from None
     if hashlib.sha256(data).hexdigest() != plan.shards[shard]:
         raise CodecError(f"{path}: changed since the plan was made; put it back, or start with another folder")
     return from_lines(data)
