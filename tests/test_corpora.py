@@ -364,6 +364,19 @@ def test_an_unfinished_file_of_a_killed_process_is_taken_over(copied, corpus, cl
     assert files_of(copied) == files_of(corpus)
 
 
+def test_a_planning_that_was_stopped_leaves_nothing(corpus, clips, tiny_model_dir, tmp_path):
+    (tmp_path / "plan").mkdir()
+    (tmp_path / "plan" / "000007.jsonl").write_bytes(b"{}\n")
+    (tmp_path / "plan" / ".000008.jsonl.part").write_bytes(b"{")
+    make_corpus(tmp_path, tiny_model_dir, clips[0])
+    assert files_of(tmp_path) == files_of(corpus)
+
+
+def test_a_source_may_be_named_from_another_folder(corpus, clips, tiny_model_dir, monkeypatch):
+    monkeypatch.chdir(clips[0].parent)
+    make_corpus(corpus, tiny_model_dir, clips[0].name)
+
+
 def test_two_at_one_file_write_one_after_the_other(tmp_path):
     order, begun = [], threading.Event()
 

@@ -152,16 +152,16 @@ def test_fields_of_a_samples_json(tiny_model_dir, clips, tmp_path):
 def test_tars_that_cannot_be_meant(members, message, tmp_path):
     write_tar(tmp_path / "a.tar", members)
     with pytest.raises(CodecError, match=message):
-        list_source(SourceConfig(str(tmp_path / "a.tar")))
+        list(list_source(SourceConfig(str(tmp_path / "a.tar"))))
 
 
 def test_tars_that_cannot_be_read(tmp_path):
     with pytest.raises(CodecError, match=r"a-1.tar: cannot be read \(no such file"):
-        list_source(SourceConfig(f"{tmp_path}/a-{{1..2}}.tar"))
+        list(list_source(SourceConfig(f"{tmp_path}/a-{{1..2}}.tar")))
     with tarfile.open(tmp_path / "a.tar.gz", "w:gz"):
         pass
     with pytest.raises(CodecError, match=r"a.tar.gz: cannot be read as a tar .*unpack a compressed one"):
-        list_source(SourceConfig(f"{tmp_path}/a.tar.gz"))
+        list(list_source(SourceConfig(f"{tmp_path}/a.tar.gz")))
 
 
 def test_a_tar_that_was_cut_since(clips, tiny_model_dir, tmp_path):
@@ -185,13 +185,13 @@ def test_a_dataset_on_disk(embedded, clips, expected, tiny_model_dir, tmp_path):
     dataset = datasets.Dataset.from_dict(rows).cast_column("audio", datasets.Audio(decode=False))
     datasets.DatasetDict({"train": dataset, "test": dataset.select([0])}).save_to_disk(tmp_path / "data")
     with pytest.raises(CodecError, match="splits test, train; choose one with --split"):
-        list_source(SourceConfig(str(tmp_path / "data")))
+        list(list_source(SourceConfig(str(tmp_path / "data"))))
     made = rows_of(make_corpus(tmp_path / "out", tiny_model_dir, tmp_path / "data", source_options={"split": "train"}))
     check(made, expected)
     assert [row["speaker"] for row in made] == [str(number) for number in range(len(made))]
     assert made[3]["source"].endswith("data/train#3")
     with pytest.raises(CodecError, match="no column 'sound'; set --audio-column to one of id, audio, text, speaker_id"):
-        list_source(SourceConfig(str(tmp_path / "data" / "train"), audio_column="sound"))
+        list(list_source(SourceConfig(str(tmp_path / "data" / "train"), audio_column="sound")))
 
 
 @pytest.fixture(scope="module")
@@ -241,15 +241,15 @@ def test_cuts_that_are_more_than_a_part_of_a_file(cuts, tmp_path):
     for message, cut in changed.items():
         lhotse.CutSet.from_cuts([cut]).to_file(tmp_path / "cuts.jsonl")
         with pytest.raises(CodecError, match=message):
-            list_source(SourceConfig(str(tmp_path / "cuts.jsonl")))
+            list(list_source(SourceConfig(str(tmp_path / "cuts.jsonl"))))
     from_a_pipe = first.to_dict()
     from_a_pipe["recording"]["sources"][0]["type"] = "command"
     (tmp_path / "cuts.jsonl").write_text(json.dumps(from_a_pipe))
     with pytest.raises(CodecError, match="cuts.jsonl:1: the recording is command; cuts of one file or URL each can be read"):
-        list_source(SourceConfig(str(tmp_path / "cuts.jsonl")))
+        list(list_source(SourceConfig(str(tmp_path / "cuts.jsonl"))))
     (tmp_path / "cuts.jsonl.gz").write_bytes(b"\x1f\x8b no more")
     with pytest.raises(CodecError, match="cuts.jsonl.gz: damaged"):
-        list_source(SourceConfig(str(tmp_path / "cuts.jsonl.gz")))
+        list(list_source(SourceConfig(str(tmp_path / "cuts.jsonl.gz"))))
 
 
 def test_a_part_beyond_the_end_of_its_recording_is_a_bad_row(cuts, tiny_model_dir, tmp_path):
@@ -261,7 +261,7 @@ def test_a_part_beyond_the_end_of_its_recording_is_a_bad_row(cuts, tiny_model_di
 
 def test_a_folder_of_nothing(tmp_path):
     with pytest.raises(CodecError, match="no utterances in this folder; --kind says what it is"):
-        list_source(SourceConfig(str(tmp_path)))
+        list(list_source(SourceConfig(str(tmp_path))))
     with pytest.raises(CodecError, match="no such folder; name a folder of recordings"):
         kind_of(str(tmp_path / "absent"))
 

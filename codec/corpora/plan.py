@@ -11,7 +11,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -149,7 +149,7 @@ def list_path(folder: Path, shard: int) -> Path:
     return folder / "plan" / f"{shard:06d}.jsonl"
 
 
-def cut(utterances: Sequence[Utterance], sizes: Sizes) -> Iterator[list[Utterance]]:
+def cut(utterances: Iterable[Utterance], sizes: Sizes) -> Iterator[list[Utterance]]:
     """Shards of neighbours: none above either limit, but for an utterance that is above it alone."""
     shard: list[Utterance] = []
     seconds = 0.0
@@ -165,13 +165,17 @@ def cut(utterances: Sequence[Utterance], sizes: Sizes) -> Iterator[list[Utteranc
 
 
 def _make(folder: Path, source: SourceConfig, sizes: Sizes, facts: Facts) -> Plan:
-    utterances, hashes = list_source(source), []
-    for number, shard in enumerate(cut(utterances, sizes)):
+    for left in (folder / "plan").iterdir():  # by a planning that was stopped
+        left.unlink()
+    hashes: list[str] = []
+    count = 0
+    for number, shard in enumerate(cut(list_source(source), sizes)):
+        count += len(shard)
         data = to_lines(shard)
         hashes.append(hashlib.sha256(data).hexdigest())
         with durable_file(list_path(folder, number)) as file:
             file.write(data)
-    plan = Plan(source, sizes, facts, len(utterances), tuple(hashes))
+    plan = Plan(source, sizes, facts, count, tuple(hashes))
     with durable_file(folder / PLAN) as file:
         file.write(to_json({"format": FORMAT, "version": VERSION, **asdict(plan)}))
     return plan

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +13,7 @@ from codec.config import to_dict
 from codec.console import counted, print_note
 from codec.corpora.durable import durable_file
 from codec.corpora.encode import BatchConfig
+from codec.corpora.places import absolute
 from codec.corpora.plan import Facts, Plan, Sizes, open_plan, to_json
 from codec.corpora.shard import ShardReport, ShardTask, find_report, load, run_shard
 from codec.corpora.sources import SourceConfig
@@ -79,7 +80,8 @@ def tokenize(config: TokenizeConfig, folder: Path) -> list[ShardReport]:
     """
     rank, world = rank_of(os.environ)
     device = device_of(config.device, os.environ)
-    plan = open_plan(folder, config.source, config.sizes, facts_of(load(config.model, device, config.backend), config))
+    source = replace(config.source, source=absolute(config.source.source))
+    plan = open_plan(folder, source, config.sizes, facts_of(load(config.model, device, config.backend), config))
     tasks = [
         ShardTask(str(folder.resolve()), shard, model_of(config.model), device, config.batching, config.max_error_rate)
         for shard in range(rank, len(plan.shards), world)

@@ -1,15 +1,16 @@
 """Utterances of a corpus: what the plan says of each, and how their files are found again."""
 
 import dataclasses
+import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from codec.config import from_dict
 from codec.errors import CodecError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Utterance:
     """One utterance to be encoded: where its audio lies, and what is known about it."""
 
@@ -59,13 +60,24 @@ def from_lines(data: bytes) -> list[Utterance]:
     return [from_dict(Utterance, json.loads(line)) for line in data.split(b"\n") if line]
 
 
-def check_ids(utterances: list[Utterance]) -> None:
-    """Raise a :class:`CodecError` when two utterances have one id, or there are none."""
-    seen: dict[str, Utterance] = {}
-    for utterance in utterances:
-        other = seen.setdefault(utterance.id, utterance)
-        if other is not utterance:
+def check_ids(utterances: Callable[[], Iterable[Utterance]]) -> Iterator[Utterance]:
+    """The utterances of a source as they come, of which each has an id of its own.
+
+    Args:
+        utterances: lists the source.
+
+    Raises:
+        CodecError: when two utterances have one id.
+    """
+    # Not the ids themselves: there may be many millions.
+    seen: set[bytes] = set()
+    for utterance in utterances():
+        digest = hashlib.blake2b(utterance.id.encode(), digest_size=16).digest()
+        if digest in seen:
+            first = next(other for other in utterances() if other.id == utterance.id)
             raise CodecError(
-                f"two utterances have the id {utterance.id!r}: {other.source} and {utterance.source}; "
+                f"two utterances have the id {utterance.id!r}: {first.source} and {utterance.source}; "
                 "rename one, since ids name rows"
             )
+        seen.add(digest)
+        yield utterance

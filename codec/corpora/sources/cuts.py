@@ -12,22 +12,22 @@ from codec.corpora.utterances import Utterance
 from codec.errors import CodecError
 
 
-def cuts_utterances(path: str) -> list[Utterance]:
+def cuts_utterances(path: str) -> Iterator[Utterance]:
     """The cuts of ``cuts.jsonl`` or ``cuts.jsonl.gz``; relative paths are those of the working folder, as in Lhotse.
 
     Raises:
         CodecError: for a cut that is mixed, changed (``transforms``), of several channels, or not in a file.
     """
-    return [_file_utterance(cut, f"{path}:{number}") for number, cut in _read_lines(path)]
+    for number, cut in _read_lines(path):
+        yield _file_utterance(cut, f"{path}:{number}")
 
 
-def shar_utterances(folder: str) -> list[Utterance]:
+def shar_utterances(folder: str) -> Iterator[Utterance]:
     """The cuts of a Shar folder, ``cuts.000000.jsonl.gz`` and ``recording.000000.tar``.
 
     Raises:
         CodecError: when a cut has no recording in the tar, or as :func:`cuts_utterances`.
     """
-    found: list[Utterance] = []
     for name in _names(folder):
         match = re.fullmatch(r"cuts\.(.+)\.jsonl(\.gz)?", name)
         if match is None:
@@ -44,8 +44,7 @@ def shar_utterances(folder: str) -> list[Utterance]:
             _check_simple(cut, where)
             member, offset, size = sound
             # The tar holds just the cut's part of its recording.
-            found.append(_utterance(cut, tar, size, offset=offset, member=member))
-    return found
+            yield _utterance(cut, tar, size, offset=offset, member=member)
 
 
 def _names(folder: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 import functools
 import os
+from collections.abc import Iterator
 from typing import Any
 
 from codec.corpora.places import is_url
@@ -15,7 +16,7 @@ def is_dataset(folder: str) -> bool:
     return not is_url(folder) and any(os.path.isfile(os.path.join(folder, name)) for name in files)
 
 
-def dataset_utterances(folder: str, split: str | None, columns: tuple[str, str, str]) -> list[Utterance]:
+def dataset_utterances(folder: str, split: str | None, columns: tuple[str, str, str]) -> Iterator[Utterance]:
     """A row each; its id is that of the column ``id``, else its number.
 
     Args:
@@ -30,8 +31,8 @@ def dataset_utterances(folder: str, split: str | None, columns: tuple[str, str, 
         folder = os.path.join(folder, split or _only_split(folder))
     rows = open_dataset(folder, audio)
     about = rows.select_columns([name for name in ("id", text, speaker) if name in rows.column_names])
-    return [
-        Utterance(
+    for number, row in enumerate(about if about.column_names else ({} for _ in range(len(rows)))):
+        yield Utterance(
             str(row.get("id", f"{number:09d}")),
             folder,
             row=number,
@@ -39,8 +40,6 @@ def dataset_utterances(folder: str, split: str | None, columns: tuple[str, str, 
             text=None if row.get(text) is None else str(row[text]),
             speaker=None if row.get(speaker) is None else str(row[speaker]),
         )
-        for number, row in enumerate(about if about.column_names else ({} for _ in range(len(rows))))
-    ]
 
 
 def _only_split(folder: str) -> str:

@@ -13,7 +13,7 @@ from codec.data.search import search_folder
 from codec.errors import CodecError
 
 
-def folder_utterances(folder: str) -> list[Utterance]:
+def folder_utterances(folder: str) -> Iterator[Utterance]:
     """Every recording below a folder; its id is its path without the suffix, its speaker the folder it is in.
 
     Of a local folder texts are read too, from files next to the recordings, as ``codec prepare`` does.
@@ -21,7 +21,7 @@ def folder_utterances(folder: str) -> list[Utterance]:
     Raises:
         CodecError: when the folder, or one in it, cannot be read.
     """
-    return list(_remote(folder) if is_url(folder) else _local(Path(folder)))
+    return _remote(folder) if is_url(folder) else _local(Path(folder))
 
 
 def _local(folder: Path) -> Iterator[Utterance]:
@@ -44,7 +44,7 @@ def _utterance(inside: str, path: str, size: int, text: str | None) -> Utterance
     return Utterance(below.with_suffix("").as_posix(), path, size, text=text, speaker=speaker)
 
 
-def manifest_utterances(manifest: str) -> list[Utterance]:
+def manifest_utterances(manifest: str) -> Iterator[Utterance]:
     """The clips of a manifest as ``codec prepare`` writes it; paths are relative to its folder, or URLs.
 
     Raises:
@@ -54,7 +54,7 @@ def manifest_utterances(manifest: str) -> list[Utterance]:
         clips = read_manifest(manifest)
     else:
         clips = clips_of(read_place(manifest).decode().splitlines(), manifest, folder_of(manifest))
-    return [_clip_utterance(clip) for clip in clips]
+    return map(_clip_utterance, clips)
 
 
 def _clip_utterance(clip: Clip) -> Utterance:

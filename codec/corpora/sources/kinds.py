@@ -1,7 +1,7 @@
 """What a source is, and its utterances."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,19 +35,20 @@ class SourceConfig:
     """Of a dataset on disk; and the field of a sample's JSON in tars."""
 
 
-def list_source(config: SourceConfig) -> list[Utterance]:
-    """All utterances, in an order that depends on the source alone.
+def list_source(config: SourceConfig) -> Iterator[Utterance]:
+    """All utterances as they are found, in an order that depends on the source alone.
 
     Raises:
         CodecError: when the source is not there, is of no known kind, holds nothing, or two utterances have one id.
     """
     source = absolute(config.source)
     kind = config.kind if config.kind != "auto" else kind_of(source)
-    utterances = _READERS[kind](source, config)
-    if not utterances:
+    empty = True
+    for utterance in check_ids(lambda: _READERS[kind](source, config)):
+        empty = False
+        yield utterance
+    if empty:
         raise CodecError(f"{config.source}: no utterances in this {kind}; --kind says what it is")
-    check_ids(utterances)
-    return utterances
 
 
 def kind_of(source: str) -> Kind:
@@ -84,16 +85,16 @@ def _names(folder: str) -> list[str]:
     return sorted(os.listdir(folder))
 
 
-def _from_tars(source: str, config: SourceConfig) -> list[Utterance]:
+def _from_tars(source: str, config: SourceConfig) -> Iterable[Utterance]:
     return tar_utterances(source, config.text_column, config.speaker_column)
 
 
-def _from_dataset(source: str, config: SourceConfig) -> list[Utterance]:
+def _from_dataset(source: str, config: SourceConfig) -> Iterable[Utterance]:
     columns = config.audio_column, config.text_column, config.speaker_column
     return dataset_utterances(source, config.split, columns)
 
 
-_READERS: dict[str, Callable[[str, SourceConfig], list[Utterance]]] = {
+_READERS: dict[str, Callable[[str, SourceConfig], Iterable[Utterance]]] = {
     "folder": lambda source, _: folder_utterances(source),
     "manifest": lambda source, _: manifest_utterances(source),
     "webdataset": _from_tars,

@@ -32,7 +32,7 @@ class Sample:
     sides: dict[str, bytes] = field(default_factory=dict)
 
 
-def tar_utterances(source: str, text_field: str, speaker_field: str) -> list[Utterance]:
+def tar_utterances(source: str, text_field: str, speaker_field: str) -> Iterator[Utterance]:
     """Samples of a tar, of those in a folder, of a glob, or of ``a-{000..012}.tar``.
 
     The text is the sample's ``.txt``, or a field of its ``.json``, as the speaker is.
@@ -40,12 +40,10 @@ def tar_utterances(source: str, text_field: str, speaker_field: str) -> list[Utt
     Raises:
         CodecError: for a tar that is not there, damaged or compressed.
     """
-    return [
-        _utterance(tar, sample, text_field, speaker_field)
-        for tar in list_tars(source)
-        for sample in read_samples(tar)
-        if sample.audio is not None
-    ]
+    for tar in list_tars(source):
+        for sample in read_samples(tar):
+            if sample.audio is not None:
+                yield _utterance(tar, sample, text_field, speaker_field)
 
 
 def list_tars(source: str) -> list[str]:
