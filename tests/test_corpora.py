@@ -25,6 +25,7 @@ from codec.corpora import audio, durable
 from codec.corpora.encode import BatchConfig, batches
 from codec.corpora.plan import Sizes, cut
 from codec.corpora.run import TokenizeConfig, device_of, rank_of, tokenize
+from codec.corpora.step import TokenizeShards
 from codec.corpora.table import read_facts, read_rows
 from codec.corpora.utterances import Utterance
 
@@ -185,6 +186,14 @@ def test_processes_of_a_cluster_share_one_plan_and_leave_no_gap(clips, corpus, t
         # The first two have not seen all shards done, and so wrote no sums.
         assert (tmp_path / "corpus.json").is_file() is (rank == 1)
     assert files_of(tmp_path) == files_of(corpus)
+
+
+def test_tasks_of_datatrove_share_the_shards(clips, corpus, tiny_model_dir, tmp_path):
+    executor = pytest.importorskip("datatrove.executor")
+    step = TokenizeShards(config_of(tiny_model_dir, clips[0]), tmp_path / "out")
+    for _ in range(2):  # the second time there is nothing left to do
+        executor.LocalPipelineExecutor([step], tasks=2, workers=1, logging_dir=str(tmp_path / "logs")).run()
+    assert files_of(tmp_path / "out") == files_of(corpus)
 
 
 @pytest.mark.parametrize(

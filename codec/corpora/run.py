@@ -68,8 +68,11 @@ class TokenizeConfig:
             raise CodecError("workers and threads must be 1 or more")
 
 
-def tokenize(config: TokenizeConfig, folder: Path) -> list[ShardReport]:
+def tokenize(config: TokenizeConfig, folder: Path, ranks: tuple[int, int] | None = None) -> list[ShardReport]:
     """Make, or go on making, the corpus in ``folder``.
+
+    Args:
+        ranks: number of this process and how many there are; by default as the environment has it.
 
     Returns:
         reports of this process's shards.
@@ -78,7 +81,7 @@ def tokenize(config: TokenizeConfig, folder: Path) -> list[ShardReport]:
         CodecError: as :func:`codec.corpora.plan.open_plan` and :func:`codec.corpora.shard.run_shard`, or when worker
             processes died.
     """
-    rank, world = rank_of(os.environ)
+    rank, world = ranks or rank_of(os.environ)
     device = device_of(config.device, os.environ)
     source = replace(config.source, source=absolute(config.source.source))
     plan = open_plan(folder, source, config.sizes, facts_of(load(config.model, device, config.backend), config))
@@ -86,7 +89,7 @@ def tokenize(config: TokenizeConfig, folder: Path) -> list[ShardReport]:
         ShardTask(str(folder.resolve()), shard, model_of(config.model), device, config.batching, config.max_error_rate)
         for shard in range(rank, len(plan.shards), world)
     ]
-    reports = run_tasks(config, plan, tasks)
+    reports = run_tasks(config, plan, tasks, alone=world == 1)
     summarize(folder, plan)
     return reports
 
@@ -115,8 +118,8 @@ def facts_of(model: Codec, config: TokenizeConfig) -> Facts:
     )
 
 
-def run_tasks(config: TokenizeConfig, plan: Plan, tasks: list[ShardTask]) -> list[ShardReport]:
-    """Make the shards that are not done."""
+def run_tasks(config: TokenizeConfig, plan: Plan, tasks: list[ShardTask], alone: bool) -> list[ShardReport]:
+    """Make the shards that are not done; ``alone``: no other ranks share the machine."""
     folder = Path(tasks[0].folder) if tasks else Path()
     found = {task.shard: find_report(folder, plan, task.shard) for task in tasks}
     reports = {shard: report for shard, report in found.items() if report is not None}
@@ -136,21 +139,21 @@ def run_tasks(config: TokenizeConfig, plan: Plan, tasks: list[ShardTask]) -> lis
             bar.advance(1, f"{hours:.2f} h of audio, {speed:.0f} hours an hour")
 
         if left:
-            executor_of(config, left).run(run_shard, left, done)
+            executor_of(config, left, alone).run(run_shard, left, done)
     if lost:
         raise CodecError(f"{counted(len(lost), 'shard')} not done: {lost[0]}; run the same command again")
     print_note(f"{counted(len(left), 'shard')} made, {len(tasks) - len(left)} done before; {hours:.2f} h of audio")
     return [reports[task.shard] for task in tasks]
 
 
-def executor_of(config: TokenizeConfig, tasks: list[ShardTask]) -> Executor:
+def executor_of(config: TokenizeConfig, tasks: list[ShardTask], alone: bool) -> Executor:
     """The engine's executor for these shards."""
     if config.engine == "ray":
         from codec.jobs.ray import RayExecutor
 
         return RayExecutor(config.workers, config.threads, config.gpus, config.address)
-    alone = rank_of(os.environ)[1] == 1 and not tasks[0].device.startswith("cuda")
-    workers = min(len(tasks), config.workers or (cpu_workers(config.threads) if alone else 1))
+    default = cpu_workers(config.threads) if alone and not tasks[0].device.startswith("cuda") else 1
+    workers = min(len(tasks), config.workers or default)
     if workers == 1:
         torch.set_num_threads(config.threads)
     return LocalExecutor(workers if workers > 1 else 0, threads=config.threads)
