@@ -91,6 +91,12 @@ def corpus(context: typer.Context) -> int | None:
     return command(context.args, prog_name="codec corpus", standalone_mode=False)
 
 
+@app.command("embed", context_settings=_PASS_ON)
+def embed(context: typer.Context) -> int | None:
+    """Write embeddings of recordings, by any encoder, as Parquet (extra: embed)."""
+    return run_extra("embed", "codec.cli.embed", "embed", context.args)
+
+
 _CONFIG_VERBS = {
     "prepare": "Write a manifest of recordings from a folder, another manifest or a dataset (extra: train).",
     "features": "Extract teachers' features of a manifest into a cache that training reads (extra: train).",

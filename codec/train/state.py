@@ -11,6 +11,7 @@ from codec.errors import CodecError
 from codec.model.codec import Codec
 from codec.model.files import load_model
 from codec.model.transfer import fitting_weights
+from codec.pretraining.models.files import FRAMES, encoder_weights, kind_of
 from codec.teachers.teaching import weighted_teachers
 from codec.train.balancer import Balancer
 from codec.train.checkpoint import Checkpoint, Parts, list_checkpoints, read_checkpoint
@@ -105,7 +106,8 @@ def initialize(state: TrainState, source: str) -> None:
     Args:
         state: of the new run; its optimizers start afresh.
         source: a model folder (``config.json``), a checkpoint folder (``step-...``, with its
-            discriminators), or the output folder of a run, whose newest checkpoint is taken.
+            discriminators), the output folder of a run, whose newest checkpoint is taken, or an encoder of
+            frames that was pre-trained, which leaves decoder and quantizer as they are.
 
     Raises:
         CodecError: when there is no such thing, or its sizes do not fit the config.
@@ -117,13 +119,14 @@ def initialize(state: TrainState, source: str) -> None:
     if (folder / "manifest.json").is_file():
         state.load_weights(read_checkpoint(folder), str(folder))
         return
-    model, mine = load_model(folder, "cpu"), state.generator.codec
-    weights = fitting_weights(model, mine)
+    mine, encoder_only = state.generator.codec, kind_of(folder) == FRAMES
+    weights = encoder_weights(folder, mine) if encoder_only else fitting_weights(load_model(folder, "cpu"), mine)
     if weights is None:
         raise CodecError(
             f"init_from {source}: its config.json differs from this run's model; "
             "copy its settings into the config's model section"
         )
     mine.load_state_dict(weights)
-    state.generator.quantizer.adopt_codebooks()
+    if not encoder_only:
+        state.generator.quantizer.adopt_codebooks()
     state.restart_average()
