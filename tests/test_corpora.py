@@ -326,6 +326,15 @@ def copied(corpus, tmp_path):
     return tmp_path / "copied"
 
 
+def test_a_newer_version_with_more_settings_goes_on(copied, corpus, clips, tiny_model_dir, monkeypatch):
+    """Its files say what the plan says, so that all shards are alike."""
+    (copied / "shards" / "000001.json").unlink()
+    monkeypatch.setattr("codec.corpora.run.to_dict", lambda config: {"new": "setting"})
+    monkeypatch.setattr("codec.corpora.run.__version__", "99.0")
+    make_corpus(copied, tiny_model_dir, clips[0])
+    assert files_of(copied) == files_of(corpus)
+
+
 def test_a_plan_that_was_edited(copied, clips, tiny_model_dir):
     (copied / "shards" / "000001.json").unlink()
     lines = (copied / "plan" / "000001.jsonl").read_bytes()

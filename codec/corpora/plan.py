@@ -26,6 +26,8 @@ from codec.errors import CodecError
 FORMAT = "codec-corpus"
 VERSION = 1
 PLAN = "plan.json"
+_DESCRIPTIVE = ("codec_version", "model")
+"""Facts that may differ in a later run: the fingerprint says whether codes mean the same."""
 
 
 @dataclass(frozen=True)
@@ -204,7 +206,7 @@ def _check_same(folder: Path, plan: Plan, source: SourceConfig, sizes: Sizes, fa
     for found, given in ((plan.facts, facts), (plan.source, source), (plan.sizes, sizes)):
         before, now = asdict(found), asdict(given)
         for name, value in before.items():
-            if now[name] != value and name != "codec_version":
+            if now[name] != value and name not in _DESCRIPTIVE:
                 raise CodecError(
                     f"{folder}: was planned with {name} {_short(value)}, now it is {_short(now[name])}; "
                     "give the same, or choose another folder"
