@@ -11,7 +11,7 @@ from codec.jobs.executor import Lost
 
 ray = pytest.importorskip("ray")
 
-from codec.jobs.ray import ATTEMPTS, RayExecutor
+from codec.jobs.ray import ATTEMPTS, RayExecutor, _connect
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -53,6 +53,12 @@ def test_a_task_that_kills_every_worker_is_given_up_and_the_others_are_done(tmp_
 def test_what_a_task_raises_ends_the_run():
     with pytest.raises(CodecError, match=r"^by design$"):
         results_of(RayExecutor(1), [("raises", "")])
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "ray://127.0.0.1:x"])
+def test_nobody_at_the_address(address):
+    with pytest.raises(CodecError, match=rf"no Ray cluster at {address} \("):
+        _connect(ray, address)
 
 
 def test_a_cluster_without_room_is_refused():

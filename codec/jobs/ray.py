@@ -1,5 +1,6 @@
 """Tasks on a Ray cluster: actors, each with a task in hand and one waiting."""
 
+import socket
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ R = TypeVar("R")
 
 IN_FLIGHT = 2
 """Tasks of an actor: while it works on one, the next is there already."""
+_KNOCK_SECONDS = 10.0
 ATTEMPTS = 3
 """A task whose actor died is given to another, so often in all: it may be what kills them."""
 
@@ -78,15 +80,23 @@ def _connect(ray: Any, address: str | None) -> None:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
         if address is not None:
+            _knock(address)
             ray.init(address=address, **options)
             return
         try:
             ray.init(address="auto", **options)
         except ConnectionError:
             ray.init(include_dashboard=False, **options)
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         text = " ".join(str(error).split())
         raise CodecError(f"no Ray cluster at {address or 'this machine'} ({text[:200]})") from None
+
+
+def _knock(address: str) -> None:
+    """Find out at once that nobody answers; Ray itself tries for minutes."""
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if colon:
+        socket.create_connection((host, int(port)), timeout=_KNOCK_SECONDS).close()
 
 
 class _Pool:
