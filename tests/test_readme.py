@@ -48,7 +48,7 @@ def environment(tmp_path_factory) -> dict[str, str]:
     """The environment with a ``codec`` command that is this source tree."""
     bin_folder = tmp_path_factory.mktemp("bin")
     command = bin_folder / "codec"
-    command.write_text(f"#!{sys.executable}\nimport sys\nfrom codec.cli import main\nsys.exit(main())\n")
+    command.write_text(f"#!{sys.executable}\nimport sys\nfrom codec.cli import main\nif __name__ == '__main__':\n    sys.exit(main())\n")
     command.chmod(0o755)
     return {**os.environ, "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
 
