@@ -66,6 +66,18 @@ def lively(model: nn.Module, codebooks: list[nn.Module], encode=lambda model, wa
     return model
 
 
+def encodec(**changes: object) -> nn.Module:
+    """The 24 kHz model's class, with all that makes it special."""
+    from transformers import EncodecConfig, EncodecModel
+
+    torch.manual_seed(0)
+    small = {"num_filters": 2, "upsampling_ratios": [5, 4, 2], "hidden_size": 6, "codebook_size": 16}
+    # 600 frames of 4 bits a second, for 3 codebooks.
+    config = EncodecConfig(**small | {"target_bandwidths": [2.4, 4.8, 7.2]} | changes)
+    model = EncodecModel(config).eval()
+    return lively(model, [layer.codebook for layer in model.quantizer.layers])
+
+
 def noise(*shape: int, seed: int = 0) -> Tensor:
     return 0.2 * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 

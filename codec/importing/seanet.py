@@ -58,6 +58,7 @@ def seanet_settings(checkpoint: Checkpoint, theirs: Names) -> dict[str, Any]:
         "compress": inside[1] // inside[0],
         "lstm_layers": len(layers),
         "bidirectional": bidirectional,
+        "shortcut": "convolution" if has(f"{starts[0]}.shortcut.conv.conv.weight") else "identity",
         "activation": "snake" if has(f"{starts[0]}.block.0.alpha") else "elu",
     }
 

@@ -48,25 +48,32 @@ def activation(config: SeanetConfig, dim: int) -> nn.Module:
     return Snake(dim) if config.activation == "snake" else ELU()
 
 
+def convolution(config: SeanetConfig, in_dim: int, out_dim: int, kernel_size: int, **settings: int) -> Conv:
+    """A convolution with the configured causality and edges."""
+    mirrored = config.edges == "mirror"
+    return Conv(in_dim, out_dim, kernel_size, causal=config.causal, mirrored=mirrored, **settings)
+
+
 class ResidualBlock(nn.Module):
-    """Narrow dilated convolution and a pointwise one, added to a pointwise shortcut."""
+    """Narrow dilated convolution and a pointwise one, added to a shortcut."""
 
     def __init__(self, config: SeanetConfig, dim: int, dilation: int):
         super().__init__()
         hidden = dim // config.compress
-        kernel_size, causal = config.residual_kernel_size, config.causal
         self.block = StatefulSequential(
             activation(config, dim),
-            Conv(dim, hidden, kernel_size, dilation=dilation, causal=causal),
+            convolution(config, dim, hidden, config.residual_kernel_size, dilation=dilation),
             activation(config, hidden),
-            Conv(hidden, dim, kernel_size=1, causal=causal),
+            convolution(config, hidden, dim, kernel_size=1),
         )
-        self.shortcut = Conv(dim, dim, kernel_size=1, causal=causal)
+        self.shortcut = None
+        if config.shortcut == "convolution":
+            self.shortcut = convolution(config, dim, dim, kernel_size=1)
 
     def forward(self, x: Tensor, state: list[Any] | None = None) -> tuple[Tensor, list[Any]]:
         """``x (B, C, T)`` to the same shape and the block's state; the shortcut needs none."""
         y, state = self.block(x, state)
-        return self.shortcut(x)[0] + y, state
+        return (x if self.shortcut is None else self.shortcut(x)[0]) + y, state
 
 
 def residual_blocks(config: SeanetConfig, dim: int) -> list[nn.Module]:
