@@ -194,8 +194,8 @@ class StreamingDecoder(Slots):
         ended = [end is not None and frames * hop >= end for end, frames in zip(self._end, self._frames, strict=True)]
         for row, codes in enumerate(new):
             if not begun[row]:
-                codes = F.pad(codes, (0, 0, 0, self.model.num_codebooks - len(codes)), value=ABSENT)
-                self._held[row] = torch.cat([self._held[row], codes], dim=1)
+                all_layers = F.pad(codes, (0, 0, 0, self.model.num_codebooks - len(codes)), value=ABSENT)
+                self._held[row] = torch.cat([self._held[row], all_layers], dim=1)
         signals = [new[row] if begun[row] else held for row, held in enumerate(self._held)]
         for row, signal in enumerate(signals):
             if ended[row] or signal.shape[1] >= self._limits.first_frames:
