@@ -76,6 +76,36 @@ def encodec(**changes: object) -> nn.Module:
     return lively(model, [layer.codebook for layer in model.quantizer.layers])
 
 
+def mimi(**changes: object) -> nn.Module:
+    """Mimi's class, with a window that clips of a test are longer than, and layer scales that matter."""
+    from transformers import MimiConfig, MimiModel
+
+    torch.manual_seed(0)
+    small = {"num_filters": 4, "upsampling_ratios": [5, 2], "hidden_size": 16, "codebook_size": 16}
+    small |= {"num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2, "intermediate_size": 24}
+    small |= {"codebook_dim": 6, "vector_quantization_hidden_dimension": 6, "num_quantizers": 4}
+    config = MimiConfig(**small | {"upsample_groups": 16, "sliding_window": 7} | changes)
+    model = MimiModel(config).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "layer_scale" in name:
+                parameter.uniform_(0.2, 0.6)
+            elif parameter.ndim > 1:
+                parameter.mul_(1.5 / (parameter[0].numel() ** 0.5 * parameter.std()))
+    for side in (model.quantizer.semantic_residual_vector_quantizer, model.quantizer.acoustic_residual_vector_quantizer):
+        latents = side.input_proj(model.encoder(noise(1, 1, 6000)).latents).detach()
+        for layer in side.layers:
+            book = layer.codebook
+            book.cluster_usage.uniform_(0.5, 3)
+            book.embed_sum.copy_(latents[0].t()[torch.randperm(latents.shape[2])[:16]] * book.cluster_usage[:, None])
+            latents = latents - layer.decode(layer.encode(latents))
+    with torch.no_grad():
+        sound = model(noise(1, 1, 6000)).audio_values
+        for parameter in model.decoder.decoder_seanet.layers[-1].parameters():
+            parameter.mul_(0.2 / sound.std())
+    return model
+
+
 def noise(*shape: int, seed: int = 0) -> Tensor:
     return 0.2 * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 

@@ -12,6 +12,7 @@ from codec.importing.checkpoint import Checkpoint
 from codec.importing.imported import KINDS, Translation
 from codec.importing.seanet import Names, codebook_sizes, seanet_plan, seanet_settings
 from codec.importing.settings import check_settings, sample_rate
+from codec.importing.speechtokenizer import is_original, is_speechtokenizer
 from codec.model.config import CodecConfig
 from codec.model.seanet import SeanetConfig
 from codec.quantizers.rvq import ResidualConfig
@@ -28,15 +29,15 @@ class Encodec:
     title = "EnCodec"
 
     def recognizes(self, checkpoint: Checkpoint) -> bool:
-        return checkpoint.config.get("model_type", "encodec") == "encodec" and (
-            {"encoder.layers.0.conv.weight", "quantizer.layers.0.codebook.embed"} <= checkpoint.tensors.keys()
-            or {"encoder.model.0.conv.conv.weight", "quantizer.vq.layers.0._codebook.embed"}
-            <= checkpoint.tensors.keys()
-        )
+        """SpeechTokenizer has the original names too, and more of them."""
+        names = checkpoint.tensors.keys()
+        if {"encoder.layers.0.conv.weight", "quantizer.layers.0.codebook.embed"} <= names:
+            return True
+        return is_original(checkpoint) and not is_speechtokenizer(checkpoint)
 
     def translate(self, checkpoint: Checkpoint) -> Translation:
         """The same network with plain weights, without what only training needs."""
-        original = "encoder.model.0.conv.conv.weight" in checkpoint.tensors
+        original = is_original(checkpoint)
         theirs = _same if original else _of_transformers
         codebook = "quantizer.vq.layers.{}._codebook.embed" if original else "quantizer.layers.{}.codebook.embed"
         _check_supported(checkpoint, theirs)

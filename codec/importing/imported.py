@@ -90,7 +90,7 @@ def import_checkpoint(source: str | Path, kind: str | None = None) -> Imported:
     kind = kind or found
     if kind is None:
         few = listed(sorted(checkpoint.tensors), 3)
-        raise CodecError(f"{checkpoint.path}: of no known kind ({', '.join(KINDS)}); its tensors are {few}")
+        raise CodecError(f"{checkpoint.path}: of no known kind ({', '.join(sorted(KINDS))}); its tensors are {few}")
     translation = KINDS[kind].translate(checkpoint)
     with torch.device("meta"):
         model = Codec(translation.config)

@@ -4,6 +4,7 @@ Layers have their positions in a sequence for names (``encoder.model.7.shortcut.
 ``seanet`` has those of the original code, and each kind says how its own names differ.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -77,5 +78,5 @@ def seanet_plan(config: CodecConfig, theirs: Names, codebook: str) -> Plan:
 
 def codebook_sizes(checkpoint: Checkpoint, codebook: str) -> tuple[int, int]:
     """How many codebooks there are, and their entries."""
-    count = next(k for k in range(_LONGEST * 10) if codebook.format(k) not in checkpoint.tensors)
-    return count, checkpoint.shape(codebook.format(0))[0]
+    layers = checkpoint.layers(re.escape(codebook.partition("{}")[0]) + r"(\d+)\.")
+    return len(layers), checkpoint.shape(codebook.format(0))[0]

@@ -30,11 +30,8 @@ class SpeechTokenizer:
         self.title = title
 
     def recognizes(self, checkpoint: Checkpoint) -> bool:
-        """EnCodec's original names are the same, but it has no semantic projection and no backward LSTM."""
-        if not {_CODEBOOK.format(0), "encoder.model.0.conv.conv.weight"} <= checkpoint.tensors.keys():
-            return False
-        own = any(name in _SEMANTIC or name.endswith("_reverse") for name in checkpoint.tensors)
-        return own or "semantic_dimension" in checkpoint.config
+        """Whether it has the names of EnCodec's code, on which both build, and what EnCodec lacks."""
+        return is_original(checkpoint) and is_speechtokenizer(checkpoint)
 
     def translate(self, checkpoint: Checkpoint) -> Translation:
         """The same network with plain weights, without what only training needs."""
@@ -55,6 +52,17 @@ class SpeechTokenizer:
             name for name in checkpoint.tensors if name in _SEMANTIC or _STATISTICS.fullmatch(name)
         )
         return Translation(config, plan, unused, tuple(notes))
+
+
+def is_original(checkpoint: Checkpoint) -> bool:
+    """Whether tensors have the names of EnCodec's own code."""
+    return {_CODEBOOK.format(0), "encoder.model.0.conv.conv.weight"} <= checkpoint.tensors.keys()
+
+
+def is_speechtokenizer(checkpoint: Checkpoint) -> bool:
+    """Whether there is a projection to a teacher or a backward LSTM, or a config that knows of one."""
+    own = any(name in _SEMANTIC or name.endswith("_reverse") for name in checkpoint.tensors)
+    return own or "semantic_dimension" in checkpoint.config
 
 
 def _same(name: str) -> str:

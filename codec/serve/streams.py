@@ -89,7 +89,8 @@ class Streams:
     def _codes_of(turn: Turn, codes: list[Tensor], counts: list[Tensor]) -> np.ndarray:
         """Codes ``(K, n)`` of a turn in what was made for all slots."""
         slot = turn.channel.slot
-        return torch.cat([made[slot, :, : count[slot]] for made, count in zip(codes, counts, strict=True)], dim=1).numpy()
+        parts = [made[slot, :, : count[slot]] for made, count in zip(codes, counts, strict=True)]
+        return torch.cat(parts, dim=1).numpy()
 
     def _decode(self, wanted: list[tuple[Turn, Made]]) -> None:
         """Add the sound of the turns' codes and tails."""
