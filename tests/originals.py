@@ -106,6 +106,31 @@ def mimi(**changes: object) -> nn.Module:
     return model
 
 
+def dac(**changes: object) -> nn.Module:
+    """DAC's class, as published: without weight norm."""
+    from transformers import DacConfig, DacModel
+
+    torch.manual_seed(0)
+    small = {"encoder_hidden_size": 2, "downsampling_ratios": [2, 5, 4], "decoder_hidden_size": 16}
+    config = DacConfig(**small | {"n_codebooks": 3, "codebook_size": 16, "codebook_dim": 4} | changes)
+    model = DacModel(config).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith(("alpha", "bias")):
+                parameter.add_(0.1 * torch.randn(parameter.shape))
+            elif parameter.ndim == 3:
+                level = 0.3 if name.endswith("conv2.weight") else 1.1
+                parameter.mul_(level / (parameter[0].numel() ** 0.5 * parameter.std()))
+            else:
+                parameter.normal_()
+        model.decoder.tanh = nn.Identity()
+        sound = model(noise(1, 1, 6000)).audio_values
+        model.decoder.tanh = nn.Tanh()
+        for parameter in model.decoder.conv2.parameters():
+            parameter.mul_(0.3 / sound.std())
+    return model
+
+
 def noise(*shape: int, seed: int = 0) -> Tensor:
     return 0.2 * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 

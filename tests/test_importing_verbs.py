@@ -7,7 +7,7 @@ import pytest
 import soundfile
 import torch
 from command import run, run_ok
-from originals import encodec, mimi, noise, speechtokenizer
+from originals import dac, encodec, mimi, noise, speechtokenizer
 
 pytest.importorskip("websockets", reason="needs the package websockets")
 
@@ -27,6 +27,7 @@ MODELS = {
     "speechtokenizer": (speechtokenizer_folder, 16_000),
     "encodec": (lambda folder: encodec().save_pretrained(folder), 24_000),
     "mimi": (lambda folder: mimi().save_pretrained(folder), 24_000),
+    "dac": (lambda folder: dac(sampling_rate=44_100).save_pretrained(folder), 44_100),
 }
 STREAMING = ["encodec", "mimi"]
 

@@ -31,8 +31,13 @@ class ELU(nn.Module):
         return F.elu(x), None
 
 
+def snake(x: Tensor, alpha: Tensor) -> Tensor:
+    """``x + sin(a x)^2 / a`` (Ziyin et al. 2020)."""
+    return x + torch.sin(alpha * x).square() / (alpha + 1e-9)
+
+
 class Snake(nn.Module):
-    """``x + sin(a x)^2 / a`` with ``a`` learned per channel (Ziyin et al. 2020), without state."""
+    """:func:`snake` with ``a`` learned per channel, without state."""
 
     def __init__(self, dim: int):
         super().__init__()
@@ -40,7 +45,7 @@ class Snake(nn.Module):
 
     def forward(self, x: Tensor, state: None = None) -> tuple[Tensor, None]:
         """``x (B, C, T)`` to the same shape."""
-        return x + torch.sin(self.alpha * x).square() / (self.alpha + 1e-9), None
+        return snake(x, self.alpha), None
 
 
 def activation(config: SeanetConfig, dim: int) -> nn.Module:
