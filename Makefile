@@ -48,14 +48,14 @@ $(VENV)/installed: $(VENV)/created pyproject.toml requirements.txt
 	$(PIP) --no-build-isolation --no-deps --editable .
 	@touch $@
 
-$(VENV)/tested: $(VENV)/installed requirements-test.txt requirements-judges.txt requirements-eval.txt
+$(VENV)/tested: $(VENV)/installed requirements-test.txt requirements-metrics.txt requirements-eval.txt
 	$(PIP) -r requirements-test.txt
-	@$(PIP) --no-deps -r requirements-judges.txt \
-		|| echo "note: the metrics in requirements-judges.txt could not be installed; tests do without"
+	@$(PIP) --no-deps -r requirements-metrics.txt \
+		|| echo "note: the metrics in requirements-metrics.txt could not be installed; tests run without them"
 	@if command -v cc >/dev/null && command -v c++ >/dev/null; then \
 		$(PIP) -r requirements-eval.txt \
 			|| echo "note: the metrics in requirements-eval.txt could not be built; tests do without"; \
 	else \
-		echo "note: no C compiler, so PESQ, ViSQOL and Resemblyzer are left out; tests do without"; \
+		echo "note: no C compiler, so PESQ, ViSQOL and Resemblyzer are skipped; tests run without them"; \
 	fi
 	@touch $@

@@ -10,7 +10,7 @@ def warn_about_mismatched_torchaudio() -> None:
     """Log one line when the installed torchaudio was built for another torch than the installed one.
 
     Such a torchaudio may fail on import, and transformers' audio code with it. Each release of it is
-    built for the torch of the same number, so the installed versions tell; nothing is imported.
+    built for the torch of the same number, so the installed versions suffice; nothing is imported.
     """
     try:
         torch, torchaudio = metadata.version("torch"), metadata.version("torchaudio")

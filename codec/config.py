@@ -71,7 +71,7 @@ def override(values: dict[str, Any], dotted: str, value: Any) -> None:
     Missing mappings on the way are made; whether the keys exist is checked by :func:`from_dict`.
 
     Raises:
-        CodecError: when a key on the way holds something that is no mapping.
+        CodecError: when a key on the way holds something that is not a mapping.
     """
     *parents, last = dotted.split(".")
     for key in parents:
@@ -108,6 +108,17 @@ def merge(base: dict[str, Any], changes: dict[str, Any], where: str = "") -> dic
         else:
             merged[key] = value
     return merged
+
+
+def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Plain data by dotted path: ``{"a": {"b": 1}}`` is ``{"a.b": 1}``. An empty mapping is a value."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
 
 
 def field_docs(cls: type) -> dict[str, str]:

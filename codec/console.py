@@ -1,4 +1,4 @@
-"""What the command says: results on standard output, everything else on standard error."""
+"""Output of the command: results on standard output, everything else on standard error."""
 
 import re
 import sys

@@ -20,7 +20,7 @@ Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Te
 STANDARD_INPUT = "standard input"
 
 _SPOOL_BYTES = 1 << 26
-"""What cannot seek is kept in memory up to this size, then on disk."""
+"""Input that cannot seek is kept in memory up to this size, then on disk."""
 
 
 @contextmanager
@@ -29,7 +29,7 @@ def open_seekable(source: Source, expected: str) -> Iterator[tuple[BinaryIO, str
 
     Args:
         source: a path, which may be a named pipe or ``/dev/fd/63``, a file's bytes, or an open file.
-        expected: what should be in it, such as "a sound file", for messages.
+        expected: what should be in it, such as "an audio file", for messages.
 
     Raises:
         CodecError: when it cannot be read, is a folder, or is empty. Errors of reading in the block
@@ -57,7 +57,7 @@ def path_of(path: Any, expected: str) -> str:
     """A path as the user gave it, but for a ``~`` in front, which is the home folder.
 
     Args:
-        expected: what it should name, such as "a sound file", for messages.
+        expected: what it should name, such as "an audio file", for messages.
 
     Raises:
         CodecError: for an empty name, which would mean the current folder, and for what is no path.
@@ -89,7 +89,7 @@ def _named(source: Any, expected: str) -> tuple[str, BinaryIO | None]:
 
 
 def is_regular(path: Path) -> bool:
-    """Whether ``path`` is there and an ordinary file: no folder, pipe or device."""
+    """Whether ``path`` is there and an regular file: no folder, pipe or device."""
     try:
         return stat.S_ISREG(path.stat().st_mode)
     except (OSError, ValueError):

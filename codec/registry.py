@@ -20,15 +20,25 @@ class Registry(Mapping[str, T], Generic[T]):
     known without an import; the package is imported when somebody asks for one of its things.
     """
 
-    def __init__(self, kind: str, package: str | None = None):
+    def __init__(
+        self,
+        kind: str,
+        *places: str,
+        introduce: Callable[[str, T], None] | None = None,
+        earlier: str | None = None,
+    ):
         """
         Args:
             kind: what the things are, for messages and entry points, such as ``loss``.
-            package: all its modules are imported before the first look, since things register themselves
-                in them; for packages that are heavy to import.
+            places: modules, and packages with all their modules, that are imported before the first look,
+                since things register themselves in them; for those that are heavy to import.
+            introduce: called with the name and the thing, once for each that enters, decorated or not.
+            earlier: a kind as it was called before; entry points of that group still count.
         """
         self.kind = kind
-        self._package = package
+        self._places = places
+        self._introduce = introduce or _leave
+        self._groups = [f"codec.{name.replace(' ', '_')}" for name in (earlier, kind) if name]
         self._items: dict[str, T] = {}
         self._points: dict[str, EntryPoint] | None = None
 
@@ -43,13 +53,14 @@ class Registry(Mapping[str, T], Generic[T]):
             known = self._items.get(name)
             if known is not None and _origin(known) != _origin(item):
                 raise CodecError(f"two {self.kind} registrations are called {name!r}; rename one")
+            self._introduce(name, item)
             self._items[name] = item
             return item
 
         return add
 
     def find(self, name: object, where: str = "") -> T:
-        """What is registered under ``name``.
+        """The thing that is registered under ``name``.
 
         Args:
             where: place in a config, which begins the message.
@@ -75,8 +86,9 @@ class Registry(Mapping[str, T], Generic[T]):
             except Exception as error:
                 owner = point.dist.name if point.dist else point.value
                 raise CodecError(f"{self.kind} {name!r} of the package {owner}: {error}") from error
-            # Its own decorator may have registered it, with more care than this does.
-            self._items.setdefault(name, item)
+            # Its own decorator may have registered it.
+            if name not in self._items:
+                self.register(name)(item)
         return self._items[name]
 
     def __contains__(self, name: object) -> bool:
@@ -93,18 +105,23 @@ class Registry(Mapping[str, T], Generic[T]):
         return dict.fromkeys((*self._items, *offered))
 
     def _offered(self) -> dict[str, EntryPoint]:
-        if self._package is not None:
-            package, self._package = importlib.import_module(self._package), None
-            for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-                importlib.import_module(module.name)
+        # Emptied first: a module that registers things may look some up.
+        places, self._places = self._places, ()
+        for place in places:
+            module = importlib.import_module(place)
+            for part in pkgutil.iter_modules(getattr(module, "__path__", ()), f"{place}."):
+                importlib.import_module(part.name)
         if self._points is None:
-            found = entry_points(group=f"codec.{self.kind.replace(' ', '_')}")
-            self._points = {point.name: point for point in found}
+            self._points = {point.name: point for group in self._groups for point in entry_points(group=group)}
         return self._points
 
 
+def _leave(name: str, item: Any) -> None:
+    """Things that need not know their name."""
+
+
 def _origin(item: Any) -> Any:
-    """What tells two registered things apart: where a class or function is defined, else its value."""
+    """The identity of a registered thing: where a class or function is defined, else its value."""
     if isinstance(item, type) or callable(item):
         return getattr(item, "__module__", None), getattr(item, "__qualname__", None)
     return item

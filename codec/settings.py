@@ -39,7 +39,7 @@ def read_config(
         CodecError: for a file that cannot be read, an override without ``=``, or what
             :func:`codec.config.from_dict` refuses.
     """
-    # A class with a setting of that name means something of its own by it.
+    # A class with a setting of that name gives it another meaning.
     based = "base" not in {field.name for field in dataclasses.fields(cls)}
     values = read_settings(config, based) if config is not None else {}
     apply_overrides(values, overrides)
@@ -54,12 +54,12 @@ def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> None:
     ``null`` takes out a group of settings that is there (``teachers.sm=null``), and is a value elsewhere.
 
     Raises:
-        CodecError: for an item without ``=``, a value that is not YAML, or a key below one that is no mapping.
+        CodecError: for an item without ``=``, a value that is not YAML, or a key below one that is not a mapping.
     """
     for item in overrides:
         dotted, equals, text = item.partition("=")
         if not equals or not dotted:
-            raise CodecError(f"{item!r} is no override; expected key.sub=value")
+            raise CodecError(f"{item!r} is not an override; expected key.sub=value")
         try:
             value = yaml.safe_load(text)
         except yaml.YAMLError as error:
@@ -121,7 +121,7 @@ def find_config(config: str | Path, folder: Path | None = None) -> Path:
     if str(config) in shipped:
         return shipped[str(config)]
     if path.parent.parts[-2:] == ("recipes", "configs") and path.stem in shipped:
-        warnings.warn(f"{config} is now a shipped config; say --config {path.stem}", FutureWarning, stacklevel=2)
+        warnings.warn(f"{config} is now a shipped config; use --config {path.stem}", FutureWarning, stacklevel=2)
         return shipped[path.stem]
     close = difflib.get_close_matches(path.stem, shipped, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""

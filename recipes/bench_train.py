@@ -29,16 +29,16 @@ CONFIGS = Path(__file__).parent / "configs"
 
 @dataclass(frozen=True)
 class BenchConfig:
-    """What to measure."""
+    """Settings of the measurement."""
 
     configs: tuple[str, ...] = tuple(
         str(CONFIGS / f"{name}.yaml") for name in ("default_refine", "adversarial", "dm_codec")
     )
     """Training configs; speeds are compared with the last."""
     batch_size: int | None = 2
-    """Of every config, small enough for a CPU's memory; null takes each config's own (for a GPU)."""
+    """Batch size of every config, small enough for a CPU's memory; null takes each config's own (for a GPU)."""
     precisions: dict[str, str] = field(default_factory=dict)
-    """By config name, instead of its own."""
+    """Precision by config name, in place of the config's."""
     compile: bool = False
     """torch.compile the first config."""
     cuda_graphs: bool = True

@@ -1,8 +1,8 @@
-"""Does a model's sound hum at its frame rate? Peaks in the spectrum of the loudness above 1.5 kHz.
+"""Does a model's audio hum at its frame rate? Peaks in the spectrum of the loudness above 1.5 kHz.
 
 A decoder whose frames all have the same shape in time modulates what should be even. Windows of 16 ms and more, those
 of most measures, do not see it. For the recordings and each model: the modulation at the frame rate and its multiples,
-in decibels over that at neighbouring frequencies. ``codec eval --measures hum`` has the same figures, clip by clip.
+in decibels over that at neighbouring frequencies. ``codec eval --measures hum`` has the same metric, clip by clip.
 
 ``python recipes/envelope_hum.py models=[default] manifest=cache/manifests/held_out.jsonl root=../shared/data``
 """
@@ -22,16 +22,16 @@ from codec.model.files import load_model
 
 @dataclass(frozen=True)
 class HumConfig:
-    """What is measured."""
+    """Settings of the measurement."""
 
     manifest: str
     models: tuple[str, ...] = ("default",)
     root: str | None = None
     """Folder that the manifest's paths are relative to; its own by default."""
     clips: int = 16
-    """The first so many."""
+    """Number of clips; the first ones are used."""
     multiples: int = 4
-    """Of the frame rate."""
+    """Number of multiples of the frame rate."""
     sample_rate: int = 16_000
     threads: int = 1
 
@@ -55,7 +55,7 @@ def main(config: HumConfig) -> None:
 
 
 def describe(wavs: list[Tensor], config: HumConfig, frame_rate: float) -> str:
-    """The peaks of some sounds in words."""
+    """Format the peaks of some clips as text."""
     total = sum(modulation_spectrum(wav.numpy(), config.sample_rate) for wav in wavs)
     frequencies = [frame_rate * k for k in range(1, config.multiples + 1)]
     values = zip(frequencies, prominences(total, frequencies), strict=True)

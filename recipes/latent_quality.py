@@ -1,4 +1,4 @@
-"""Does the quantizer limit a model, or its networks? Sound decoded from latents beside that from codes.
+"""Does the quantizer limit a model, or its networks? Compare audio decoded from latents with that from codes.
 
 For each model: measures of both on the same clips, the signal-to-noise ratio of quantizing, and how many
 dimensions hold 95 % of the latents' variance.
@@ -19,7 +19,7 @@ from codec.cli.recipe import run_recipe
 from codec.data.manifest import Clip, read_manifest
 from codec.errors import CodecError
 from codec.eval.measures import build_measures
-from codec.eval.measures.base import JudgeSettings
+from codec.eval.measures.base import MetricSettings
 from codec.eval.types import SCORING_RATE, Pair
 from codec.model.codec import Codec
 from codec.model.files import load_model
@@ -27,30 +27,30 @@ from codec.model.files import load_model
 
 @dataclass(frozen=True)
 class LatentQualityConfig:
-    """What is measured."""
+    """Settings of the measurement."""
 
     manifest: str
     models: tuple[str, ...] = ("default",)
     root: str | None = None
     """Folder that the manifest's paths are relative to; its own by default."""
     clips: int = 10
-    """The first so many."""
+    """Number of clips; the first ones are used."""
     seconds: float = 6.0
-    """The first so many of each clip."""
+    """Seconds of each clip, from its start."""
     measures: tuple[str, ...] = ("pesq", "stoi", "visqol", "si_sdr")
     threads: int = 1
 
 
 @dataclass(frozen=True)
 class Latents:
-    """Of one clip: ``(T, D)`` before and after quantizing."""
+    """Latents of one clip, ``(T, D)``, before and after quantizing."""
 
     exact: Tensor
     quantized: Tensor
 
 
 def decode(model: Codec, latent: Tensor, length: int) -> np.ndarray:
-    """``(length,)`` sound of latents ``(1, D, T)``, the decoder's lag cut off."""
+    """``(length,)`` audio of latents ``(1, D, T)``, the decoder's lag cut off."""
     delay = model.decoder.delay
     flushed = F.pad(latent, (0, delay // model.hop_length))
     return model.decoder(flushed)[0][0, delay : delay + length].numpy()
@@ -74,7 +74,7 @@ def dimensions(latents: list[Latents], share: float = 0.95) -> int:
 def main(config: LatentQualityConfig) -> None:
     """Print a line per model."""
     torch.set_num_threads(config.threads)
-    measures = build_measures(list(config.measures), JudgeSettings())
+    measures = build_measures(list(config.measures), MetricSettings())
     clips = read_manifest(config.manifest)[: config.clips]
     if config.root is not None:
         clips = [replace(clip, root=config.root) for clip in clips]
@@ -84,12 +84,12 @@ def main(config: LatentQualityConfig) -> None:
             raise CodecError(f"{name}: is of {model.sample_rate} Hz, measures are made for {SCORING_RATE} Hz")
         latents, scores = [], {"latents": [], "codes": []}
         for clip in clips:
-            one, sounds = examine(model, clip, config.seconds)
+            one, decoded = examine(model, clip, config.seconds)
             latents.append(one)
-            for way, pair in sounds.items():
-                values = {key: value for judge in measures for key, value in judge(pair).items()}
-                scores[way].append([values[column.name] for judge in measures for column in judge.columns])
-        titles = [column.title for judge in measures for column in judge.columns]
+            for way, pair in decoded.items():
+                values = {key: value for metric in measures for key, value in metric(pair).items()}
+                scores[way].append([values[column.name] for metric in measures for column in metric.columns])
+        titles = [column.title for metric in measures for column in metric.columns]
         for way, rows in scores.items():
             means = np.mean(rows, axis=0)
             print(f"{name}, {way}: " + ", ".join(f"{t} {v:.3f}" for t, v in zip(titles, means, strict=True)))
@@ -97,15 +97,15 @@ def main(config: LatentQualityConfig) -> None:
 
 
 def examine(model: Codec, clip: Clip, seconds: float) -> tuple[Latents, dict[str, Pair]]:
-    """Latents of a clip, and what both kinds sound like."""
+    """Latents of a clip, and the audio decoded from both."""
     wav = load_audio(clip.audio, model.sample_rate).wav[: int(seconds * model.sample_rate)]
     exact, _ = model.encoder(F.pad(wav, (0, -len(wav) % model.hop_length))[None])
     quantized = model.quantizer.decode(model.quantizer.encode(exact, model.num_codebooks))
-    sounds = {
+    decoded = {
         way: Pair(clip, wav.numpy(), decode(model, latent, len(wav)))
         for way, latent in (("latents", exact), ("codes", quantized))
     }
-    return Latents(exact[0].T, quantized[0].T), sounds
+    return Latents(exact[0].T, quantized[0].T), decoded
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""How many codes depend on how they are computed: streams, batches and engines against the whole clip.
+"""Count codes that depend on how they are computed: streams, batches and engines against the whole clip.
 
 Float rounding differs between shapes of a matrix product, and a latent half-way between two codes can
 then go to the other one. Prints, for each way, the codes that differ from ``model.encode`` of the clip
-alone, and the greatest difference of decoded sound.
+alone, and the greatest difference of decoded audio.
 
 ``python recipes/measure_flips.py model=default manifest=clips.jsonl codes=1000000``
 """
@@ -29,7 +29,7 @@ GROUP = 8
 
 @dataclass(frozen=True)
 class FlipsConfig:
-    """What is measured."""
+    """Settings of the measurement."""
 
     manifest: str
     model: str = "default"
@@ -39,12 +39,12 @@ class FlipsConfig:
     slow_codes: int = 200_000
     """The same for ways that take one frame of one clip at a time."""
     sound_clips: int = 8
-    """Clips whose sound is compared too."""
+    """Clips whose audio is compared too."""
     threads: int = 1
     min_rows: int | None = None
     """Least frames of one step, instead of the model's own; 1 shows what streams would do without."""
     engine: str = "torch"
-    """As of ``codec encode``; its codes of whole clips are compared with PyTorch's too."""
+    """Engine as for ``codec encode``; its codes of whole clips are compared with PyTorch's too."""
 
 
 def stream_sound(model: Codec, codes: Tensor, num_samples: int, deterministic: bool) -> Tensor:
@@ -79,7 +79,7 @@ def groups(config: FlipsConfig, model: Codec) -> Iterator[list[Tensor]]:
 
 
 def measure(model: Codec, wavs: list[Tensor], slow: bool) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """For every clip and way: the way's name, its codes and those of the clip alone, ``(K, F)``."""
+    """Yield for every clip and arrangement: its name, its codes and those of the clip alone, ``(K, F)``."""
     alone = [model.encode(wav).codes[0] for wav in wavs]
     if not isinstance(model.engine, TorchEngine):
         for wav, codes in zip(wavs, alone, strict=True):
@@ -101,7 +101,7 @@ def measure(model: Codec, wavs: list[Tensor], slow: bool) -> Iterator[tuple[str,
 
 
 def sound_difference(model: Codec, wav: Tensor, deterministic: bool) -> float:
-    """Greatest difference of the sound of single frames from that of the whole clip."""
+    """Greatest difference of the audio of single frames from that of the whole clip."""
     tokens = model.encode(wav, deterministic=deterministic)
     whole = model.decode(tokens, deterministic=deterministic)[0]
     streamed = stream_sound(model, tokens.codes[0], len(wav), deterministic)
@@ -116,21 +116,21 @@ def main(config: FlipsConfig) -> None:
     if config.min_rows is not None:
         model.encoder.min_rows = model.decoder.min_rows = config.min_rows
     counts: dict[str, list[int]] = {}
-    sound, heard = {False: 0.0, True: 0.0}, 0
+    audio, compared = {False: 0.0, True: 0.0}, 0
     for wavs in groups(config, model):
         slow = counts.get("stream of 1, single frames", [0, 0])[1] < config.slow_codes
         for name, codes, expected in measure(model, wavs, slow):
             count = counts.setdefault(name, [0, 0])
             count[0] += int((codes != expected).sum())
             count[1] += expected.numel()
-        for wav in wavs[: max(0, config.sound_clips - heard)]:
-            for mode, greatest in sound.items():
-                sound[mode] = max(greatest, sound_difference(model, wav, mode))
-        heard += len(wavs)
+        for wav in wavs[: max(0, config.sound_clips - compared)]:
+            for mode, greatest in audio.items():
+                audio[mode] = max(greatest, sound_difference(model, wav, mode))
+        compared += len(wavs)
     for name, (flips, total) in counts.items():
         print(f"{name}: {flips} of {total} codes differ ({flips / total:.1e})")
-    for mode, difference in sound.items():
-        print(f"sound of single frames{', deterministic' if mode else ''}: at most {difference:.1e} apart")
+    for mode, difference in audio.items():
+        print(f"audio of single frames{', deterministic' if mode else ''}: at most {difference:.1e} apart")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ _COLUMNS = 4
 
 @dataclass(frozen=True)
 class PlotConfig:
-    """What to draw."""
+    """Settings of the plot."""
 
     logs: tuple[str, ...]
     """log.jsonl of the runs, in order; steps are counted on from run to run."""

@@ -1,4 +1,4 @@
-"""Load and faults for ``codec serve``: healthy clients in real time beside broken and hostile ones.
+"""Load and faults for ``codec serve``: healthy clients in real time together with broken and hostile ones.
 
 Starts a server on loopback, checks every healthy client's codes against the model's own, counts frames whose
 codes came late, and watches the server's memory.
@@ -39,7 +39,7 @@ DROPPED = (ConnectionError, websockets.WebSocketException, TimeoutError, asyncio
 
 @dataclass(frozen=True)
 class Load:
-    """What is done to the server."""
+    """The load on the server."""
 
     clients: int = 8
     minutes: float = 1.0
@@ -51,7 +51,7 @@ class Load:
 
 @dataclass
 class Findings:
-    """What was seen, over all healthy clients."""
+    """Observations over all healthy clients."""
 
     signals: int = 0
     codes: int = 0
@@ -66,7 +66,7 @@ class Findings:
 
 @dataclass(frozen=True)
 class Signal:
-    """16-bit sound ``(T,)`` and its codes ``(K, F)``."""
+    """16-bit audio ``(T,)`` and its codes ``(K, F)``."""
 
     pcm: np.ndarray
     codes: np.ndarray
@@ -119,7 +119,7 @@ async def one_signal(address: str, signal: Signal, count: int, hop: int, found: 
 async def read(
     socket: websockets.ClientConnection, sent: list[float], found: Findings
 ) -> tuple[np.ndarray, int]:
-    """The codes of a signal, and the samples of its sound."""
+    """The codes of a signal, and the samples of its audio."""
     parts, samples = [], 0
     async for message in socket:
         now = time.monotonic()
@@ -184,7 +184,7 @@ async def _cut_off(socket) -> None:
 
 
 async def _flood(socket) -> None:
-    """As fast as it can, and without reading."""
+    """Send as fast as possible, without reading."""
     await socket.send('{"type": "start", "mode": "both"}')
     socket.transport.pause_reading()
     while True:
@@ -261,7 +261,7 @@ def report(load: Load, found: Findings, text: str) -> int:
 
 
 def run(load: Load) -> tuple[Findings, str]:
-    """What was seen under a load, and the server's own figures after it."""
+    """Observations under a load, and the server's own metrics after it."""
     random.seed(load.seed)
     torch.set_num_threads(1)
     model = load_model(load.model, "cpu", load.engine)

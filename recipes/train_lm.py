@@ -2,7 +2,7 @@
 
 ``accelerate launch recipes/train_lm.py --config default [KEY.SUB=VALUE ...]``
 
-The config may be that of train_lm_sm.py: its speech teacher and distill_sm are left out.
+The config may be that of train_lm_sm.py: its speech teacher and distill_sm are omitted.
 """
 
 import sys

@@ -2,7 +2,7 @@
 
 ``accelerate launch recipes/train_sm.py --config default [KEY.SUB=VALUE ...]``
 
-The config may be that of train_lm_sm.py: its language teacher and distill_lm are left out.
+The config may be that of train_lm_sm.py: its language teacher and distill_lm are omitted.
 """
 
 import sys

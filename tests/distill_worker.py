@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from codec.config import from_dict
-from codec.train.distill.config import EmbeddingConfig
+from codec.distilling.config import EmbeddingConfig
 from codec.train.trainer import Trainer
 
 

@@ -1,4 +1,4 @@
-"""Speech, noise and small judges for the tests of evaluation."""
+"""Speech, noise and small metrics for the tests of evaluation."""
 
 import time
 from pathlib import Path

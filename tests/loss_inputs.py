@@ -5,7 +5,7 @@ from torch import Tensor
 
 from codec.data.batch import Batch, TeacherFrames
 from codec.discriminators.registry import Judgement
-from codec.train.losses.context import LossContext
+from codec.train.losses.registry import LossContext
 from codec.train.types import LossInput, QuantizerOutput
 
 CONTEXT = LossContext(sample_rate=16_000, latent_dim=3, num_codebooks=4, teacher_dims={"sm": 5, "lm": 5})

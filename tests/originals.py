@@ -35,7 +35,7 @@ def speechtokenizer(**changes: object) -> nn.Module:
     """The class of the package of that name, of which its ``__init__`` would import a whole trainer."""
     found = importlib.machinery.PathFinder.find_spec("speechtokenizer")
     if found is None:
-        pytest.skip("needs the package speechtokenizer (requirements-judges.txt)")
+        pytest.skip("needs the package speechtokenizer (requirements-metrics.txt)")
     if "speechtokenizer" not in sys.modules:
         package = types.ModuleType("speechtokenizer")
         package.__path__ = list(found.submodule_search_locations)

@@ -17,7 +17,7 @@ from codec.serve.server import Server
 
 @dataclass
 class Received:
-    """What a client got until its connection was closed: codes ``(K, F)``, 16-bit sound ``(T,)``."""
+    """What a client got until its connection was closed: codes ``(K, F)``, 16-bit audio ``(T,)``."""
 
     codes: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.int64))
     wav: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int16))
@@ -26,7 +26,7 @@ class Received:
 
     @property
     def error(self) -> str | None:
-        """The code of the error that it was told."""
+        """The code of the error that it received."""
         return next((text["code"] for text in self.texts if text["type"] == "error"), None)
 
     @property
@@ -66,7 +66,7 @@ async def connected(server: Server, **start):
 
 
 async def receive(socket, first: int = 0) -> Received:
-    """Everything until the connection is closed; ``first`` samples of sound were read already."""
+    """Everything until the connection is closed; ``first`` samples of audio were read already."""
     result, codes, wav = Received(), [], []
     try:
         async for message in socket:

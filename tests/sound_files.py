@@ -1,4 +1,4 @@
-"""Sound files built byte by byte, as strange as those that people have."""
+"""Audio files built byte by byte, as strange as those that people have."""
 
 import io
 import struct
@@ -50,7 +50,7 @@ def flac_of_a_pipe(data: bytes) -> bytes:
 
 
 def mp3_in_wav(frames: bytes, rate: int = 16_000) -> bytes:
-    """MPEG frames in the chunk of sound of a wav (format 0x55)."""
+    """MPEG frames in the chunk of audio of a wav (format 0x55)."""
     format = struct.pack("<HHIIHHHHIHHH", 0x55, 1, rate, 4_000, 1, 0, 12, 1, 2, 144, 1, 1_393)
     chunks = b"fmt " + struct.pack("<I", len(format)) + format + b"data" + struct.pack("<I", len(frames))
     return b"RIFF" + struct.pack("<I", 4 + len(chunks) + len(frames)) + b"WAVE" + chunks + frames

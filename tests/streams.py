@@ -10,7 +10,7 @@ from codec.model.codec import Codec
 
 @dataclass
 class Streamed:
-    """What came out of a slot: codes ``(K, F)`` and sound ``(T,)``."""
+    """What came out of a slot: codes ``(K, F)`` and audio ``(T,)``."""
 
     codes: Tensor
     wav: Tensor

@@ -11,13 +11,13 @@ from torch import nn
 
 from codec.config import from_dict
 from codec.data import read_manifest
+from codec.distilling.config import EmbeddingConfig
 from codec.students.blocks import ConvNorm, InvertedResidual
 from codec.students.config import StudentConfig
 from codec.students.student import Student
 from codec.students.trunks import TRUNKS, trunk
 from codec.teachers.features import FeatureCache, FeatureInfo
 from codec.teachers.features.cache import ClipFeatures
-from codec.train.distill.config import EmbeddingConfig
 
 RATE = 4_000
 FRONT = {"sample_rate": RATE, "n_fft": 128, "hop_length": 64, "num_mels": 16, "fmin": 0.0}

@@ -4,6 +4,7 @@ import errno
 import os
 import resource
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
@@ -11,7 +12,7 @@ import torch
 from conftest import make_speech
 
 import codec
-from codec.atomic import atomic_file, atomic_path
+from codec.atomic import atomic_file, atomic_folder, atomic_path, workplace
 from codec.errors import CodecError
 
 
@@ -97,3 +98,61 @@ def test_an_error_of_another_file_keeps_its_name(tmp_path):
         (tmp_path / "missing").read_bytes()
     assert info.value.errno == errno.ENOENT
     assert not list(tmp_path.iterdir())
+
+
+def content_of(folder):
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+    target = tmp_path / "made" / "out"
+    with atomic_folder(target) as temporary:
+        (temporary / "a").write_text("1")
+        assert not target.exists()
+    with pytest.raises(KeyboardInterrupt), atomic_folder(target) as temporary:
+        (temporary / "a").write_text("2")
+        raise KeyboardInterrupt
+    assert content_of(target) == {"a": "1"}
+    with atomic_folder(target) as temporary:
+        (temporary / "b").write_text("3")
+    assert content_of(target) == {"b": "3"}
+    assert os.listdir(target.parent) == ["out"]
+
+
+def test_writers_of_one_folder_do_not_mix(tmp_path):
+    def write(number):
+        for _ in range(10):
+            with atomic_folder(tmp_path / "out") as temporary:
+                for name in "abc":
+                    (temporary / name).write_text(str(number))
+
+    with ThreadPoolExecutor(4) as pool:
+        for future in [pool.submit(write, number) for number in range(4)]:
+            future.result()
+    values = set(content_of(tmp_path / "out").values())
+    assert len(values) == 1 and os.listdir(tmp_path) == ["out"]
+
+
+def test_folders_that_killed_writers_left_are_removed_later(tmp_path):
+    old, new = tmp_path / ".0123456789abcdef.part", tmp_path / ".fedcba9876543210.part"
+    for left in (old, new):
+        left.mkdir()
+    os.utime(old, (0, 0))
+    with atomic_folder(tmp_path / "out"):
+        pass
+    # Of the other one nobody can know whether it is still written to.
+    assert sorted(os.listdir(tmp_path)) == [new.name, "out"]
+
+
+def test_long_work_resumes_in_the_folder_that_it_left_and_in_no_other(tmp_path):
+    target = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt), workplace(target) as first:
+        (first / "a").write_text("half")
+        raise KeyboardInterrupt
+    with workplace(target) as second, workplace(target) as third, workplace(tmp_path / "another") as fourth:
+        assert (second / "a").read_text() == "half"
+        assert not (third / "a").exists() and not (fourth / "a").exists()
+        (third / "a").write_text("other")
+        (second / "a").write_text("whole")
+    assert content_of(target) == {"a": "whole"}
+    assert sorted(os.listdir(tmp_path)) == ["another", "out"]

@@ -1,4 +1,4 @@
-"""Sound files in and out, and resampling in blocks."""
+"""Audio files in and out, and resampling in blocks."""
 
 import io
 import os
@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codec.audio import io as audio_io
-from codec.audio.io import SOUND_SUFFIXES, WRITTEN_SUFFIXES, load_audio, save_audio
+from codec.audio.io import AUDIO_SUFFIXES, WRITTEN_SUFFIXES, load_audio, save_audio
 from codec.audio.resample import StreamResampler, resample
 from codec.errors import CodecError
 
@@ -56,7 +56,7 @@ def write_suffix(path, wav, rate):
         save_audio(path, torch.from_numpy(wav), rate)
 
 
-@pytest.mark.parametrize("suffix", SOUND_SUFFIXES)
+@pytest.mark.parametrize("suffix", AUDIO_SUFFIXES)
 def test_every_suffix_that_is_offered_is_read_and_written(tmp_path, suffix):
     wav = make_speech(0.4, 16_000)
     path = tmp_path / f"speech{suffix}"
@@ -134,7 +134,7 @@ def test_saved_samples_come_back_to_16_bits(tmp_path, suffix):
 
 
 def test_an_unknown_format_is_refused_before_writing(tmp_path):
-    with pytest.raises(CodecError, match="no sound format"):
+    with pytest.raises(CodecError, match="not an audio format"):
         save_audio(tmp_path / "out.xyz", torch.zeros(10), 16_000)
     assert not list(tmp_path.iterdir())
 

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sound_files import encoded, flac_of_a_pipe, id3, mp3, mp3_in_wav, vbr_mp3, with_sizes
 
-from codec.audio.io import load_audio, sound_seconds
+from codec.audio.io import duration_of, load_audio
 from codec.audio.kinds import MPEG_BYTES, mpeg_frame
 from codec.errors import CodecError
 
@@ -129,7 +129,7 @@ def test_a_wav_with_the_sizes_of_a_pipe_or_a_dead_recorder_is_whole(whole, sound
 
 
 def test_a_wav_without_sound_stays_empty():
-    """Zero bytes of sound with other chunks behind are not a recorder that died."""
+    """Zero bytes of audio with other chunks behind are not a recorder that died."""
     data = encoded(np.zeros(0, np.float32), format="WAV", subtype="PCM_16")
     tail = b"LIST" + struct.pack("<I", 8) + b"INFOabcd"
     for empty in (data, data + tail):
@@ -184,7 +184,7 @@ def test_a_flac_cut_in_a_frame_gives_all_whole_frames(cut, loud, seed, rate, is_
     assert 0 < count < len(wav) and count % FLAC_FRAME == 0
     assert torch.equal(audio.wav, whole.wav[:count])
     assert says(audio, "cut short in its last frame" if is_pipe else f"holds {count} of the {len(wav)} samples")
-    assert sound_seconds(io.BytesIO(data[:-cut])) == count / rate
+    assert duration_of(io.BytesIO(data[:-cut])) == count / rate
 
 
 def test_a_damaged_flac_is_refused():
@@ -250,7 +250,7 @@ def test_the_seconds_of_a_file_are_those_that_can_be_read(verify):
         mp3(WAV)[:-500], mp3(WAV, tag=False), vbr_mp3(WAV, WAV), 2 * encoded(WAV, format="OGG"),
         encoded(WAV, format="OGG"),
     ):  # fmt: skip
-        seconds = sound_seconds(io.BytesIO(data), verify)
+        seconds = duration_of(io.BytesIO(data), verify)
         assert seconds == len(read(data).wav) / 16_000
 
 

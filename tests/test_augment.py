@@ -128,5 +128,5 @@ def test_one_setting_does_not_shift_the_draws_of_another():
 
 
 def test_what_is_no_probability_is_refused():
-    with pytest.raises(CodecError, match=r"gain_probability: 1\.5 is no probability"):
+    with pytest.raises(CodecError, match=r"gain_probability: 1\.5 is not a probability"):
         AugmentationConfig(gain_probability=1.5)

@@ -64,12 +64,12 @@ def spoil(path: Path, kind: str) -> Path:
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("empty", "empty file (0 bytes); expected a sound file"),
+        ("empty", "empty file (0 bytes); expected an audio file"),
         ("no samples", "has no samples"),
         ("NaN", "holds NaN or infinite samples; repair"),
         ("Inf", "holds NaN or infinite samples; repair"),
         ("damaged", "cut short or damaged (flac decoder lost sync); get the whole file"),
-        ("text", "not a sound file that can be read (format not recognised); expected wav"),
+        ("text", "not an audio file that can be read (format not recognised); expected wav"),
     ],
 )
 def test_sound_files_that_cannot_be_encoded(capfd, tmp_path, tiny_model_dir, kind, words):
@@ -102,7 +102,7 @@ def test_unusual_sound_is_taken_with_a_note(capfd, tmp_path, tiny_model_dir, rat
 
 def test_a_folder_without_audio(capfd, tmp_path, tiny_model_dir):
     (tmp_path / "notes.txt").write_text("no sound")
-    refused(capfd, tmp_path, "no sound files in this folder", "encode", tmp_path, "-m", tiny_model_dir)
+    refused(capfd, tmp_path, "no audio files in this folder", "encode", tmp_path, "-m", tiny_model_dir)
 
 
 @pytest.mark.parametrize("source", ["missing.wav", "none/*.wav"])
@@ -170,8 +170,8 @@ def test_codes_out_of_range(capfd, tmp_path, tiny_model_dir, tiny_model, wrong):
 def test_other_things_named_pt(capfd, tmp_path, tiny_model_dir):
     path = tmp_path / "other.pt"
     for content, words in (
-        ({"weight": torch.zeros(3)}, "no token file"),
-        ([1, 2], "no token file"),
+        ({"weight": torch.zeros(3)}, "not a token file"),
+        ([1, 2], "not a token file"),
         ({"format": "codec-tokens", "version": 9}, "version 9 is unknown"),
         ({"format": "codec-tokens", "version": 1}, "missing or unknown keys: ['codebook_size', "),
     ):
@@ -215,14 +215,14 @@ def test_options_that_do_not_fit(capfd, tmp_path, speech_file, tiny_model_dir):
     target = tmp_path / "out.pt"
     command = ("encode", speech_file, target, "-m", tiny_model_dir)
     for words, *arguments in (
-        ("9 codebooks asked for; this model has 1 to 8", *command, "--codebooks", 9),
-        ("0 codebooks asked for", *command, "--codebooks", 0),
+        ("9 codebooks requested; this model has 1 to 8", *command, "--codebooks", 9),
+        ("0 codebooks requested", *command, "--codebooks", 0),
         ("unknown device 'gpu'; choose auto, cpu, cuda or mps", *command, "--device", "gpu"),
         ("unknown token format 'npy'; choose pt or rvq", *command, "--format", "npy"),
         ("--format rvq does not fit this suffix", *command, "--format", "rvq"),
         ("token files end in .pt or .rvq", "encode", speech_file, tmp_path / "out.txt"),
         ("no model 'nobody'", "encode", speech_file, target, "-m", "nobody"),
-        (".xyz is no sound format", "decode", speech_file, tmp_path / "out.xyz"),
+        (".xyz is not an audio format", "decode", speech_file, tmp_path / "out.xyz"),
     ):
         refused(capfd, tmp_path, words, *arguments)
 
@@ -248,7 +248,7 @@ def test_a_damaged_model(capfd, tmp_path, speech_file, tiny_model, damage):
         config = folder / "config.json"
         config.write_text(config.read_text().replace('"kernel_size"', '"kernel_sise"'))
     words = {
-        "weights": "damaged or no safetensors file",
+        "weights": "damaged, or not a safetensors file",
         "config": "unknown key 'kernel_sise'; did you mean 'kernel_size'?",
         "no weights": "no such file; a model is config.json + model.safetensors",
     }[damage]

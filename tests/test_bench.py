@@ -1,4 +1,4 @@
-"""Speed measurements: statistics, peers of the right size, and the command end to end."""
+"""Speed measurements: statistics, baselines of the right size, and the command end to end."""
 
 import json
 import shutil
@@ -16,7 +16,7 @@ from codec.bench.clips import compared
 from codec.bench.floor import weights_of
 from codec.bench.measure import late, percentiles
 from codec.bench.registry import find_benchmark
-from codec.bench.systems import System, build_peer, noise, our_system, peer_system
+from codec.bench.systems import TimedSystem, baseline_system, build_baseline, noise, our_system
 from codec.bench.types import BenchConfig
 from codec.cli.app import main
 from codec.errors import CodecError
@@ -71,10 +71,10 @@ def test_a_server_slower_than_its_clients_falls_behind():
 @pytest.mark.parametrize(
     ("name", "millions"), [("encodec", 14.85), ("mimi", 79.31), ("dac", 74.18), ("dm-codec", 103.68)]
 )
-def test_peers_have_their_released_sizes(name, millions):
+def test_baselines_have_their_released_sizes(name, millions):
     pytest.importorskip("transformers")
     with torch.device("meta"):
-        network = build_peer(name)
+        network = build_baseline(name)
     # DM-Codec's released count has the projection onto its teachers, which inference lacks.
     projection = 787_200 if name == "dm-codec" else 0
     count = sum(parameter.numel() for parameter in network.parameters()) + projection
@@ -82,8 +82,8 @@ def test_peers_have_their_released_sizes(name, millions):
 
 
 def test_what_is_unknown_is_refused_by_name():
-    with pytest.raises(CodecError, match=r"unknown peer 'lyra'; known: encodec"):
-        peer_system("lyra", "cpu")
+    with pytest.raises(CodecError, match=r"unknown bench baseline 'lyra'; known: dac, dm-codec, encodec"):
+        baseline_system("lyra", "cpu")
     with pytest.raises(CodecError, match=r"unknown benchmark 'fast'; known: agreement, clients, clips, floor"):
         find_benchmark("fast")
     with pytest.raises(CodecError, match="minutes is 0"):
@@ -106,8 +106,8 @@ def test_a_batch_that_does_not_fit_is_a_row_that_says_so(monkeypatch):
     def fails(wav):
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("codec.bench.throughput.our_system", lambda *_: System("codec", 16_000, fails, fails))
-    table = find_benchmark("throughput")(BenchConfig(peers=(), batch_seconds=(10.0,)))
+    monkeypatch.setattr("codec.bench.throughput.our_system", lambda *_: TimedSystem("codec", 16_000, fails, fails))
+    table = find_benchmark("throughput")(BenchConfig(baselines=(), batch_seconds=(10.0,)))
     assert table.rows == (("codec", "host", 10.0, *["out of memory"] * 3),)
 
 
@@ -158,7 +158,7 @@ def test_another_version_that_is_none_or_breaks_is_refused(tmp_path, tiny_model,
 def test_command_prints_tables_and_writes_what_they_say(tmp_path, tiny_model, capsys):
     codec.save(tiny_model, tmp_path / "model")
     options = (
-        "--engine torch --peers= --seconds 0.4 --repeats 1 --minutes 0.01 --clients 3 --live-seconds 0.2 "
+        "--engine torch --baselines= --seconds 0.4 --repeats 1 --minutes 0.01 --clients 3 --live-seconds 0.2 "
         "--slots 1,3 --frames 4 --clips 2"
     )
     names = ["offline", "stream", "clients", "floor", "throughput", "slots", "agreement", "profile"]

@@ -64,11 +64,11 @@ def everything(tmp_path) -> Path:
     return folder
 
 
-def test_a_folder_says_what_was_not_looked_at(capfd, tmp_path, everything, tiny_model_dir):
+def test_a_folder_lists_the_skipped_files(capfd, tmp_path, everything, tiny_model_dir):
     result = run_ok(capfd, "encode", everything, tmp_path / "out", "-m", tiny_model_dir)
     assert "2 of 2 files done" in result.err
-    line = next(line for line in result.err.splitlines() if "not looked at" in line)
-    for words in ("1 .m4a (convert first: ffmpeg", "1 .webm (convert", "1 .txt", "1 hidden", "no ordinary file",
+    line = next(line for line in result.err.splitlines() if "skipped: " in line)
+    for words in ("1 .m4a (convert first: ffmpeg", "1 .webm (convert", "1 .txt", "1 hidden", "special file",
                   "1 without a suffix", "memo.m4a", "no_suffix"):  # fmt: skip
         assert words in line
 
@@ -77,7 +77,7 @@ def test_a_folder_of_other_things_says_so_too(capfd, tmp_path, tiny_model_dir):
     (tmp_path / "memo.m4a").write_bytes(b"whatever")
     result = run(capfd, "encode", tmp_path, "-m", tiny_model_dir)
     assert result.status == 1
-    assert "no sound files in this folder" in result.error_lines[0]
+    assert "no audio files in this folder" in result.error_lines[0]
     assert "1 .m4a (convert first: ffmpeg -i IN OUT.wav)" in result.error_lines[0]
 
 
@@ -250,10 +250,10 @@ def test_process_substitution_and_closed_streams(tmp_path, tiny_model, tiny_mode
     result = shell('codec decode <(cat "$out/a.pt") "$out/a.wav" -m "$model"', **paths)
     assert result.returncode == 0, result.stderr
     assert soundfile.info(tmp_path / "a.wav").frames == 6_400
-    one_line(shell('codec decode <(cat "$out/a.pt") -m "$model"', **paths), "say where to write")
+    one_line(shell('codec decode <(cat "$out/a.pt") -m "$model"', **paths), "name an output")
     told = shell('codec info <(cat "$out/a.pt"); codec info "$out/a.pt"', **paths).stdout.decode().splitlines()
     assert told[1 : len(told) // 2] == told[len(told) // 2 + 1 :] and "bytes" in told[1]
-    one_line(shell("codec info <(echo junk)", **paths), "no token file: neither .rvq nor .pt")
+    one_line(shell("codec info <(echo junk)", **paths), "not a token file: neither .rvq nor .pt")
     one_line(shell('codec encode - "$out/b.pt" -m "$model" <&-', **paths), "standard input is closed")
     one_line(shell('codec decode "$out/a.pt" - -m "$model" >&-', **paths), "standard output is closed")
     one_line(shell('codec stream decode -m "$model" <&-', **paths), "standard input is closed")

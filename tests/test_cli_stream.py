@@ -58,7 +58,7 @@ def test_the_tokens_and_the_sound_are_those_of_the_library(filtered, tiny_model,
     assert torch.equal(frames_of(encoded.out), tokens.codes[0])
     decoded = filtered(encoded.out, "decode", "-m", tiny_model_dir, "--format", "f32")
     assert decoded.status == 0
-    assert decoded.lines == ["latency of sound after tokens: 20 ms"]
+    assert decoded.lines == ["latency of audio after tokens: 20 ms"]
     wav = torch.frombuffer(bytearray(decoded.out), dtype=torch.float32)
     torch.testing.assert_close(wav, tiny_model.decode(tokens)[0], atol=1e-5, rtol=0)
     integers = np.frombuffer(filtered(encoded.out, "decode", "-m", tiny_model_dir).out, "<i2")
@@ -132,7 +132,7 @@ def test_a_reader_that_goes_away_ends_it_without_a_word(tiny_model_dir):
         (np.full(HOP, np.nan, "<f4").tobytes(), ["-f", "f32"], "NaN or infinite"),
         (b"", ["--format", "u8"], "unknown sample format 'u8'; choose s16 or f32"),
         (b"", ["--rate", "10"], "--rate 10 Hz"),
-        (b"", ["-k", "9"], "9 codebooks asked for"),
+        (b"", ["-k", "9"], "9 codebooks requested"),
     ],
 )
 def test_wrong_sound_is_one_line(filtered, tiny_model_dir, data, arguments, words):
@@ -149,7 +149,7 @@ def test_half_a_sample_at_the_end_costs_no_other_sample(filtered, tiny_model, ti
 
 
 def file_of(kind: str) -> bytes:
-    """A sound file of speech, or tokens."""
+    """An audio file of speech, or tokens."""
     speech = make_speech(0.5)
     if kind == "id3":
         return b"ID3\x04\0\0\0\0\0\x64" + bytes(100) + encoded(speech, format="MP3")
@@ -174,7 +174,7 @@ def test_a_file_is_not_taken_for_raw_samples(filtered, tiny_model_dir, kind):
     assert result.status == 1
     assert result.out == b""
     assert len(errors) == 1
-    assert f"the input is no raw samples but {article} {name} file; " in errors[0] and advice in errors[0]
+    assert f"the input is not raw samples but {article} {name} file; " in errors[0] and advice in errors[0]
     watch, found = StartWatch(), []
     for start in range(0, len(data), 7):
         found.append(watch.feed(data[start : start + 7]))

@@ -3,8 +3,12 @@
 import copy
 import dataclasses
 import json
+import multiprocessing
+import os
 import re
 import shutil
+import signal
+import threading
 import time
 
 import numpy as np
@@ -23,13 +27,15 @@ from pathlib import Path
 
 from codec.compare import CompareConfig, compare, merge
 from codec.compare.plan import plan_runs
-from codec.compare.pool import _Worker
+from codec.compare.pool import run_all
 from codec.compare.report import choose
 from codec.compare.score import read_scores
 from codec.compare.summary import summarize_runs, t_interval
 from codec.config import from_dict
 from codec.errors import CodecError
+from codec.jobs.executor import Lost
 from codec.settings import CONFIGS, read_config
+from codec.train.checkpoint import read_latest
 from codec.train.config import TrainConfig
 from codec.train.trainer import Trainer
 
@@ -139,6 +145,7 @@ def test_every_variant_and_seed_has_its_own_settings(data, tmp_path):
         ({"scoring": {"sound": {"first": {"codebooks": 3}}}}, "3 is not in 1 to 2"),
         ({"scoring": {"probes": {"speaker": {"options": {"fold": 2}}}}}, "unknown key 'fold'"),
         ({"scoring": {"probes": {"text": {"clips": {"manifests": ["no.jsonl"]}}}}}, "no.jsonl: no such manifest or folder"),
+        ({"timeout": 0.0}, "timeout: 0.0 s are too few"),
         ({"table": ["all/pesq"]}, "no score fits 'all/pesq'"),
     ],
 )
@@ -157,7 +164,6 @@ def test_finished_runs_are_neither_trained_nor_scored_again(finished, monkeypatc
         raise AssertionError("a finished run was touched")
 
     monkeypatch.setattr("codec.compare.worker.work", refuse)
-    monkeypatch.setattr("codec.compare.pool.work", refuse)
     assert compare(finished) == 0
     assert "4 runs, 4 of them finished" in capsys.readouterr().out
     assert before == {name: (output / name).read_bytes() for name in before}
@@ -267,37 +273,98 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(finished, data, tmp_pat
     assert read_scores(run, config.scoring) == read_scores(whole, finished.scoring)
 
 
-def test_a_worker_saves_when_its_parent_ends_and_another_goes_on(finished, data, tmp_path):
-    """The same through processes; the first is stopped as it would be by the parent's death."""
-    config = plain(data, tmp_path / "out", variants={"mel": None}, seeds=[1], jobs=1, overrides={"max_steps": 2000})
-    (run,) = plan_runs(config)
-    worker = _Worker(config, run)
-    deadline = time.monotonic() + 60
-    while not (run.folder / "log.jsonl").is_file() and time.monotonic() < deadline:
+@pytest.fixture
+def long_run(data, tmp_path):
+    """A comparison of one run in a process of its own that does not end by itself within a test."""
+    changes = {"variants": {"mel": None}, "seeds": [1], "jobs": 1, "overrides": {"max_steps": 100_000, "keep": 1}}
+    return plain(data, tmp_path / "out", **changes)
+
+
+def wait_for(path: Path, seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not path.is_file() and time.monotonic() < deadline:
         time.sleep(0.05)
-    worker.process.stdin.close()
-    assert worker.process.wait(30) == 143
-    assert "status 143" in worker.close()
-    assert 0 < run.step < 2000
-    assert "asked to stop: saving" in (run.folder / "output.txt").read_text()
+    assert path.is_file()
+
+
+def check_saved(run) -> None:
+    """It has ended, and its checkpoint is of the last step that it has done."""
+    said = (run.folder / "output.txt").read_text()
+    step = int(re.search(r"asked to stop: saving after step (\d+)", said)[1])
+    assert run.step == step and 0 < step < 100_000
+    assert not run.trained and read_latest(run.folder / "checkpoints", pytest.fail).step == step
+
+
+def test_an_interrupt_ends_the_runs_once_they_are_saved(long_run):
+    (run,) = plan_runs(long_run)
+
+    def interrupt():
+        wait_for(run.folder / "log.jsonl")
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        compare(long_run)
+    thread.join()
+    check_saved(run)
+    assert not multiprocessing.active_children()
+
+
+def test_runs_are_saved_when_the_comparison_is_killed(long_run):
+    (run,) = plan_runs(long_run)
+    parent = multiprocessing.get_context("spawn").Process(target=compare, args=(long_run,))
+    parent.start()
+    wait_for(run.folder / "log.jsonl", 120)
+    parent.kill()
+    parent.join()
+    said, deadline = run.folder / "output.txt", time.monotonic() + 60
+    while "asked to stop" not in said.read_text() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    step = int(re.search(r"saving after step (\d+)", said.read_text())[1])
+    wait_for(run.folder / "checkpoints" / f"step-{step:08d}" / "manifest.json")
+    check_saved(run)
+
+
+def test_a_run_that_takes_too_long_is_ended(long_run, capsys):
+    config = dataclasses.replace(long_run, timeout=1.0)
+    assert compare(config) == 1
+    said = capsys.readouterr().out
+    assert re.search(r"none, seed 1: not done after 1 s, so its process was ended \(.*output\.txt\)", said)
+    assert "1 of 1 runs failed" in said
 
 
 def test_processes_score_as_this_one_does_and_a_failure_is_one_line(finished, data, tmp_path, monkeypatch, capsys):
     config = plain(data, tmp_path / "out", seeds=[1], jobs=2)
     good, bad = plan_runs(config)
 
-    class Sabotaged(_Worker):
-        def __init__(self, config, run):
-            if run.variant == bad.variant:
-                run = dataclasses.replace(run, config=dataclasses.replace(run.config, precision="fp32", tracker="wandb"))
-            super().__init__(config, run)
+    def sabotaged(config, runs, *callbacks):
+        broken = dataclasses.replace(bad, config=dataclasses.replace(bad.config, tracker="wandb"))
+        run_all(config, [broken if run.variant == bad.variant else run for run in runs], *callbacks)
 
-    monkeypatch.setattr("codec.compare.pool._Worker", Sabotaged)
-    monkeypatch.setattr("codec.train.tasks.base.find_spec", lambda name: True)
+    monkeypatch.setattr("codec.compare.comparison.run_all", sabotaged)
     assert compare(config) == 1
     assert read_scores(good, config.scoring) == read_scores(plan_runs(finished)[2], finished.scoring)
     said = capsys.readouterr().out
     assert "mel, seed 1: config tracker: wandb is not installed" in said and "1 of 2 runs failed" in said
+
+
+def test_another_executor_can_do_the_runs(finished, tmp_path):
+    class Here:
+        def run(self, function, tasks, done, started=None):
+            for index in reversed(range(len(tasks))):
+                started(index)
+                done(index, Lost("a machine went away") if index else function(tasks[index]))
+
+    runs = [
+        dataclasses.replace(run, config=dataclasses.replace(run.config, output=str(tmp_path / str(number))))
+        for number, run in enumerate(plan_runs(finished)[:2])
+    ]
+    shutil.copytree(plan_runs(finished)[0].folder, runs[0].folder)
+    ended = []
+    run_all(finished, runs, lambda run: None, ended.append, Here())
+    assert [how.run for how in ended] == [runs[1], runs[0]]
+    assert ended[0].problem.startswith("a machine went away") and ended[1].problem is None
 
 
 def test_patterns_choose_in_their_order():

@@ -15,8 +15,7 @@ from codec.align.types import Alignment, Interval, Utterance
 from codec.data import Clip
 from codec.data.batch import TeacherFrames
 from codec.teachers import build_teacher
-from codec.train.losses.context import LossContext
-from codec.train.losses.registry import build_loss
+from codec.train.losses.registry import LossContext, build_loss
 
 VOCABULARY = ("the", "cat", "sat", "dog", "ran", "far", "away")
 WORDS, FRAMES = 6, 100

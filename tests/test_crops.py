@@ -17,7 +17,7 @@ from codec.data.crops import CropPlanner
 from codec.data.loading.batches import CropBatches
 from codec.data.loading.config import DataConfig
 from codec.data.loading.prefetch import Prefetcher, ProcessPrefetcher, move_batch
-from codec.data.loading.source import open_audio, read_clips
+from codec.data.loading.source import open_audio, training_clips
 from codec.data.manifest import Clip
 from codec.data.store import AudioStore, open_store
 from codec.errors import CodecError
@@ -234,6 +234,26 @@ def test_an_interrupted_packing_goes_on_where_it_stopped(tmp_path):
     assert left == [2]
 
 
+def test_two_builds_of_one_store_share_nothing(tmp_path):
+    """The second begins while the first works, and the first ends after the second."""
+    clips = read_manifest(write_corpus(tmp_path, (0.5, 0.3, 0.4, 0.2)))
+    whole = open_store(clips, 16_000, tmp_path / "whole").samples
+
+    def meanwhile(items, total):
+        yield from items[:2]
+        assert total == 4
+        assert np.array_equal(open_store(clips, 16_000, tmp_path / "cache", alone).samples, whole)
+        yield from items[2:]
+
+    def alone(items, total):
+        assert total == 4, "it went on with what another process still writes"
+        return items
+
+    assert np.array_equal(open_store(clips, 16_000, tmp_path / "cache", meanwhile).samples, whole)
+    (folder,) = (tmp_path / "cache").iterdir()
+    assert {path.name for path in folder.iterdir()} == {"audio.i16", "index.jsonl"}
+
+
 def test_damaged_packed_audio_is_noticed(tmp_path):
     clips = read_manifest(write_corpus(tmp_path, (0.5, 0.3)))
     open_store(clips, 16_000, tmp_path / "cache")
@@ -248,7 +268,7 @@ def data_config(manifest, folder, **changes) -> DataConfig:
 
 
 def open_all(config: DataConfig, warn=print) -> AudioStore:
-    return open_audio(config, read_clips(config), 16_000, None, warn)
+    return open_audio(config, training_clips(config), 16_000, None, warn)
 
 
 def test_nan_audio_is_refused_by_name_or_left_out(tmp_path):
@@ -276,7 +296,7 @@ def test_missing_audio_is_named(tmp_path):
 def test_an_empty_manifest_is_refused(tmp_path):
     (tmp_path / "empty.jsonl").write_text("\n")
     with pytest.raises(CodecError, match="the manifest is empty"):
-        read_clips(data_config(tmp_path / "empty.jsonl", tmp_path))
+        training_clips(data_config(tmp_path / "empty.jsonl", tmp_path))
 
 
 def test_a_folder_of_audio_serves_as_a_manifest(tmp_path):
@@ -287,5 +307,5 @@ def test_a_folder_of_audio_serves_as_a_manifest(tmp_path):
 
 def test_max_clips_are_spread_evenly(tmp_path):
     manifest = write_corpus(tmp_path, (0.1,) * 6)
-    clips = read_clips(data_config(manifest, tmp_path, max_clips=3))
+    clips = training_clips(data_config(manifest, tmp_path, max_clips=3))
     assert [clip.path for clip in clips] == ["clip0.wav", "clip2.wav", "clip4.wav"]

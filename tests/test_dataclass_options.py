@@ -130,6 +130,25 @@ def test_help_has_defaults_docs_and_the_given_order(capsys, monkeypatch):
     assert places == sorted(places)
 
 
+@given(st.lists(st.sampled_from(["a", "b=c", "d@6"]), unique=True))
+def test_the_earlier_name_of_an_option_gives_the_same_config(names):
+    flags = {**FLAGS, "names": flag("--names", earlier="--old-names")}
+    typed = f"={','.join(names)}"
+    assert call(Config, ["--out", "x", f"--old-names{typed}"], flags) == call(
+        Config, ["--out", "x", f"--names{typed}"], flags
+    )
+
+
+def test_the_earlier_name_of_an_option_is_hidden_and_warns(capsys):
+    flags = {**FLAGS, "names": flag("--names", earlier="--old-names")}
+    call(Config, ["--help"], flags)
+    assert "--old-names" not in capsys.readouterr().out
+    call(Config, ["--out", "x", "--old-names", "c"], flags)
+    assert capsys.readouterr().err == "warning: --old-names is deprecated; use --names\n"
+    with pytest.raises(CodecError, match="--old-names is the earlier name of --names; give one of them"):
+        call(Config, ["--out", "x", "--old-names", "c", "--names", "d"], flags)
+
+
 def test_a_config_that_cannot_be_options_is_refused_at_once():
     @dataclass(frozen=True)
     class Odd:

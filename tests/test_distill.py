@@ -18,13 +18,13 @@ from codec.cli.distill import main
 from codec.cli.train import main as train_main
 from codec.data import read_manifest
 from codec.data.clusters import read_clusters
+from codec.distilling.targets import TargetScale
 from codec.errors import CodecError
 from codec.students.files import load_student
 from codec.teachers.features import FeatureCache, FeatureInfo
 from codec.teachers.features.cache import ClipFeatures
 from codec.teachers.registry import teacher
 from codec.train.checkpoint import list_checkpoints, read_checkpoint
-from codec.train.distill.targets import TargetScale
 from codec.train.trainer import Trainer
 
 
@@ -88,7 +88,7 @@ def test_the_head_is_no_part_of_what_is_exported(corpus, tmp_path):
 
 
 def learn(corpus, output, features):
-    """Gain on the clips kept aside after a short run."""
+    """Gain on the clips held out after a short run."""
     teacher = {"features": str(corpus / features), "name": "toy"}
     task = Trainer(config(corpus, output, teacher=teacher, max_steps=150, optimizer={"lr": 2e-2})).task
     with task.loader(0, 150) as batches:
@@ -264,7 +264,7 @@ def test_frames_and_too_many_clips_kept_aside_are_refused(corpus, tmp_path):
     with pytest.raises(CodecError, match="holds frames, not one vector for a clip"):
         Trainer(config(corpus, tmp_path / "run", teacher={"features": str(tmp_path), "name": "toy"}))
     data = {"manifests": [str(corpus / "data" / "train.jsonl")], "cache": str(corpus / "cache"), "held_out": 48}
-    with pytest.raises(CodecError, match="48 clips are to be kept aside, and the teacher describes 48"):
+    with pytest.raises(CodecError, match="48 clips are to be held out, and the teacher describes 48"):
         Trainer(config(corpus, tmp_path / "run", data=data))
 
 

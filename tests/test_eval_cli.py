@@ -37,10 +37,10 @@ def test_the_command_writes_a_report(manifest, tmp_path, tiny_model_dir, other_m
     [
         (["--measures", "wer"], "--asr"),
         (["--codebooks", "two"], "1,2,4,8"),
-        (["--peers", "opus:fast"], "from 6 to 256"),
+        (["--baselines", "opus:fast"], "from 6 to 256"),
         (["--min-seconds", "60"], "none of 2 clips"),
-        (["--codebooks", "99"], "99 codebooks asked for; default has 1 to 8"),
-        (["--codebooks", "2", "--peers", "opus:6"], "--codebooks is of our models; name one with --model"),
+        (["--codebooks", "99"], "99 codebooks requested; default has 1 to 8"),
+        (["--codebooks", "2", "--baselines", "opus:6"], "--codebooks is of our models; name one with --model"),
     ],
 )
 def test_wrong_options_are_one_line(manifest, tmp_path, capsys, arguments, message):
@@ -49,12 +49,12 @@ def test_wrong_options_are_one_line(manifest, tmp_path, capsys, arguments, messa
     assert message in error and error.count("\n") == 0
 
 
-def test_without_models_and_peers_the_default_model_is_measured(monkeypatch, manifest, tmp_path):
+def test_without_models_and_baselines_the_default_model_is_measured(monkeypatch, manifest, tmp_path):
     seen = []
     monkeypatch.setattr("codec.cli.eval._run", lambda plan: seen.append(plan.options.models))
     out = ["--out", str(tmp_path / "report"), "--measures", "mel"]
     assert main(["eval", str(manifest), *out]) == 0
-    assert main(["eval", str(manifest), *out, "--peers", "opus:6"]) == 0
+    assert main(["eval", str(manifest), *out, "--baselines", "opus:6"]) == 0
     assert seen == [["default"], []]
 
 
@@ -69,6 +69,59 @@ def test_a_folder_that_is_not_there_is_one_line(tmp_path, capsys):
     assert main(["eval", str(tmp_path / "nofolder")]) == 1
     error = capsys.readouterr().err.strip()
     assert f"{tmp_path / 'nofolder'}: no such manifest or folder; " in error and error.count("\n") == 0
+
+
+LENGTHS = '''"""A package of somebody else's: how many frames clips have."""
+from dataclasses import dataclass
+
+from codec.eval.probes import Measure, ProbeResult
+
+
+class Lengths:
+    resembles = ("mel",)
+
+    @dataclass(frozen=True)
+    class Config:
+        scale: float = 1.0
+
+    def __init__(self, config):
+        self.config = config
+
+    def check(self, task):
+        pass
+
+    def run(self, task):
+        result = ProbeResult(self.name)
+        counts = [coded.codes.shape[1] for coded in task.code(task.clips, result.skipped)]
+        mean = self.config.scale * sum(counts) / len(counts)
+        result.measures = [Measure("frames", "1", "count", mean, mean, mean, 0.0, "higher", 2, 2, "clip")]
+        return result
+'''
+
+
+def test_a_probe_of_another_package_is_used_by_its_name(manifest, tmp_path, tiny_model_dir, monkeypatch, capsys):
+    pytest.importorskip("sklearn")
+    from codec.eval.probes.registry import PROBES
+
+    (tmp_path / "somebodys.py").write_text(LENGTHS)
+    info = tmp_path / "somebodys-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: somebodys\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[codec.probe]\nlengths = somebodys:Lengths\n")
+    assert "lengths" not in PROBES
+    monkeypatch.syspath_prepend(tmp_path)
+    # Read again, and forgotten afterwards.
+    monkeypatch.setattr(PROBES, "_points", None)
+    monkeypatch.setattr(PROBES, "_items", dict(PROBES._items))
+    arguments = ["eval", manifest, "--model", tiny_model_dir, "--measures", "mel", "--workers", 0]
+    arguments = [str(argument) for argument in [*arguments, "--out", tmp_path / "report"]]
+    assert main([*arguments, "--probes", "length"]) == 1
+    assert "unknown probe 'length'; did you mean 'lengths'?" in capsys.readouterr().err
+    assert main([*arguments, "--probes", "lengths"]) == 0
+    content = json.loads((tmp_path / "report" / "report.json").read_text())
+    (measure,) = content["probes"]["tiny"]["lengths"]["measures"]
+    # One second of 50 frames.
+    assert (measure["name"], measure["value"]) == ("frames", 50.0)
 
 
 def test_an_empty_manifest_is_one_line(tmp_path, capsys):

@@ -9,15 +9,15 @@ from eval_helpers import RATE, bundled_speech, pair
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codec.eval.measures import JudgeSettings, build_measures
+from codec.eval.measures import MetricSettings, build_measures
 from codec.eval.measures.hum import HUM_FREQUENCIES
 from codec.eval.types import Skip
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "envelope_hum.py"
 
 
-def judge(name: str):
-    return build_measures([name], JudgeSettings())[0]
+def metric(name: str):
+    return build_measures([name], MetricSettings())[0]
 
 
 def noise(seconds: float, hum: float | None, depth: float = 0.5, seed: int = 0) -> np.ndarray:
@@ -31,7 +31,7 @@ def noise(seconds: float, hum: float | None, depth: float = 0.5, seed: int = 0) 
 @pytest.mark.parametrize("hum", [None, *HUM_FREQUENCIES])
 def test_it_finds_the_frequency_that_is_modulated(hum):
     wav = noise(8, hum)
-    found = judge("hum")(pair(wav, wav))
+    found = metric("hum")(pair(wav, wav))
     values = {frequency: found[f"hum_{frequency}"] for frequency in HUM_FREQUENCIES}
     if hum is None:
         assert max(map(abs, values.values())) < 2.5
@@ -42,11 +42,11 @@ def test_it_finds_the_frequency_that_is_modulated(hum):
 
 def test_hum_grows_with_the_depth_of_the_modulation_and_not_with_the_gain():
     found = [
-        judge("hum")(pair(wav, wav))["hum_100"] for wav in (noise(8, 100, depth) for depth in (0.1, 0.3, 0.9))
+        metric("hum")(pair(wav, wav))["hum_100"] for wav in (noise(8, 100, depth) for depth in (0.1, 0.3, 0.9))
     ]
     assert found == sorted(found)
     wav = noise(8, 100)
-    once, twice = (judge("hum")(pair(wav, gain * wav))["hum_100"] for gain in (1, 2))
+    once, twice = (metric("hum")(pair(wav, gain * wav))["hum_100"] for gain in (1, 2))
     assert once == pytest.approx(twice, abs=0.1)
 
 
@@ -56,11 +56,11 @@ def test_hum_below_the_crossover_is_not_read():
         np.float32
     )
     quiet = low + 0.1 * noise(4, None)
-    assert abs(judge("hum")(pair(quiet, quiet))["hum_100"]) < 3
+    assert abs(metric("hum")(pair(quiet, quiet))["hum_100"]) < 3
 
 
 def test_hum_of_a_set_is_that_of_all_its_windows():
-    measure = judge("hum")
+    measure = metric("hum")
     values = [measure(pair(wav, wav)) for wav in (noise(4, 100, seed=1), noise(8, None, seed=2))]
     table = {name: np.array([value[name] for value in values]) for name in values[0]}
     one, other, both = (
@@ -77,7 +77,7 @@ def test_hum_of_a_set_is_that_of_all_its_windows():
 )
 def test_hum_of_what_has_no_envelope_is_skipped(wav, reason):
     with pytest.raises(Skip, match=reason):
-        judge("hum")(pair(noise(len(wav) / RATE, None), wav))
+        metric("hum")(pair(noise(len(wav) / RATE, None), wav))
 
 
 def test_the_recipe_describes_hum_by_the_same_figures():
@@ -86,7 +86,7 @@ def test_the_recipe_describes_hum_by_the_same_figures():
     recipe = runpy.run_path(str(RECIPE))
     wav = noise(4, 100)
     said = recipe["describe"]([torch.from_numpy(wav)], recipe["HumConfig"]("clips.jsonl"), 50.0)
-    found = judge("hum")(pair(wav, wav))
+    found = metric("hum")(pair(wav, wav))
     assert said == ", ".join(f"{found[f'hum_{f}']:+.1f} dB at {f} Hz" for f in HUM_FREQUENCIES)
 
 
@@ -95,11 +95,11 @@ def test_the_recipe_describes_hum_by_the_same_figures():
 def test_a_gain_of_so_many_decibels_is_read_as_such(decibels, seed):
     wav = noise(0.2, None, seed=seed)
     louder = (wav * 10 ** (decibels / 20)).astype(np.float32)
-    assert judge("level")(pair(wav, louder))["level"] == pytest.approx(decibels, abs=1e-3)
-    assert judge("level")(pair(louder, wav))["level"] == pytest.approx(-decibels, abs=1e-3)
+    assert metric("level")(pair(wav, louder))["level"] == pytest.approx(decibels, abs=1e-3)
+    assert metric("level")(pair(louder, wav))["level"] == pytest.approx(-decibels, abs=1e-3)
 
 
 def test_the_level_of_a_recording_is_its_own_and_of_silence_is_cut_off():
     speech = bundled_speech(1.0)
-    assert judge("level")(pair(speech, speech))["level"] == 0.0
-    assert judge("level")(pair(speech, np.zeros_like(speech)))["level"] == -100.0
+    assert metric("level")(pair(speech, speech))["level"] == 0.0
+    assert metric("level")(pair(speech, np.zeros_like(speech)))["level"] == -100.0

@@ -1,4 +1,4 @@
-"""Figures that resemble a loss of the model they judge are marked, and no others."""
+"""Metrics that resemble a training loss of the model are marked, and no others."""
 
 import json
 import shutil
@@ -8,7 +8,7 @@ from eval_helpers import bundled_speech, write_clips
 
 from codec.cli.app import main
 from codec.errors import CodecError
-from codec.eval.measures import JudgeSettings, build_measures
+from codec.eval.measures import MetricSettings, build_measures
 from codec.eval.training import Training, read_training
 from codec.model.files import find_model
 
@@ -40,13 +40,13 @@ def test_a_loss_is_found_by_its_name_and_by_its_teacher():
 def test_each_measure_knows_what_it_resembles(measure, loss):
     from codec.eval.measures.registry import MEASURES
 
-    settings = JudgeSettings(asr="some/whisper-base")
-    judge = MEASURES[measure].from_settings(settings)
-    assert Training([loss, "commitment"]).like(judge.resembles) == [loss]
+    settings = MetricSettings(asr="some/whisper-base")
+    metric = MEASURES[measure].from_settings(settings)
+    assert Training([loss, "commitment"]).like(metric.resembles) == [loss]
 
 
 def test_a_recogniser_that_is_not_the_teacher_is_not_marked():
-    other = build_measures(["wer"], JudgeSettings(asr="some/wav2vec2"))[0]
+    other = build_measures(["wer"], MetricSettings(asr="some/wav2vec2"))[0]
     assert Training(["whisper_features", "distill_sm:whisper"]).like(other.resembles) == []
 
 
@@ -87,7 +87,7 @@ def test_every_table_marks_the_figures_of_the_model_that_was_trained_on_them(
     assert systems["trained@8"]["marks"] == {"mel": ["stft"]}
     assert systems["clean@8"]["marks"] == systems["original"]["marks"] == {}
     footnote = "* the figure resembles a loss that the model was trained with, and so flatters it: trained: mel distance (stft)"
-    untold = "tiny: no training.json tells the losses it was trained with"
+    untold = "tiny: no training.json lists the losses it was trained with"
     mel = f"{systems['trained@8']['figures']['mel']['value']:.3f}"
     # All three models are one, so an unmarked figure stands beside the marked.
     printed = " ".join(capsys.readouterr().out.split())
@@ -119,9 +119,9 @@ def test_nothing_is_said_where_nothing_is_marked(manifest, tmp_path, tiny_model_
 
 def test_probes_are_marked_in_their_tables(tmp_path):
     from codec.eval.probes import ProbeResult, resemblances, to_markdown
-    from codec.eval.probes.types import Measure
+    from codec.eval.probes.types import Finding
 
-    measure = Measure("phone_accuracy", "1", "one-hot", 0.5, None, None, 0.1, "higher", 9, 3, "speaker")
+    measure = Finding("phone_accuracy", "1", "one-hot", 0.5, None, None, 0.1, "higher", 9, 3, "speaker")
     results = {name: ProbeResult(name, [measure]) for name in ("phone", "speaker")}
     lines = to_markdown(results, {"phone": ["phones"]}).splitlines()
     assert "| 0.500* |" in lines[2] and "| 0.500 |" in lines[3]

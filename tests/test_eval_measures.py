@@ -8,7 +8,7 @@ from eval_helpers import RATE, add_noise, bundled_speech, pair
 
 from codec.errors import CodecError
 from codec.eval.align import find_delay, remove_delay
-from codec.eval.measures import JudgeSettings, build_measures, measure_names
+from codec.eval.measures import MetricSettings, build_measures, measure_names
 from codec.eval.measures.recognition import count_words, normalize
 from codec.eval.measures.registry import installed_measures
 from codec.eval.types import Skip
@@ -26,7 +26,7 @@ CEILINGS = {
 NEEDS = {"pesq": "pesq", "speaker": "webrtcvad"}
 
 
-def judge(name: str):
+def metric(name: str):
     """The measure; only those whose packages need a compiler may be missing."""
     if name in NEEDS:
         import importlib.metadata
@@ -35,7 +35,7 @@ def judge(name: str):
             importlib.metadata.version(NEEDS[name])
         except importlib.metadata.PackageNotFoundError:
             pytest.skip(f"{NEEDS[name]} is not installed")
-    return build_measures([name], JudgeSettings())[0]
+    return build_measures([name], MetricSettings())[0]
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def speech() -> np.ndarray:
 
 @pytest.mark.parametrize("name", [*CEILINGS, "dnsmos"])
 def test_noise_at_falling_snr_orders_every_measure(name, speech):
-    measure = judge(name)
+    measure = metric(name)
     scores = [measure(pair(speech, speech))[name]]
     scores += [measure(pair(speech, add_noise(speech, snr)))[name] for snr in (30, 15, 0)]
     better = [-score for score in scores] if not measure.columns[0].higher_is_better else scores
@@ -58,7 +58,7 @@ def test_identical_audio_scores_the_ceiling(name, speech):
     ceiling, tolerance = CEILINGS[name]
     # ViSQOL maps the similarity of identical audio to 4.0 to 4.4, depending on the speech.
     value = "visqol_nsim" if name == "visqol" else name
-    assert judge(name)(pair(speech, speech))[value] == pytest.approx(ceiling, abs=tolerance)
+    assert metric(name)(pair(speech, speech))[value] == pytest.approx(ceiling, abs=tolerance)
 
 
 @pytest.mark.parametrize("name", [*CEILINGS, "dnsmos"])
@@ -67,7 +67,7 @@ def test_a_delay_of_20_ms_changes_nothing(name, speech):
     late = np.concatenate([np.zeros(320, np.float32), degraded])
     aligned = remove_delay(speech, late, find_delay(speech, late, RATE).samples, RATE)
     assert aligned.delay == 320
-    measure = judge(name)
+    measure = metric(name)
     assert measure(pair(aligned.reference, aligned.output)) == pytest.approx(measure(pair(speech, degraded)))
 
 
@@ -77,32 +77,32 @@ def test_si_sdr_by_hand():
     other = np.sin(2 * np.pi * 300 * time).astype(np.float32)
     # Orthogonal noise at a tenth of the amplitude: 20 dB, whatever the gain of the whole.
     for gain in (1.0, 0.1):
-        score = judge("si_sdr")(pair(tone, gain * (tone + 0.1 * other)))["si_sdr"]
+        score = metric("si_sdr")(pair(tone, gain * (tone + 0.1 * other)))["si_sdr"]
         assert score == pytest.approx(20.0, abs=0.01)
 
 
 def test_spectral_distances_by_hand(speech):
     # Ten times less is one decade everywhere above the floor.
     loud = np.random.default_rng(0).standard_normal(RATE).astype(np.float32)
-    assert judge("mel")(pair(loud, 0.1 * loud))["mel"] == pytest.approx(1.0, abs=1e-4)
-    assert judge("stft")(pair(loud, 0.1 * loud))["stft"] == pytest.approx(1.0, abs=1e-3)
+    assert metric("mel")(pair(loud, 0.1 * loud))["mel"] == pytest.approx(1.0, abs=1e-4)
+    assert metric("stft")(pair(loud, 0.1 * loud))["stft"] == pytest.approx(1.0, abs=1e-3)
 
 
 @pytest.mark.parametrize("name", ["pesq", "stoi", "estoi", "visqol"])
 def test_a_clip_too_short_is_skipped_with_a_reason(name):
     short = bundled_speech(0.2, start=1.0)
     with pytest.raises(Skip, match="short|less than|no speech"):
-        judge(name)(pair(short, short))
+        metric(name)(pair(short, short))
 
 
 def test_a_silent_output_is_skipped_by_pesq_with_a_reason(speech):
     with pytest.raises(Skip, match="finds no speech"):
-        judge("pesq")(pair(speech, np.zeros_like(speech)))
+        metric("pesq")(pair(speech, np.zeros_like(speech)))
 
 
 def test_a_silent_output_has_no_speaker(speech):
-    silence = judge("speaker")(pair(speech, np.zeros_like(speech)))["speaker"]
-    assert silence < judge("speaker")(pair(speech, add_noise(speech, 0)))["speaker"]
+    silence = metric("speaker")(pair(speech, np.zeros_like(speech)))["speaker"]
+    assert silence < metric("speaker")(pair(speech, add_noise(speech, 0)))["speaker"]
 
 
 def test_word_errors_by_hand():
@@ -117,7 +117,7 @@ def test_the_normaliser_is_whispers():
 
 
 def test_word_error_rate_is_pooled_over_words_not_clips(ctc_model):
-    measure = build_measures(["wer"], JudgeSettings(asr=str(ctc_model)))[0]
+    measure = build_measures(["wer"], MetricSettings(asr=str(ctc_model)))[0]
     values = {
         "errors": np.array([1.0, 0.0]),
         "hits": np.array([0.0, 9.0]),
@@ -160,7 +160,7 @@ def ctc_model(tmp_path_factory):
 
 
 def test_a_transformers_recogniser_is_scored_on_its_own_words(ctc_model, speech):
-    measure = build_measures(["wer"], JudgeSettings(asr=str(ctc_model)))[0]
+    measure = build_measures(["wer"], MetricSettings(asr=str(ctc_model)))[0]
     said = pair(speech, speech, text="a word")
     heard = measure.notes(said)["transcript"]
     values = measure(said)
@@ -172,7 +172,7 @@ def test_a_transformers_recogniser_is_scored_on_its_own_words(ctc_model, speech)
 
 
 def test_missing_text_is_skipped_with_a_reason(ctc_model, speech):
-    measure = build_measures(["wer"], JudgeSettings(asr=str(ctc_model)))[0]
+    measure = build_measures(["wer"], MetricSettings(asr=str(ctc_model)))[0]
     with pytest.raises(Skip, match="no text"):
         measure(pair(speech, speech, text=None))
 
@@ -200,7 +200,7 @@ def test_x_vectors_of_a_transformers_model(tmp_path, speech):
     )
     Wav2Vec2ForXVector(config).save_pretrained(tmp_path)
     Wav2Vec2FeatureExtractor().save_pretrained(tmp_path)
-    measure = build_measures(["xvector"], JudgeSettings(speaker_model=str(tmp_path)))[0]
+    measure = build_measures(["xvector"], MetricSettings(speaker_model=str(tmp_path)))[0]
     assert measure(pair(speech, speech))["xvector"] == pytest.approx(1.0, abs=1e-5)
     assert measure(pair(speech, add_noise(speech, 0)))["xvector"] < 0.9999
 
@@ -211,11 +211,11 @@ def test_x_vectors_of_a_transformers_model(tmp_path, speech):
 )
 def test_what_a_measure_lacks_is_said_before_work(name, message):
     with pytest.raises(CodecError, match=message):
-        build_measures([name], JudgeSettings())
+        build_measures([name], MetricSettings())
 
 
 def test_every_measure_tells_its_versions_and_method():
-    settings = JudgeSettings(asr="some/id", speaker_model="some/id")
+    settings = MetricSettings(asr="some/id", speaker_model="some/id")
     for measure in build_measures(installed_measures(measure_names()), settings):
         assert set(measure.packages) <= set(measure.versions())
         assert len(measure.describe()) > 20

@@ -1,4 +1,4 @@
-"""Runs resume, survive crashes, tell what they left out, and agree with each other."""
+"""Runs resume, survive crashes, report what they skipped, and agree with each other."""
 
 import json
 import re
@@ -19,7 +19,7 @@ from codec.eval.measures.registry import MEASURES
 from codec.eval.options import Options, Selection
 from codec.eval.runner import Request, run
 from codec.eval.summary import summarize
-from codec.eval.systems import Original, parse_peer
+from codec.eval.systems import Original, parse_baseline
 
 
 @pytest.fixture
@@ -28,14 +28,14 @@ def manifest(tmp_path):
     return write_clips(tmp_path / "data", wavs)
 
 
-def noisy_peer(manifest, folder, names=None, snr=10.0):
-    """A folder of degraded copies, as a peer."""
+def noisy_baseline(manifest, folder, names=None, snr=10.0):
+    """A folder of degraded copies, as a baseline."""
     folder.mkdir(exist_ok=True)
     for clip in read_manifest(manifest):
         if names is None or clip.name in names:
             wav = soundfile.read(clip.audio, dtype="float32")[0]
             soundfile.write(folder / f"{clip.name}.wav", add_noise(wav, snr), RATE, subtype="PCM_16")
-    return parse_peer(f"dir:{folder.name}@4={folder}")
+    return parse_baseline(f"dir:{folder.name}@4={folder}")
 
 
 def request(manifest, out, systems, measures=None, workers=0):
@@ -47,17 +47,17 @@ def figures(request_, outcome):
 
 
 def test_a_second_run_does_nothing_and_says_the_same(manifest, tmp_path, monkeypatch):
-    asked = request(manifest, tmp_path / "out", [Original(), noisy_peer(manifest, tmp_path / "noisy")])
+    asked = request(manifest, tmp_path / "out", [Original(), noisy_baseline(manifest, tmp_path / "noisy")])
     first = run(asked)
     assert len(first.rows) == 4 * 2 * 2 and first.reused == 0
-    monkeypatch.setattr(job_module, "_judge", None)
+    monkeypatch.setattr(job_module, "_score", None)
     monkeypatch.setattr(job_module, "_code", None)
     second = run(asked)
     assert second.rows == first.rows and second.reused == 8
 
 
 def test_an_interrupted_run_goes_on_where_it_stopped(manifest, tmp_path):
-    asked = request(manifest, tmp_path / "out", [Original(), noisy_peer(manifest, tmp_path / "noisy")])
+    asked = request(manifest, tmp_path / "out", [Original(), noisy_baseline(manifest, tmp_path / "noisy")])
     whole = run(asked)
     results = tmp_path / "out" / "results.jsonl"
     lines = results.read_text().splitlines(keepends=True)
@@ -70,10 +70,10 @@ def test_an_interrupted_run_goes_on_where_it_stopped(manifest, tmp_path):
 
 
 def test_changed_audio_is_measured_again(manifest, tmp_path):
-    peer = noisy_peer(manifest, tmp_path / "noisy")
-    asked = request(manifest, tmp_path / "out", [Original(), peer])
+    baseline = noisy_baseline(manifest, tmp_path / "noisy")
+    asked = request(manifest, tmp_path / "out", [Original(), baseline])
     run(asked)
-    noisy_peer(manifest, tmp_path / "noisy", names=["a-0"], snr=-5.0)
+    noisy_baseline(manifest, tmp_path / "noisy", names=["a-0"], snr=-5.0)
     outcome = run(asked)
     assert outcome.reused == 7
     level = {
@@ -85,10 +85,10 @@ def test_changed_audio_is_measured_again(manifest, tmp_path):
 
 
 def test_a_clip_that_was_skipped_is_tried_again(manifest, tmp_path):
-    peer = noisy_peer(manifest, tmp_path / "noisy", names=["a-0", "a-1", "b-0"])
-    asked = request(manifest, tmp_path / "out", [peer])
+    baseline = noisy_baseline(manifest, tmp_path / "noisy", names=["a-0", "a-1", "b-0"])
+    asked = request(manifest, tmp_path / "out", [baseline])
     assert sum(row.skipped is not None for row in run(asked).rows) == 2
-    noisy_peer(manifest, tmp_path / "noisy", names=["b-1"])
+    noisy_baseline(manifest, tmp_path / "noisy", names=["b-1"])
     outcome = run(asked)
     assert outcome.reused == 3
     assert all(row.skipped is None for row in outcome.rows)
@@ -136,7 +136,7 @@ def test_a_measure_that_hangs_is_ended_after_the_time_asked_for_and_costs_only_i
 
 
 def test_means_are_over_the_clips_that_all_systems_have(manifest, tmp_path):
-    some = noisy_peer(manifest, tmp_path / "some", names=["a-0", "b-1"])
+    some = noisy_baseline(manifest, tmp_path / "some", names=["a-0", "b-1"])
     asked = request(manifest, tmp_path / "out", [Original(), some])
     summaries = figures(asked, run(asked))
     by_hand = []
@@ -152,7 +152,7 @@ def test_means_are_over_the_clips_that_all_systems_have(manifest, tmp_path):
 
 def test_a_system_without_its_tool_is_left_out_with_the_reason(manifest, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    asked = request(manifest, tmp_path / "out", [Original(), parse_peer("opus:6")])
+    asked = request(manifest, tmp_path / "out", [Original(), parse_baseline("opus:6")])
     summaries = figures(asked, run(asked))
     assert "apt-get install opus-tools" in summaries["opus:6"].absent
     assert summaries["original"].figures["loudness"].clips == 4
@@ -172,7 +172,7 @@ def test_bad_recordings_are_counted_with_their_reasons(tmp_path):
     reasons = {clip: omission.reason for omission in summary.omissions for clip in omission.clips}
     assert set(reasons) == {"a-silent", "broken", "nan", "empty", "gone"}
     assert reasons["a-silent"] == "the recording is silent"
-    assert reasons["broken"].startswith("not a sound file")
+    assert reasons["broken"].startswith("not an audio file")
     assert "NaN" in reasons["nan"]
     assert "no samples" in reasons["empty"]
     assert "no such file" in reasons["gone"]
@@ -206,12 +206,12 @@ def test_a_folder_is_a_manifest_with_sub_folders_as_speakers(tmp_path):
 
 @pytest.fixture
 def options(manifest, tmp_path, tiny_model_dir):
-    noisy_peer(manifest, tmp_path / "noisy")
+    noisy_baseline(manifest, tmp_path / "noisy")
     return Options(
         out=tmp_path / "report",
         models=[str(tiny_model_dir)],
         codebooks=[1, 8],
-        peers=[f"dir:noisy@4={tmp_path / 'noisy'}"],
+        baselines=[f"dir:noisy@4={tmp_path / 'noisy'}"],
         measures=["si_sdr", "stoi", "mel"],
         workers=0,
         players=2,
@@ -264,7 +264,7 @@ def test_the_report_has_everything(manifest, options):
 def test_what_is_left_out_is_in_every_form_of_the_report(manifest, options, tmp_path, monkeypatch):
     (tmp_path / "noisy" / "a-1.wav").unlink()
     monkeypatch.setattr("codec.eval.systems.base.shutil.which", lambda tool: None)
-    execute(prepare(manifest, replace(options, peers=[*options.peers, "opus:6"])))
+    execute(prepare(manifest, replace(options, baselines=[*options.baselines, "opus:6"])))
     for name in ("report.md", "report.html"):
         text = (options.out / name).read_text()
         assert "1 clip: no file of that name in" in text and "install opus-tools" in text
@@ -280,10 +280,10 @@ def test_probes_are_wired_to_the_model(manifest, options, monkeypatch):
 
     def run_probes(model, clips, train_clips, which, seed, out):
         asked.update(model=model, clips=clips, which=which, seed=seed, out=out)
-        measure = probes.Measure(
+        measure = probes.Finding(
             "phone_accuracy", "1", "one-hot", 0.5, 0.4, 0.6, 0.1, "higher", 4, 2, "speaker"
         )
-        return {"phone": probes.ProbeResult("phone", [measure], [probes.Skip("a-0", "no text")], ["a note"])}
+        return {"phone": probes.ProbeResult("phone", [measure], [probes.Omitted("a-0", "no text")], ["a note"])}
 
     monkeypatch.setattr(probes, "run_probes", run_probes)
     execute(prepare(manifest, replace(options, probes=["phone"], seed=7)))
@@ -302,7 +302,7 @@ def test_probes_are_wired_to_the_model(manifest, options, monkeypatch):
         ({"probes": ["taste"]}, "unknown probe 'taste'"),
         ({"probes": ["phone"], "models": []}, "--model"),
         ({"measures": ["taste"]}, "unknown measure 'taste'"),
-        ({"peers": ["taste:1"]}, "unknown peer"),
+        ({"baselines": ["taste:1"]}, "unknown baseline"),
         ({"models": ["no/such/model"]}, "no model"),
     ],
 )

@@ -12,7 +12,7 @@ from eval_helpers import RATE, bundled_speech
 
 from codec.data import Clip
 from codec.errors import CodecError
-from codec.eval.systems import Original, model_systems, parse_peer
+from codec.eval.systems import Original, model_systems, parse_baseline
 from codec.eval.systems.ogg import packet_sizes
 from codec.eval.types import Skip
 
@@ -22,7 +22,7 @@ CLIP = Clip("folder/clip.wav", 1.0)
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("vorbis:6", "unknown peer 'vorbis'; known: codec2, dir, engine, hf, opus, speex"),
+        ("vorbis:6", "unknown baseline 'vorbis'; known: codec2, dir, engine, hf, opus, speex"),
         ("opus:fast", "from 6 to 256"),
         ("opus:2", "from 6 to 256"),
         ("codec2:9600", "3200, 2400"),
@@ -33,9 +33,9 @@ CLIP = Clip("folder/clip.wav", 1.0)
         ("hf:", "hf:ID"),
     ],
 )
-def test_a_wrong_peer_is_told_what_is_right(spec, message):
+def test_a_wrong_baseline_is_told_what_is_right(spec, message):
     with pytest.raises(CodecError, match=message):
-        parse_peer(spec)
+        parse_baseline(spec)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_a_wrong_peer_is_told_what_is_right(spec, message):
 )
 def test_a_missing_tool_names_its_debian_package(spec, package, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert parse_peer(spec).missing().endswith(f"apt-get install {package}")
+    assert parse_baseline(spec).missing().endswith(f"apt-get install {package}")
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_a_missing_tool_names_its_debian_package(spec, package, monkeypatch, tmp
 def test_command_line_codecs_code_at_the_rate_asked_for(spec, tool, kbps):
     if shutil.which(tool) is None:
         pytest.skip(f"{tool} is not installed")
-    system = parse_peer(spec)
+    system = parse_baseline(spec)
     assert system.missing() is None
     speech = bundled_speech(2.0)[:: RATE // system.sample_rate].copy()
     coded = system.code(CLIP, speech)
@@ -71,7 +71,7 @@ def test_a_failing_tool_is_an_error_with_its_words(monkeypatch, tmp_path):
         script.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     with pytest.raises(RuntimeError, match=r"c2enc failed \(4\): bad mode"):
-        parse_peer("codec2:3200").code(CLIP, np.zeros(8000, np.float32))
+        parse_baseline("codec2:3200").code(CLIP, np.zeros(8000, np.float32))
 
 
 def test_ogg_packets_and_pages_are_the_whole_file():
@@ -89,7 +89,7 @@ def test_ogg_packets_and_pages_are_the_whole_file():
 
 def test_decoded_folders_are_found_by_path_or_stem(tmp_path):
     by_stem, by_path = np.full(100, 0.1, np.float32), np.full(200, 0.2, np.float32)
-    system = parse_peer(f"dir:lyra-3200@3.2={tmp_path}")
+    system = parse_baseline(f"dir:lyra-3200@3.2={tmp_path}")
     assert (system.label, system.family) == ("lyra-3200", "lyra")
     with pytest.raises(Skip, match="no file of that name"):
         system.code(CLIP, np.zeros(RATE, np.float32))
@@ -118,7 +118,7 @@ def test_models_at_each_number_of_codebooks(tiny_model, tiny_model_dir, other_mo
     assert np.allclose(coded.wav, tiny_model.decode(tokens)[0].numpy())
     assert coded.bits == tokens.codes.numel() * 10
     assert len({s.signature() for s in systems}) == 4
-    with pytest.raises(CodecError, match="9 codebooks asked for; .* has 1 to 8"):
+    with pytest.raises(CodecError, match="9 codebooks requested; .* has 1 to 8"):
         model_systems([str(tiny_model_dir)], [9])
 
 
@@ -192,7 +192,7 @@ def test_codecs_of_transformers(build, kbps, codebooks, tmp_path):
     torch.manual_seed(0)
     folder = tmp_path / build.__name__.strip("_")
     build().save_pretrained(folder)
-    system = parse_peer(f"hf:{folder}@{kbps}")
+    system = parse_baseline(f"hf:{folder}@{kbps}")
     assert system.missing() is None
     speech = np.resize(bundled_speech(1.0), system.sample_rate)
     coded = system.code(CLIP, speech)
@@ -207,11 +207,11 @@ def test_codecs_of_transformers(build, kbps, codebooks, tmp_path):
 def test_a_bitrate_that_a_codec_lacks_is_refused(tmp_path):
     _encodec().save_pretrained(tmp_path / "encodec")
     with pytest.raises(CodecError, match=r"\[0.3, 0.6\] kbps, not 5"):
-        parse_peer(f"hf:{tmp_path / 'encodec'}@5").code(CLIP, bundled_speech(0.1))
+        parse_baseline(f"hf:{tmp_path / 'encodec'}@5").code(CLIP, bundled_speech(0.1))
 
 
 def test_another_model_is_no_codec(tmp_path):
     from transformers import BertConfig
 
     BertConfig().save_pretrained(tmp_path)
-    assert "it is a bert model" in parse_peer(f"hf:{tmp_path}").missing()
+    assert "it is a bert model" in parse_baseline(f"hf:{tmp_path}").missing()

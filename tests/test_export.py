@@ -260,8 +260,8 @@ def test_the_command(tiny_model, tiny_model_dir, tmp_path, speech_file, capsys):
     assert main(["export", "--onnx", "-m", str(tiny_model_dir), "--int8"]) == 1
     assert main(["export", str(out)]) == 1
     errors = capsys.readouterr().err.splitlines()
-    assert errors[-2].endswith("--int8 needs a folder of its own: codec export --onnx OUT --int8")
-    assert errors[-1].endswith("say what to export to: codec export --onnx [OUT]")
+    assert errors[-2].endswith("--int8 needs an output folder: codec export --onnx OUT --int8")
+    assert errors[-1].endswith("name an export format: codec export --onnx [OUT]")
 
 
 def test_the_command_without_the_extra(tiny_model_dir, tmp_path):

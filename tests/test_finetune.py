@@ -53,7 +53,7 @@ def test_tokens_stay_and_the_decoder_does_not(voice, model_dir, tmp_path, capsys
     assert found["before"].keys() == found["after"].keys() and found["after"]["mel_clips"] == 1
     said = capsys.readouterr()
     assert not any(key.startswith(("usage", "perplexity")) for key in last_record(out))
-    assert "2 clips to train on, 1 kept aside" in said.err and "before" in said.out
+    assert "2 clips to train on, 1 held out" in said.err and "before" in said.out
 
 
 def last_record(out):
@@ -125,7 +125,7 @@ def test_a_run_that_was_stopped_reports_nothing(
     monkeypatch.setattr(Trainer, "run", lambda self: dataclasses.replace(run(self, until=2), signal=number))
     out = tmp_path / "run"
     assert main(["finetune", str(model_dir), str(voice), "--out", str(out), *SHORT]) == status
-    assert "the same command goes on" in capsys.readouterr().err and not (out / "finetune.json").exists()
+    assert "the same command resumes" in capsys.readouterr().err and not (out / "finetune.json").exists()
 
 
 def test_a_run_that_was_stopped_resumes_to_the_same_model(voice, model_dir, tmp_path, monkeypatch):

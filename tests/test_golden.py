@@ -1,8 +1,8 @@
-"""The shipped model's codes and sound stay what they are: code may change, what it computes may not.
+"""The shipped model's codes and audio stay what they are: code may change, what it computes may not.
 
 ``golden.json`` holds, for each clip, the SHA-256 of the codes (int64, layer by layer) and the energy of each
-100 ms of the decoded sound. Codes are compared to the bit. Sound is compared by its energies, since processors
-round its last bits in different ways. ``python tests/test_golden.py`` writes the file anew.
+100 ms of the decoded audio. Codes are compared to the bit. Audio is compared by its energies, since processors
+round its last bits in different ways. ``python tests/test_golden.py`` writes the file again.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ def eval_clips() -> list[Path]:
 
 
 def measure(model: codec.Codec, path: Path) -> dict:
-    """Hash of a clip's codes, and energies of its decoded sound."""
+    """Hash of a clip's codes, and energies of its decoded audio."""
     audio = codec.load_audio(path)
     tokens = model.encode(audio.wav, audio.sample_rate)
     wav = model.decode(tokens)[0].double()

@@ -2,10 +2,14 @@
 
 import multiprocessing
 import os
+import signal
+import threading
 import time
+from pathlib import Path
 
 import pytest
 
+from codec.atomic import atomic_path
 from codec.jobs.executor import LocalExecutor, Lost
 
 
@@ -59,6 +63,78 @@ def test_an_interrupt_ends_the_processes_that_still_work():
     with pytest.raises(KeyboardInterrupt):
         LocalExecutor(2).run(work, ["one", "hangs", "hangs"], interrupt)
     assert not multiprocessing.active_children()
+
+
+def write_and_hang(path: str) -> None:
+    with atomic_path(path) as temporary:
+        temporary.with_name("begun").touch()
+        time.sleep(600)
+
+
+def hang_below(path: str) -> None:
+    """A task with a process of its own."""
+    LocalExecutor(1).run(write_and_hang, [path], lambda index, result: None)
+
+
+@pytest.mark.parametrize("task", [write_and_hang, hang_below])
+def test_an_interrupt_unwinds_a_task_and_the_processes_of_its_own(tmp_path, task):
+    def interrupt():
+        while not (tmp_path / "begun").exists():
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        LocalExecutor(1, grace=None).run(task, [str(tmp_path / "file")], lambda index, result: None)
+    thread.join()
+    # Neither the file nor its temporary.
+    assert [path.name for path in tmp_path.iterdir()] == ["begun"]
+
+
+def save_when_asked(path: str) -> str:
+    """As training does: it takes the signal itself, and then its time."""
+    asked = threading.Event()
+    signal.signal(signal.SIGTERM, lambda number, frame: asked.set())
+    Path(path, "begun").touch()
+    asked.wait(600)
+    time.sleep(4)
+    Path(path, "saved").touch()
+
+
+def test_tasks_with_grace_save_their_state_however_long_it_takes(tmp_path):
+    def interrupt(index):
+        while not (tmp_path / "begun").exists():
+            time.sleep(0.05)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        executor = LocalExecutor(1, grace=None, fresh=True)
+        executor.run(save_when_asked, [str(tmp_path)] * 3, lambda index, result: None, started=interrupt)
+    assert (tmp_path / "saved").exists()
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_task_has_started_before_it_is_done(workers):
+    events = []
+    LocalExecutor(workers).run(
+        work, ["one", "two"], lambda i, result: events.append(("done", i)), lambda i: events.append(("started", i))
+    )
+    for index in range(2):
+        assert events.index(("started", index)) < events.index(("done", index))
+    assert len(events) == 4
+
+
+def process_of(task: str) -> int:
+    return os.getpid()
+
+
+@pytest.mark.parametrize(("fresh", "count"), [(False, 1), (True, 2)])
+def test_fresh_processes_do_one_task_each(fresh, count):
+    found = []
+    LocalExecutor(1, fresh=fresh).run(process_of, ["one", "two"], lambda index, pid: found.append(pid))
+    assert len(set(found)) == count
 
 
 def test_without_workers_and_without_tasks_no_process_starts(monkeypatch):

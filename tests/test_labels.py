@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codec.align.phones import phones_at_frames
-from codec.align.types import Interval, Skip, Utterance
+from codec.align.types import Interval, Omitted, Utterance
 from codec.cli.features import ExtractConfig, extract
 from codec.config import from_dict
 from codec.data import Clip, write_manifest
@@ -21,7 +21,7 @@ from codec.teachers.features import Crop, FeatureCache, FeatureInfo, crop_frames
 from codec.teachers.labels import PHONES, label_frames
 from codec.teachers.teaching import TeacherSource, teacher_losses
 from codec.train.config import TrainConfig
-from codec.train.losses.context import LossContext
+from codec.train.losses.registry import LossContext
 from codec.train.objective import Objective
 
 CLIPS = [
@@ -41,7 +41,7 @@ def aligner(monkeypatch):
 
     def align(clips, cache, skipped):
         asked.extend(clip.name for clip in clips)
-        skipped.extend(Skip(clip.name, "does not fit") for clip in clips if clip.name != "a")
+        skipped.extend(Omitted(clip.name, "does not fit") for clip in clips if clip.name != "a")
         return {"a": SAID} if any(clip.name == "a" for clip in clips) else {}
 
     monkeypatch.setattr(labels, "align_clips", align)

@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 from loss_inputs import CONTEXT, loss_input
 
 from codec.audio.bark import BarkPower, Loudness
+from codec.audio.disturbance import over_time
 from codec.errors import CodecError
-from codec.train.losses.context import LossContext
-from codec.train.losses.loudness import over_time
-from codec.train.losses.registry import build_loss
+from codec.train.losses.registry import LossContext, build_loss
 
 SPEECH = torch.from_numpy(make_speech(2.0))[None]
 NOISE = torch.randn(SPEECH.shape, generator=torch.Generator().manual_seed(0))

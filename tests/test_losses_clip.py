@@ -11,8 +11,7 @@ from codec.data.manifest import read_manifest
 from codec.errors import CodecError
 from codec.teachers.features import FeatureCache, FeatureInfo
 from codec.teachers.features.cache import ClipFeatures
-from codec.train.losses.context import LossContext
-from codec.train.losses.registry import build_loss
+from codec.train.losses.registry import LossContext, build_loss
 from codec.train.trainer import Trainer
 
 CONTEXT = LossContext(

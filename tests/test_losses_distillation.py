@@ -11,9 +11,8 @@ from torch import Tensor
 
 from codec.data.batch import TeacherFrames
 from codec.errors import CodecError
-from codec.train.losses.context import LossContext
 from codec.train.losses.distillation import Distillation
-from codec.train.losses.registry import build_loss
+from codec.train.losses.registry import LossContext, build_loss
 from codec.train.losses.similarity import d_axis, t_axis
 from codec.train.losses.standardize import Standardize
 from codec.train.objective import Objective

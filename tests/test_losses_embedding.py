@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import tensor
 
+from codec.distilling.losses import EMBEDDING_LOSSES, EmbeddingObjective
 from codec.errors import CodecError
-from codec.train.losses.embedding import EMBEDDING_LOSSES, EmbeddingObjective
 
 STUDENT = tensor([[1.0, 0.0, 0.0], [0.0, 2.0, 0.0]])
 TEACHER = tensor([[3.0, 4.0, 0.0], [0.0, 1.0, 0.0]])

@@ -4,7 +4,7 @@ import pytest
 import torch
 from loss_inputs import CONTEXT, loss_input
 
-from codec.discriminators.objectives import discriminator_loss, generator_loss
+from codec.discriminators.objectives import discriminator_terms, generator_loss, reduce
 from codec.discriminators.registry import Judgement
 from codec.errors import CodecError
 from codec.train.losses.registry import build_loss
@@ -20,7 +20,7 @@ FAKE = [torch.tensor([-2.0, 0.5]), torch.tensor([[3.0]])]
     [("hinge", "mean", 3.5), ("hinge", "sum", 7.0), ("lsgan", "mean", 7.875), ("lsgan", "sum", 15.75)],
 )
 def test_discriminator_loss_value(kind, reduction, expected):
-    assert discriminator_loss(REAL, FAKE, kind, reduction).item() == pytest.approx(expected)
+    assert reduce(discriminator_terms(REAL, FAKE, kind), reduction).item() == pytest.approx(expected)
 
 
 # hinge: sub 1: (3 + .5) / 2, sub 2: 0.  lsgan: sub 1: (9 + .25) / 2, sub 2: 4.
@@ -36,7 +36,7 @@ def test_adversarial_value(kind, reduction, expected):
 
 def test_unequal_numbers_of_discriminators_are_refused():
     with pytest.raises(ValueError, match="zip"):
-        discriminator_loss(REAL, FAKE[:1])
+        discriminator_terms(REAL, FAKE[:1], "hinge")
     with pytest.raises(CodecError, match=r"losses.adversarial.kind: 'wgan' is none of hinge, lsgan"):
         build_loss("adversarial", {"kind": "wgan"}, CONTEXT)
 

@@ -18,8 +18,7 @@ from codec.errors import CodecError
 from codec.model.files import load_model
 from codec.teachers.features import Crop, FeatureCache, crop_frames
 from codec.train.checkpoint import list_checkpoints, read_checkpoint
-from codec.train.losses.context import LossContext
-from codec.train.losses.registry import build_loss
+from codec.train.losses.registry import LossContext, build_loss
 from codec.train.losses.translators import build_translator
 from codec.train.objective import Objective
 from codec.train.trainer import Trainer

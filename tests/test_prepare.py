@@ -77,7 +77,7 @@ def test_bad_files_are_skipped_with_a_reason(folder):
     assert set(skipped) == {"text.wav", "empty.wav", "nan.wav", "damaged.flac"}
     assert skipped["nan.wav"].startswith("holds NaN or infinite samples")
     assert skipped["empty.wav"].startswith("has no samples")
-    assert "not a sound file that can be read" in skipped["text.wav"]
+    assert "not an audio file that can be read" in skipped["text.wav"]
 
 
 def test_without_verify_only_headers_are_read(folder):
@@ -139,7 +139,7 @@ def test_a_folder_without_any_good_file_is_an_error(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.wav").write_text("no sound")
     with pytest.raises(
-        CodecError, match=r"no usable recording \(1 skipped; the first: a\.wav: not a sound file"
+        CodecError, match=r"no usable recording \(1 skipped; the first: a\.wav: not an audio file"
     ):
         corpus_of(tmp_path / "in", tmp_path / "m.jsonl")
 

@@ -13,7 +13,7 @@ from codec.data import Clip
 from codec.errors import CodecError
 from codec.eval.probes import ModelTokens, TokenTable, probe_tokens
 from codec.eval.probes import abx as abx_module
-from codec.eval.probes.abx_distance import angular, pair_distances
+from codec.eval.probes.abx_distance import angular, pair_distances, warp
 
 PHONES = ["SIL", "AH", "T", "S", "IY"]
 FRAMES = 300
@@ -213,6 +213,12 @@ def test_the_distance_is_that_of_the_cheapest_path_and_symmetric(first, second):
     assert there == back
     assert 0 <= there <= 1
     assert there == pytest.approx(slow_warp(angular(first, second)), abs=1e-8)
+
+
+def test_of_paths_that_cost_the_same_the_shortest_counts_whatever_rounding_says():
+    # .7 + .1 is less than .8 in floating point, by way of one more frame.
+    distances = np.array([[0.0, 0.7, 1.0], [1.0, 0.8, 0.1], [1.0, 1.0, 0.0]])
+    assert warp(distances[None], np.array([3]), np.array([3])) == pytest.approx(0.8 / 3, abs=1e-9)
 
 
 @settings(deadline=None, max_examples=60)

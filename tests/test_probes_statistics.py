@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("sklearn")
 
-from codec.align.transcript import normalise
+from codec.align.transcript import plain_words
 from codec.errors import CodecError
 from codec.eval.probes.statistics import (
     entropy,
@@ -126,23 +126,23 @@ def test_the_intervals_of_probes_stay_as_they_were_published():
 
 
 def test_transcripts_become_plain_words():
-    assert normalise("\u201cThere\u2019s iron,\u201d they say \u2014 in *all* our well-kept blood!") == (
+    assert plain_words("\u201cThere\u2019s iron,\u201d they say \u2014 in *all* our well-kept blood!") == (
         "there's iron they say in all our well kept blood"
     )
-    assert normalise("Die Trag\u00f6die") == "die trag\u00f6die"
+    assert plain_words("Die Trag\u00f6die") == "die trag\u00f6die"
 
 
 @pytest.mark.parametrize("text", [None, "", "  ", "?!", "'", "in 1984"])
 def test_transcripts_without_spoken_words_are_refused(text):
     with pytest.raises(CodecError):
-        normalise(text)
+        plain_words(text)
 
 
 @settings(deadline=None, max_examples=50)
 @given(st.text())
 def test_normalising_twice_changes_nothing(text):
     try:
-        once = normalise(text)
+        once = plain_words(text)
     except CodecError:
         return
-    assert normalise(once) == once
+    assert plain_words(once) == once

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from vector_quantize_pytorch import ResidualVQ as ReferenceRVQ
 
 from codec.errors import CodecError
+from codec.quantizers.kmeans import kmeans
 from codec.quantizers.rvq import ResidualConfig, ResidualVQ, nearest
-from codec.train.kmeans import kmeans
 from codec.train.quantizers import EMAResidualVQ, QuantizerTrainingConfig
 
 
@@ -62,7 +62,7 @@ def test_fewer_codebooks_are_a_prefix():
     rvq = make_rvq()
     latent = torch.randn(2, 8, 5)
     assert torch.equal(rvq.encode(latent, 2), rvq.encode(latent)[:, :2])
-    with pytest.raises(CodecError, match="5 codebooks asked for"):
+    with pytest.raises(CodecError, match="5 codebooks requested"):
         rvq.encode(latent, 5)
 
 

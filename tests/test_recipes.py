@@ -14,7 +14,7 @@ import codec
 from codec.cli.train import main
 from codec.settings import CONFIGS, read_config
 from codec.train.config import TrainConfig
-from codec.train.losses.context import LossContext
+from codec.train.losses.registry import LossContext
 from codec.train.objective import Objective
 
 RECIPES = Path(__file__).parents[1] / "recipes"

@@ -1,5 +1,6 @@
 """Registries: names, near misses, duplicates, and what other packages offer."""
 
+import importlib
 import sys
 from pathlib import Path
 
@@ -17,13 +18,13 @@ def registry() -> Registry:
     return registry
 
 
-def offer(folder: Path, value: str, name: str = "plum") -> None:
+def offer(folder: Path, value: str, name: str = "plum", group: str = "codec.test_thing") -> None:
     """Install a fake distribution that offers ``name`` into a folder."""
     (folder / "fruit_shop.py").write_text("class Plum:\n    pass\n")
     info = folder / "fruit_shop-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fruit-shop\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[codec.test_thing]\n{name} = {value}\n")
+    (info / "entry_points.txt").write_text(f"[{group}]\n{name} = {value}\n")
 
 
 @pytest.fixture
@@ -86,3 +87,68 @@ def test_a_package_that_cannot_be_imported_is_named(registry, shop, value):
     with pytest.raises(CodecError, match="test thing 'plum' of the package fruit-shop: "):
         registry.find("plum")
     assert registry.find("pear") is int
+
+
+def test_each_thing_is_introduced_by_its_name_however_it_enters(shop):
+    met = []
+    registry: Registry = Registry("test thing", introduce=lambda name, thing: met.append((name, thing.__name__)))
+    registry.register("apple")(str)
+    offer(shop, "fruit_shop:Plum")
+    assert registry["plum"] is registry["plum"]
+    assert met == [("apple", "str"), ("plum", "Plum")]
+
+
+KINDS = {
+    "codec.aligner": ("codec.align.registry", "_ALIGNERS", "faster_whisper"),
+    "codec.architecture": ("codec.model.registry", "ARCHITECTURES", "seanet"),
+    "codec.bench_baseline": ("codec.bench.systems", "BASELINES", "encodec"),
+    "codec.benchmark": ("codec.bench.registry", "BENCHMARKS", "offline"),
+    "codec.discriminator": ("codec.discriminators.registry", "_DISCRIMINATORS", "multiband"),
+    "codec.loss": ("codec.train.losses.registry", "_LOSSES", "waveform"),
+    "codec.measure": ("codec.eval.measures.registry", "MEASURES", "si_sdr"),
+    "codec.baseline": ("codec.eval.systems.registry", "BASELINES", "codec2"),
+    "codec.probe": ("codec.eval.probes.registry", "PROBES", "phone"),
+    "codec.quantizer": ("codec.quantizers.base", "_QUANTIZERS", "split_rvq"),
+    "codec.quantizer_trainer": ("codec.train.quantizers.base", "TRAINERS", "split_rvq"),
+    "codec.task": ("codec.train.tasks.base", "TASKS", "codec"),
+    "codec.teacher": ("codec.teachers.registry", "_TEACHERS", "speech"),
+}
+
+
+@pytest.mark.parametrize("group", KINDS)
+def test_every_kind_has_near_misses_and_takes_in_other_packages(group, shop, monkeypatch):
+    module, attribute, name = KINDS[group]
+    if group == "codec.architecture":
+        importlib.import_module("codec.model.codec")
+    registry = getattr(importlib.import_module(module), attribute)
+    with pytest.raises(CodecError, match=f"unknown .*; did you mean '{name}'"):
+        registry.find(f"{name}x")
+    # Seen for the first time, with the package there.
+    monkeypatch.setattr(registry, "_points", None)
+    monkeypatch.setattr(registry, "_items", dict(registry._items))
+    offer(shop, "fruit_shop:Plum", group=group)
+    assert registry.find("plum") is sys.modules["fruit_shop"].Plum and name in registry
+
+
+def test_entry_points_of_the_earlier_kind_still_count(shop):
+    offer(shop, "fruit_shop:Plum")
+    found = Registry("fruit", earlier="test thing").find("plum")
+    assert (found.__module__, found.__name__) == ("fruit_shop", "Plum")
+
+
+@pytest.mark.parametrize(
+    ("module", "earlier", "current"),
+    [
+        ("codec.eval.systems", "peer", "baseline"),
+        ("codec.eval.systems", "parse_peer", "parse_baseline"),
+        ("codec.eval.systems.registry", "peer", "baseline"),
+        ("codec.eval.probes", "Measure", "Finding"),
+        ("codec.eval.probes", "Skip", "Omitted"),
+        ("codec.eval.measures", "JudgeSettings", "MetricSettings"),
+    ],
+)
+def test_an_earlier_name_is_the_same_thing_with_a_warning(module, earlier, current):
+    imported = pytest.importorskip(module)
+    with pytest.warns(DeprecationWarning, match=f"{module}.{earlier} is now called {current}"):
+        assert getattr(imported, earlier) is getattr(imported, current)
+    assert not hasattr(imported, "nothing_of_that_name")

@@ -160,7 +160,7 @@ def test_when_all_checkpoints_are_damaged_it_says_so(tmp_path):
 
 def test_a_checkpoint_that_was_being_written_does_not_count(tmp_path):
     write_checkpoint(tmp_path, toy(1), keep=3)
-    (tmp_path / ".step-00000002.tmp").mkdir()
+    (tmp_path / ".0123456789abcdef.part").mkdir()
     assert read_latest(tmp_path, pytest.fail).step == 1
     write_checkpoint(tmp_path, toy(2), keep=3)
     assert read_latest(tmp_path, pytest.fail).step == 2
@@ -193,5 +193,5 @@ def test_a_full_disk_midway_does_not_end_the_run_but_at_the_end_it_is_an_error(
     with pytest.raises(CodecError, match="the disk is full"):
         resumed.run()
     assert resumed.step == 6
-    assert "training goes on" in capsys.readouterr().err
+    assert "training continues" in capsys.readouterr().err
     assert read_latest(resumed.checkpoints, pytest.fail).step == 2

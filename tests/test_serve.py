@@ -1,4 +1,4 @@
-"""The server: codes and sound as the model's own, whatever other clients do."""
+"""The server: codes and audio as the model's own, whatever other clients do."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ def encoded(model, pcm, count=None) -> np.ndarray:
 
 
 def decoded(model, codes: np.ndarray, num_samples: int) -> np.ndarray:
-    """Sound in steps of 16 bits, not rounded; the largest is what 16 bits have."""
+    """Audio in steps of 16 bits, not rounded; the largest is what 16 bits have."""
     tokens = Tokens(
         torch.from_numpy(codes)[None].contiguous(),
         torch.tensor([codes.shape[1]]),
@@ -42,7 +42,7 @@ def decoded(model, codes: np.ndarray, num_samples: int) -> np.ndarray:
 
 
 def check(model, pcm, result, count, sound=True):
-    """Codes and sound of a client are those of the model."""
+    """Codes and audio of a client are those of the model."""
     assert np.array_equal(result.codes, encoded(model, pcm, count))
     assert result.ended["num_samples"] == len(pcm)
     assert result.close_code == 1000
@@ -107,7 +107,7 @@ def test_a_decoder_ends_where_its_client_says_or_refuses(tiny_model, delay):
     pcm = speech(0.3)
 
     async def end_at(server, num_samples: int):
-        """All sound that the decoder can hand out comes before the end is told."""
+        """All audio that the decoder can hand out comes before the end is announced."""
         async with connected(server, **start) as link:
             await link.send(codes_message(codes, 0))
             early = np.zeros(0, np.int16)
@@ -200,7 +200,7 @@ FAULTS = {
     "code out of range": (DECODE, [packed(1, 1024)], "bad_codes"),
     "half a frame": (DECODE, [packed(1, 2, 3)], "bad_codes"),
     "codes of 9 codebooks": (DECODE, [packed(*range(9), count=9)], "bad_codes"),
-    "sound to a decoder": (DECODE, [packed(1, 2, kind=2)], "bad_codes"),
+    "audio to a decoder": (DECODE, [packed(1, 2, kind=2)], "bad_codes"),
     "no header": (DECODE, [b"1234"], "bad_codes"),
     "missing frames": (DECODE, [packed(1, 2), packed(1, 2, first=2)], "bad_codes"),
     "wrong end": (DECODE, [packed(1, 2), {"type": "end", "num_samples": 5000}], "bad_end"),

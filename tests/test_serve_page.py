@@ -122,7 +122,7 @@ def test_a_file_is_played_through_and_compared(page, tmp_path):
     wait_for(page, "status", "playing")
     for side in ("original", "decoded"):
         page.check(f"[name=side][value={side}]", force=True)
-        assert page.locator(".panel.heard").get_attribute("data-side") == side
+        assert page.locator(".panel.audible").get_attribute("data-side") == side
     wait_for(page, "status", "ended")
 
 

@@ -14,7 +14,7 @@ from codec.errors import CodecError
 from codec.merging.config import MergeConfig
 from codec.settings import CONFIGS, find_config, read_config, read_settings, read_yaml
 from codec.train.config import TrainConfig
-from codec.train.losses.context import LossContext
+from codec.train.losses.registry import LossContext
 from codec.train.objective import Objective
 from codec.train.tasks import config_class
 
@@ -58,7 +58,7 @@ def test_names_paths_and_the_old_place(tmp_path):
     assert find_config("tiny") == CONFIGS / "tiny.yaml"
     write(tmp_path, tiny="a: 3")
     assert read_config(Settings, tmp_path / "tiny.yaml").a == 3
-    with pytest.warns(FutureWarning, match="say --config tiny"):
+    with pytest.warns(FutureWarning, match="use --config tiny"):
         assert find_config("recipes/configs/tiny.yaml") == CONFIGS / "tiny.yaml"
     with pytest.raises(CodecError, match="no config 'tinny'; did you mean 'tiny'. shipped ones: "):
         find_config("tinny")

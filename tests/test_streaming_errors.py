@@ -58,7 +58,7 @@ def test_integers_are_the_same_sound(tiny_model):
     [
         (torch.zeros(2, 8, 1), "whole numbers"),
         (torch.zeros(8, 1, dtype=torch.long), r"\(2, K, n\)"),
-        (torch.zeros(2, 9, 1, dtype=torch.long), "9 codebooks asked for; this model has 1 to 8"),
+        (torch.zeros(2, 9, 1, dtype=torch.long), "9 codebooks requested; this model has 1 to 8"),
         (torch.full((2, 8, 1), 1_024), r"codes must lie in 0\.\.1023"),
         (torch.full((2, 8, 1), -1), r"codes must lie in 0\.\.1023"),
     ],
@@ -121,7 +121,7 @@ def test_absent_codes_are_for_decoders_that_allow_them(tiny_model):
 
 
 def test_impossible_streams_are_refused(tiny_model):
-    with pytest.raises(CodecError, match="9 codebooks asked for"):
+    with pytest.raises(CodecError, match="9 codebooks requested"):
         tiny_model.streaming_encoder(num_codebooks=9)
     with pytest.raises(CodecError, match="batch must be 1 or more"):
         tiny_model.streaming_decoder(batch=0)

@@ -167,7 +167,7 @@ def test_wrong_teachers_are_one_line(options, message):
 def test_a_text_model_is_no_speech_teacher_and_the_reverse(models):
     with pytest.raises(CodecError, match="'bert' takes no waveform"):
         build_teacher("sm", {"type": "speech", "model": models["bert"]})
-    with pytest.raises(CodecError, match="'whisper' is no text encoder"):
+    with pytest.raises(CodecError, match="'whisper' is not a text encoder"):
         build_teacher("lm", {"type": "language", "model": models["whisper"]})
 
 
@@ -324,7 +324,7 @@ def test_ctranslate_word_times_are_those_of_their_first_tokens(ctranslate_timer,
 
 @pytest.fixture
 def corpus(tmp_path):
-    """Three good clips (one without text), one with NaN, one that is no sound file."""
+    """Three good clips (one without text), one with NaN, one that is no audio file."""
     clips = []
     for i, (seconds, text) in enumerate([(0.8, "the cat"), (1.1, "dog ran far"), (0.7, None)]):
         soundfile.write(tmp_path / f"{i}.wav", make_speech(seconds, seed=i), 16_000)
@@ -380,10 +380,10 @@ def test_another_teacher_does_not_mix_into_a_cache(models, corpus, capsys):
 
 def test_language_teacher_without_words_is_an_error_before_work(models, corpus, capsys):
     assert extract(models, corpus, "words=null") == 1
-    assert "5 clips need word times or a text" in capsys.readouterr().err
+    assert "5 clips need word timestamps or a text" in capsys.readouterr().err
     assert not (corpus.parent / "cache").exists()
     assert extract(models, corpus, "words=null", "teachers.lm.mode=cls") == 1
-    assert "2.wav: 1 clips need word times or a text" in capsys.readouterr().err
+    assert "2.wav: 1 clips need word timestamps or a text" in capsys.readouterr().err
 
 
 def test_features_on_the_fly_equal_the_extracted_ones(models, corpus, tmp_path):

@@ -17,12 +17,12 @@ from codec.config import from_dict, override, to_dict
 from codec.errors import CodecError
 from codec.train.checkpoint import check_same_run
 from codec.train.config import TrainConfig
-from codec.train.ema import WeightAverage
 from codec.train.logs import Meter, forget_after
 from codec.train.optimizer import (
     Optimizer,
     OptimizerConfig,
     ScheduleConfig,
+    WeightAverage,
     hidden_matrices,
     learning_rate_scale,
 )

@@ -8,7 +8,7 @@ import torch
 from codec.config import from_dict
 from codec.errors import CodecError
 from codec.train.config import TrainConfig
-from codec.train.losses.context import LossContext
+from codec.train.losses.registry import LossContext
 from codec.train.objective import Objective
 from codec.train.weighting import TeacherWeights, WeightingConfig
 

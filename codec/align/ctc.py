@@ -42,7 +42,7 @@ class Vocabulary:
     """Label between words."""
 
     def spell(self, word: str) -> list[int]:
-        """Labels of a word, in the vocabulary's case; characters it lacks are left out."""
+        """Labels of a word, in the vocabulary's case; characters it lacks are dropped."""
         spellings = [
             [self.ids[c] for c in form if c in self.ids] for form in (word, word.upper(), word.lower())
         ]

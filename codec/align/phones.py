@@ -3,26 +3,24 @@
 import dataclasses
 import hashlib
 import importlib.util
-import json
-import subprocess
-import sys
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal, Self
+from typing import Literal
 
 import numpy as np
 
-from codec.align.pocketsphinx import FRAME_RATE
+from codec.align.pocketsphinx import FRAME_RATE, phones_of
 from codec.align.registry import Aligner, AlignerConfig, aligner
 from codec.align.store import AlignmentStore
-from codec.align.transcript import normalise
-from codec.align.types import Alignment, Interval, Skip, Utterance
+from codec.align.transcript import plain_words
+from codec.align.types import Alignment, Interval, Omitted, Utterance
 from codec.data import Clip
 from codec.errors import CodecError
+from codec.jobs.executor import LocalExecutor, Lost
 
-_COMMAND = "from codec.align.pocketsphinx import main; main()"
+TIMEOUT = 600.0
+"""Seconds for one clip, with the time to load the model."""
 
 
 def check_aligner() -> None:
@@ -33,7 +31,7 @@ def check_aligner() -> None:
         )
 
 
-def align_clips(clips: Iterable[Clip], cache: Path, skipped: list[Skip]) -> dict[str, tuple[Interval, ...]]:
+def align_clips(clips: Iterable[Clip], cache: Path, skipped: list[Omitted]) -> dict[str, tuple[Interval, ...]]:
     """Phones of each clip with text, by clip name.
 
     Args:
@@ -45,24 +43,26 @@ def align_clips(clips: Iterable[Clip], cache: Path, skipped: list[Skip]) -> dict
         CodecError: when the file holds something else.
     """
     store = AlignmentStore(cache, "phones")
-    known, found = store.read(), {}
-    with PocketsphinxAligner(PocketsphinxConfig()) as process:
-        for clip in clips:
-            try:
-                process.check_text(clip.text or "")
-                key = _key(clip)
-            except (CodecError, OSError) as problem:
-                skipped.append(Skip(clip.name, str(problem)))
-                continue
-            if key not in known:
-                (alignment,) = process.align([Utterance(clip)])
-                known[key] = dataclasses.replace(alignment, key=key)
-                store.append([known[key]])
-            error = known[key].error
-            if error is not None:
-                skipped.append(Skip(clip.name, error))
-            else:
-                found[clip.name] = known[key].intervals
+    known = store.read()
+    keyed = [(clip, *_key(clip)) for clip in clips]
+    todo: dict[str, Clip] = {}
+    for clip, key, problem in keyed:
+        if problem is None and key not in known:
+            todo.setdefault(key, clip)
+    keys = list(todo)
+
+    def keep(index: int, alignment: Alignment) -> None:
+        known[keys[index]] = dataclasses.replace(alignment, key=keys[index])
+        store.append([known[keys[index]]])
+
+    PocketsphinxAligner(PocketsphinxConfig()).align_each([Utterance(todo[key]) for key in keys], keep)
+    found = {}
+    for clip, key, problem in keyed:
+        error = problem or known[key].error
+        if error is not None:
+            skipped.append(Omitted(clip.name, error))
+        else:
+            found[clip.name] = known[key].intervals
     return found
 
 
@@ -96,7 +96,7 @@ class PocketsphinxConfig(AlignerConfig):
 
 @aligner("pocketsphinx")
 class PocketsphinxAligner(Aligner):
-    """English phones, by a process of its own that is started when needed, and again after a crash.
+    """English phones, aligned in a process of its own: a crash or a hang costs one clip.
 
     A clip that cannot be aligned has the reason as its ``error``.
     """
@@ -107,71 +107,52 @@ class PocketsphinxAligner(Aligner):
 
     def __init__(self, config: PocketsphinxConfig) -> None:
         self._source = config.type
-        self._process: subprocess.Popen[str] | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        self._executor = LocalExecutor(1, timeout=TIMEOUT)
 
     def check_text(self, text: str) -> None:
         """Raise a :class:`CodecError` for a text without words, or with digits."""
-        normalise(text)
+        plain_words(text)
 
     def align(self, batch: list[Utterance]) -> list[Alignment]:
         """Timed phones per utterance; see :class:`codec.align.registry.Aligner`."""
-        return [self._one(utterance.clip) for utterance in batch]
+        found: dict[int, Alignment] = {}
+        self.align_each(batch, found.__setitem__)
+        return [found[index] for index in range(len(batch))]
 
-    def close(self) -> None:
-        """Stop the process."""
-        if self._process is None:
-            return
-        requests, replies = _pipes(self._process)
-        with suppress(BrokenPipeError):
-            requests.close()
-        self._process.wait()
-        replies.close()
-        self._process = None
+    def align_each(self, batch: Sequence[Utterance], done: Callable[[int, Alignment], None]) -> None:
+        """The same, handing over each alignment with its index as it comes."""
 
-    def _one(self, clip: Clip) -> Alignment:
-        reply = self._ask(json.dumps({"audio": str(clip.audio), "text": clip.text}))
-        if not reply:
-            self.close()
-            return Alignment(clip.name, (), error="the aligner crashed")
-        values = json.loads(reply)
-        if "error" in values:
-            return Alignment(clip.name, (), error=values["error"])
-        return Alignment(clip.name, tuple(Interval(*row) for row in values["phones"]), self._source)
+        def run(indices: Sequence[int]) -> dict[int, Lost]:
+            lost: dict[int, Lost] = {}
 
-    def _ask(self, request: str) -> str:
-        """The process's answer to a request, one line each; empty when it crashed."""
-        if self._process is None:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _COMMAND],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-                encoding="utf-8",
-            )
-        requests, replies = _pipes(self._process)
-        try:
-            requests.write(request + "\n")
-            requests.flush()
-            return replies.readline()
-        except BrokenPipeError:
-            return ""
+            def ended(place: int, result: list[Interval] | str | Lost) -> None:
+                index = indices[place]
+                if isinstance(result, Lost):
+                    lost[index] = result
+                else:
+                    done(index, self._alignment(batch[index].clip, result))
+
+            tasks = [(str(batch[index].clip.audio), batch[index].text) for index in indices]
+            self._executor.run(phones_of, tasks, ended)
+            return lost
+
+        # A crash may take clips along that were not tried; of one that is alone it tells the truth.
+        for index in run(range(len(batch))):
+            for lost in run([index]).values():
+                done(index, self._alignment(batch[index].clip, lost.reason))
+
+    def _alignment(self, clip: Clip, result: list[Interval] | str) -> Alignment:
+        if isinstance(result, str):
+            return Alignment(clip.name, (), error=result)
+        return Alignment(clip.name, tuple(result), self._source)
 
 
-def _pipes(process: subprocess.Popen[str]) -> tuple[IO[str], IO[str]]:
-    """Into the process and out of it."""
-    assert process.stdin is not None and process.stdout is not None
-    return process.stdin, process.stdout
-
-
-def _key(clip: Clip) -> str:
-    """What an alignment depends on: the recording and its text."""
-    digest = hashlib.sha256(clip.audio.read_bytes())
+def _key(clip: Clip) -> tuple[str, str | None]:
+    """What an alignment depends on, the recording and its text, as a hash; or "" and why there can be none."""
+    try:
+        plain_words(clip.text or "")
+        digest = hashlib.sha256(clip.audio.read_bytes())
+    except (CodecError, OSError) as problem:
+        return "", str(problem)
     digest.update((clip.text or "").encode())
-    return digest.hexdigest()[:24]
+    return digest.hexdigest()[:24], None

@@ -1,16 +1,13 @@
 """Forced alignment of English speech to its transcript, with pocketsphinx and its own model.
 
-It runs as a process of its own (:func:`main`), because a crash in the C library must cost one clip
-and not the evaluation: requests and replies are JSON lines on stdin and stdout.
+A crash in the C library must cost one clip and not the evaluation: :func:`phones_of` is for worker processes.
 """
 
-import json
-import sys
-from typing import Any
+from functools import lru_cache
 
 from torch import Tensor
 
-from codec.align.transcript import normalise
+from codec.align.transcript import plain_words
 from codec.align.types import Interval
 from codec.audio.io import load_audio
 from codec.errors import CodecError
@@ -42,9 +39,9 @@ class PhoneAligner:
         borders around it; that word and what touches it come back without a phone.
 
         Raises:
-            CodecError: when the text has no words, too many unknown ones, or does not fit the sound.
+            CodecError: when the text has no words, too many unknown ones, or does not fit the audio.
         """
-        words = normalise(text).split()
+        words = plain_words(text).split()
         known = [self._decoder.lookup_word(word) is not None for word in words]
         missing = sorted({word for word, found in zip(words, known, strict=True) if not found})
         if known.count(False) > MAX_UNKNOWN * len(words):
@@ -56,9 +53,9 @@ class PhoneAligner:
         try:
             aligned = self._two_passes(" ".join(spoken), pcm)
         except RuntimeError:
-            raise CodecError("the text could not be aligned to the sound") from None
+            raise CodecError("the text could not be aligned to the audio") from None
         if sum(not _is_silence(name) for name, _ in aligned) != len(words):
-            raise CodecError("the text could not be aligned to the sound")
+            raise CodecError("the text could not be aligned to the audio")
         return trusted_phones(aligned, known)
 
     def _two_passes(self, text: str, pcm: bytes) -> list[tuple[str, list[Interval]]]:
@@ -87,7 +84,7 @@ class PhoneAligner:
 def trusted_phones(aligned: list[tuple[str, list[Interval]]], known: list[bool]) -> list[Interval]:
     """All phones in order; those near unknown words lose their name.
 
-    That is the words beside an unknown one, and silence that touches it: the noise phone often
+    That is the words next to an unknown one, and silence that touches it: the noise phone often
     leaves part of its word to the silence.
     """
     trusted, position = [], 0
@@ -105,17 +102,22 @@ def _is_silence(word: str) -> bool:
     return word.startswith(("<sil", "<s>", "</s>", "["))
 
 
-def main() -> None:
-    """Answer one request ``{"audio", "text"}`` a line with ``{"phones"}`` or ``{"error"}``."""
-    aligner = PhoneAligner()
-    for line in sys.stdin:
-        request = json.loads(line)
-        try:
-            wav = load_audio(request["audio"], SAMPLE_RATE).wav
-            phones = aligner.align(wav, request["text"])
-            reply: dict[str, Any] = {"phones": [[phone.label, phone.start, phone.end] for phone in phones]}
-        except CodecError as error:
-            reply = {"error": str(error)}
-        except (OSError, RuntimeError, ValueError) as error:
-            reply = {"error": f"{type(error).__name__}: {error}"}
-        print(json.dumps(reply), flush=True)
+@lru_cache(maxsize=1)
+def _aligner() -> PhoneAligner:
+    """One for all the clips of a process."""
+    return PhoneAligner()
+
+
+def phones_of(task: tuple[str, str]) -> list[Interval] | str:
+    """The phones of a recording with a text, or in one line why there are none.
+
+    Args:
+        task: path of the recording, and its text.
+    """
+    path, text = task
+    try:
+        return _aligner().align(load_audio(path, SAMPLE_RATE).wav, text)
+    except CodecError as error:
+        return str(error)
+    except (OSError, RuntimeError, ValueError) as error:
+        return f"{type(error).__name__}: {error}"

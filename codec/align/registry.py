@@ -1,4 +1,4 @@
-"""Aligners by type: models that say when each word or phone was spoken."""
+"""Aligners by type: models that find when each word or phone was spoken."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from codec.registry import Registry
 
 @dataclass(frozen=True)
 class AlignerConfig:
-    """What the config of every aligner has."""
+    """The settings that every aligner has."""
 
     type: str
     """The name that the aligner is registered under."""

@@ -21,7 +21,7 @@ class AlignmentStore:
         """All alignments; empty before the first run.
 
         Raises:
-            CodecError: for a whole line that is no alignment of this unit.
+            CodecError: for a whole line that is not an alignment of this unit.
         """
         found: dict[str, Alignment] = {}
         for number, line in enumerate(read_lines(self.path), start=1):

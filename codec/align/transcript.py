@@ -15,7 +15,7 @@ STEP = 0.01
 _APOSTROPHES = str.maketrans({"\u2019": "'", "\u2018": "'", "\u02bc": "'"})
 
 
-def normalise(text: str | None) -> str:
+def plain_words(text: str | None) -> str:
     """Lower-case words of letters and inner apostrophes, with single spaces between them.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What aligners are given and what they find: clips, and their words or phones with times."""
+"""Inputs and results of aligners: clips, and their words or phones with times."""
 
 import json
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from torch import Tensor
 from codec.data import Clip
 
 Unit = Literal["words", "phones"]
-"""What an aligner finds the times of."""
+"""The unit that an aligner finds the times of."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Alignment:
         Phones were once kept as ``segments``, in frames of 10 ms.
 
         Raises:
-            ValueError, KeyError, TypeError: for a line that is no alignment of this unit.
+            ValueError, KeyError, TypeError: for a line that is not an alignment of this unit.
         """
         values = json.loads(line)
         if "error" in values:
@@ -84,7 +84,7 @@ class Alignment:
 
 @dataclass(frozen=True)
 class Utterance:
-    """What an aligner or a teacher looks at.
+    """The input of an aligner or a teacher.
 
     Attributes:
         clip: the manifest's line.
@@ -110,8 +110,8 @@ class Utterance:
 
 
 @dataclass(frozen=True)
-class Skip:
-    """A clip that was left out, and why."""
+class Omitted:
+    """A clip that was skipped, and the reason."""
 
     clip: str
     reason: str

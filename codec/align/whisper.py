@@ -51,7 +51,7 @@ class WhisperConfig(ModelAlignerConfig):
 
     type: Literal["whisper"] = "whisper"
     language: str | None = None
-    """Of clips whose manifest line has none; null lets Whisper find out."""
+    """Language of clips whose manifest line has none; null lets Whisper detect it."""
 
 
 @aligner("whisper")
@@ -66,7 +66,7 @@ class WhisperAligner(_OneByOne):
         model = load_pretrained(WhisperForConditionalGeneration, config.model).eval()
         if getattr(model.generation_config, "alignment_heads", None) is None:
             raise CodecError(
-                f"{config.model}: its generation config has no alignment_heads, so it gives no word times"
+                f"{config.model}: its generation config has no alignment_heads, so it gives no word timestampstamps"
             )
         processor = load_pretrained(WhisperProcessor, config.model)
         self._pipeline = pipeline(
@@ -107,7 +107,7 @@ class FasterWhisperConfig(ModelAlignerConfig):
 
     type: Literal["faster_whisper"] = "faster_whisper"
     language: str | None = None
-    """Of clips whose manifest line has none; null lets Whisper find out."""
+    """Language of clips whose manifest line has none; null lets Whisper detect it."""
     compute_type: str = "int8"
     """CTranslate2's compute type."""
 
@@ -157,16 +157,16 @@ class FasterWhisperAligner(_OneByOne):
             beam_size=2,
             condition_on_previous_text=False,
         )
-        heard = [word for segment in segments for word in segment.words]
+        recognised = [word for segment in segments for word in segment.words]
         timed = [
             Interval(word.word.strip(), float(word.start), float(word.end))
-            for word in heard
+            for word in recognised
             if word.word.strip()
         ]
         source = "recognised"
         if clip.text is not None:
             timed, source = transfer_times(clip.text, timed, clip.seconds), "transferred"
-        score = float(np.mean([word.probability for word in heard])) if heard else None
+        score = float(np.mean([word.probability for word in recognised])) if recognised else None
         timed = tighten(timed, wav, self.sample_rate)
         return Alignment(clip.name, tuple(timed), f"{self._name}:{source}", score)
 

@@ -26,7 +26,7 @@ def find_ogg(file: BinaryIO, start: int, end: int) -> list[Part]:
             starts.append(place)
         in_headers = is_first
         if not is_whole:
-            problem = "it is cut short in the middle of a page; what is there was read"
+            problem = "it is cut short in the middle of a page; the part before it was read"
     if not starts:
         return [Part(start, end)]
     parts = [Part(first, after) for first, after in pairwise([*starts, end])]
@@ -49,7 +49,7 @@ def find_mpeg(file: BinaryIO, start: int, end: int) -> list[Part]:
     """MPEG audio: a further part begins at each Xing tag, and where one says that its own part ends."""
     start = _skip_id3(file, start)
     last = _end_of_frames(file, start, end)
-    problem = None if last == end else "it is cut short in its last frame; what is there was read"
+    problem = None if last == end else "it is cut short in its last frame; the part before it was read"
     end = last
     starts = [place for place in _tagged_frames(file, start, end) if place > start]
     parts = []
@@ -92,7 +92,7 @@ def _next_frame(file: BinaryIO, start: int, end: int) -> int | None:
 
 
 def _tagged_frames(file: BinaryIO, start: int, end: int) -> Iterator[int]:
-    """Frames that hold a Xing or Info tag instead of sound."""
+    """Frames that hold a Xing or Info tag instead of audio."""
     for tag in find_all(file, _XING, 8, start, end):
         for offset in (36, 21, 13):
             place = tag - offset
@@ -105,7 +105,7 @@ def _tagged_frames(file: BinaryIO, start: int, end: int) -> Iterator[int]:
 def _tagged_parts(file: BinaryIO, start: int, end: int) -> list[Part]:
     """A part that may begin with a tag, and what follows after the bytes that the tag counts.
 
-    A tag whose frames are not all there is left out, as the decoder would wait for them.
+    A tag with missing frames is dropped, as the decoder would wait for them.
     """
     whole = Part(start, end, is_mpeg=True, says_length=False)
     head = read_at(file, start, 4 + 32 + 16)

@@ -1,4 +1,4 @@
-"""Sound files made of chunks, whose headers say how many bytes of sound follow."""
+"""Audio files made of chunks, whose headers say how many bytes of audio follow."""
 
 import struct
 from collections.abc import Iterator
@@ -19,8 +19,8 @@ class Grammar:
         size: of a chunk, as :mod:`struct` writes it.
         counts_header: whether a chunk's size counts its name and size too.
         align: chunks begin at multiples of it.
-        data: name of the chunk with the sound.
-        skipped: bytes between that chunk's size and the sound, which its size counts.
+        data: name of the chunk with the audio.
+        skipped: bytes between that chunk's size and the audio, which its size counts.
     """
 
     first: int
@@ -59,16 +59,16 @@ _LARGEST = 0xFFFF_FFFE
 class _Chunk:
     name: bytes
     start: int
-    """Of its content."""
+    """Offset of the chunk's content in bytes."""
     size: int
-    """Of its content, as the file says."""
+    """Size of the content in bytes, according to the file."""
     size_place: int
 
 
 def read_container(file: BinaryIO, start: int, end: int) -> Part | None:
     """The recording that begins at ``start``, up to a further one or the end of the file.
 
-    ``None`` where no chunk of sound is found: libsndfile may know better.
+    ``None`` where no audio chunk is found: libsndfile may know better.
     """
     magic = read_at(file, start, 4)
     if magic == b".snd":
@@ -164,14 +164,14 @@ def _is_placeholder(size: int, grammar: Grammar) -> bool:
 
 
 def _only_chunks(file: BinaryIO, grammar: Grammar, place: int, end: int) -> bool:
-    """Whether nothing but whole chunks follows, so that there is no sound indeed."""
+    """Whether nothing but whole chunks follows, so that there really is no audio."""
     for chunk in _chunks(file, grammar, place, end):
         place = chunk.start + max(0, chunk.size)
     return place >= end or read_at(file, place, 4) in _FURTHER
 
 
 def _end_of(file: BinaryIO, grammar: Grammar, place: int, end: int) -> int:
-    """Where a recording ends whose sound ends at ``place``: at the next one, or with the file."""
+    """Where a recording ends whose audio ends at ``place``: at the next one, or with the file."""
     place += -place % grammar.align
     for chunk in _chunks(file, grammar, place, end):
         place = chunk.start + chunk.size

@@ -1,4 +1,4 @@
-"""How far resampled sound lags behind live sound."""
+"""How far resampled audio lags behind live audio."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ _BLOCKS_PER_SECOND = 100
 def resampling_delay(source_rate: int, target_rate: int) -> float:
     """Seconds by which :class:`StreamResampler` lags at most, found by running it.
 
-    The filter looks ahead, and soxr hands samples out in blocks of its own; neither is in closed form.
+    The filter looks ahead, and soxr hands samples out in blocks; neither delay has a closed form.
     """
     if source_rate == target_rate:
         return 0.0

@@ -1,4 +1,4 @@
-"""Reading and writing sound files through libsndfile, in blocks."""
+"""Reading and writing audio files through libsndfile, in blocks."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,8 +44,8 @@ _FORMATS = {
 } | _LOSSY_FORMATS
 WRITTEN_SUFFIXES = tuple(_FORMATS)
 """Suffixes of files that can be written."""
-SOUND_SUFFIXES = (*WRITTEN_SUFFIXES, ".wave", ".bwf", ".sph", ".mp2")
-"""Suffixes by which sound files are found in a folder; a file named outright may have any."""
+AUDIO_SUFFIXES = (*WRITTEN_SUFFIXES, ".wave", ".bwf", ".sph", ".mp2")
+"""Suffixes by which audio files are found in a folder; a file named outright may have any."""
 
 _BLOCK = 1 << 18
 """Sample frames read or written at a time."""
@@ -73,7 +73,7 @@ class Audio:
 
 
 def load_audio(source: Source, sample_rate: float | None = None) -> Audio:
-    """Read a sound file as mono, resampled to ``sample_rate`` when given.
+    """Read an audio file as mono, resampled to ``sample_rate`` when given.
 
     The file is read up to its end, whatever length its header claims, and with all recordings that it
     holds one after the other. It is read, mixed down and resampled block by block: memory holds the
@@ -84,16 +84,16 @@ def load_audio(source: Source, sample_rate: float | None = None) -> Audio:
         sample_rate: Hz to resample to; by default the rate of the file, which is in the result.
 
     Raises:
-        CodecError: when the file is missing, no sound file, empty, damaged, or not finite, or for a rate that is
+        CodecError: when the file is missing, not audio, empty, damaged, or not finite, or for a rate that is
             no whole number of Hz.
     """
     sample_rate = None if sample_rate is None else whole_rate(sample_rate)
-    with open_seekable(source, "a sound file") as (file, name):
+    with open_seekable(source, "an audio file") as (file, name):
         return _read_all(file, name, find_parts(file), sample_rate)
 
 
-def sound_seconds(source: Source, verify: bool = False) -> float:
-    """How long a sound file is: by its header where that can be relied on, else by reading it.
+def duration_of(source: Source, verify: bool = False) -> float:
+    """How long an audio file is: by its header where that can be relied on, else by reading it.
 
     Args:
         verify: read it in any case, so that damage is found.
@@ -101,12 +101,12 @@ def sound_seconds(source: Source, verify: bool = False) -> float:
     Raises:
         CodecError: as :func:`load_audio`.
     """
-    with open_seekable(source, "a sound file") as (file, name):
+    with open_seekable(source, "an audio file") as (file, name):
         parts = find_parts(file)
         part = parts[0]
         if not verify and len(parts) == 1 and part.says_length and not part.is_mpeg:
-            with _open_part(file, part, name) as sound:
-                frames, rate = part.samples or sound.frames, sound.samplerate
+            with _open_part(file, part, name) as stream:
+                frames, rate = part.samples or stream.frames, stream.samplerate
             if frames > 0:
                 return frames / rate
         audio = _read_all(file, name, parts, None)
@@ -141,8 +141,8 @@ def save_audio(
     if hasattr(path, "write"):
         write_sound(cast(BinaryIO, path), wav, rate)
         return
-    path = path_of(path, "a sound file")
-    check_sound_suffix(path)
+    path = path_of(path, "an audio file")
+    check_audio_suffix(path)
     blocks = mono_blocks(wav, _BLOCK)
     with atomic_file(path) as file:
         _write(file, blocks, rate, Path(path).suffix.lower(), path)
@@ -165,18 +165,18 @@ def _with_rate(
 
 
 def write_sound(
-    file: BinaryIO, wav: Tensor | np.ndarray, sample_rate: int, suffix: str = ".wav", name: str = "the sound"
+    file: BinaryIO, wav: Tensor | np.ndarray, sample_rate: int, suffix: str = ".wav", name: str = "the audio"
 ) -> None:
     """The same into an open binary file, in the format of ``suffix``; ``name`` is for messages."""
     _write(file, mono_blocks(wav, _BLOCK), sample_rate, suffix, name)
 
 
-def check_sound_suffix(path: str | Path) -> None:
+def check_audio_suffix(path: str | Path) -> None:
     """Raise a :class:`CodecError` unless the suffix names a format that can be written."""
     suffix = Path(path).suffix.lower()
     if suffix not in WRITTEN_SUFFIXES:
         known = ", ".join(sorted(WRITTEN_SUFFIXES))
-        raise CodecError(f"{path}: {suffix or 'no suffix'} is no sound format; use one of {known}")
+        raise CodecError(f"{path}: {suffix or 'no suffix'} is not an audio format; use one of {known}")
 
 
 class _Mixer:
@@ -197,9 +197,9 @@ class _Mixer:
         """One recording to its end."""
         before = self._frames
         try:
-            with _open_part(file, part, self._name) as sound:
-                self._start(sound.samplerate, sound.channels)
-                while len(block := sound.read(_BLOCK, dtype="float32", always_2d=True)):
+            with _open_part(file, part, self._name) as stream:
+                self._start(stream.samplerate, stream.channels)
+                while len(block := stream.read(_BLOCK, dtype="float32", always_2d=True)):
                     self._add(block)
         except soundfile.LibsndfileError as error:
             words = _words(error)
@@ -209,7 +209,7 @@ class _Mixer:
     def finish(self, num_parts: int) -> Audio:
         """All of it."""
         if self._frames == 0:
-            raise CodecError(f"{self._name}: has no samples (0 s of sound); nothing to encode")
+            raise CodecError(f"{self._name}: has no samples (0 s of audio); nothing to encode")
         assert self._resampler is not None and self._source is not None and self._rate is not None
         self._pieces.append(self._resampler.finish())
         if num_parts > 1:
@@ -258,20 +258,20 @@ def _open_part(file: BinaryIO, part: Part, name: str) -> Iterator[SoundStream]:
     window = Window(file, part)
     opened = open_piped(window) if part.is_mpeg else open_window(window)
     try:
-        sound = opened.__enter__()
+        stream = opened.__enter__()
     except soundfile.LibsndfileError as error:
         raise not_sound(read_at(file, 0, MPEG_BYTES), name, _words(error)) from None
-    with sound:
-        yield sound
+    with stream:
+        yield stream
 
 
 def _write(file: BinaryIO, blocks: Iterator[np.ndarray], sample_rate: int, suffix: str, name: str) -> None:
     sink = Sink(file)
     try:
-        with soundfile.SoundFile(sink, "w", sample_rate, 1, **_FORMATS[suffix]) as sound:
+        with soundfile.SoundFile(sink, "w", sample_rate, 1, **_FORMATS[suffix]) as stream:
             for block in blocks:
                 # Not by libsndfile, whose full scale is 32767: 16-bit samples would not come back.
-                sound.write(to_int16(block) if sound.subtype == "PCM_16" else block)
+                stream.write(to_int16(block) if stream.subtype == "PCM_16" else block)
     except (soundfile.LibsndfileError, AssertionError) as error:
         if sink.error is None:
             words = _words(error) if isinstance(error, soundfile.LibsndfileError) else "incomplete"

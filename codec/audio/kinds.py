@@ -4,9 +4,9 @@ import re
 from dataclasses import dataclass
 
 START_BYTES = 12
-"""So many bytes tell all kinds but MP3 without a tag, whose second frame has to be seen."""
+"""Bytes that identify every kind except MP3 without a tag, which needs its second frame."""
 MPEG_BYTES = 4096
-"""So many hold two MPEG frames of any bitrate."""
+"""Bytes that hold two MPEG frames of any bitrate."""
 
 _SIGNATURES = (
     (0, b"RIFF", "wav"),
@@ -36,7 +36,7 @@ _ID3 = re.compile(rb"ID3[\x02-\x04].[\x00-\xff][\x00-\x7f]{4}", re.DOTALL)
 _ADTS = re.compile(rb"\xff[\xf0\xf1\xf8\xf9]", re.DOTALL)
 
 FOREIGN_KINDS = ("m4a", "webm", "amr", "wma", "wv", "ape", "tta", "aac", "sph", "voc")
-"""Sound that ffmpeg can read where libsndfile cannot."""
+"""Audio that ffmpeg can read where libsndfile cannot."""
 
 TOKEN_KINDS = ("crvs", "rvq", "pt")
 
@@ -51,7 +51,7 @@ def a_file(kind: str) -> str:
 
 @dataclass(frozen=True)
 class MpegFrame:
-    """What the four bytes of an MPEG audio frame's header say (ISO 11172-3, ISO 13818-3).
+    """The fields in the four bytes of an MPEG audio frame's header (ISO 11172-3, ISO 13818-3).
 
     Attributes:
         size: bytes of the frame with its header.

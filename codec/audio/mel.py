@@ -1,5 +1,6 @@
 """Mel filterbanks and mel spectrograms without librosa or torchaudio."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -7,7 +8,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from codec.audio.spectrum import Spectrum, squared_magnitude
+from codec.audio.spectrum import Spectrum, magnitude
 from codec.errors import CodecError
 
 MelScale = Literal["slaney", "htk"]
@@ -107,7 +108,19 @@ class MelSpectrogram(nn.Module):
 
     def forward(self, wav: Tensor) -> Tensor:
         """``wav (B, T)`` to ``(B, frames, num_mels)``; ``T / hop`` frames for a multiple of the hop."""
-        # The small constant keeps the root's slope finite in silence, 120 dB below full scale.
-        magnitude = (squared_magnitude(self.spectrum(wav)) + 1e-12).sqrt()
+        magnitudes = magnitude(self.spectrum(wav))
         with torch.autocast(wav.device.type, enabled=False):
-            return magnitude @ self.filters
+            return magnitudes @ self.filters
+
+
+def mel_picture(wavs: Sequence[Tensor], sample_rate: int) -> np.ndarray:
+    """Log-mel pictures of waveforms ``(T,)``, the first at the top, low frequencies below.
+
+    Returns:
+        ``(height, width, 3)`` uint8; 80 dB below the loudest point of the first is black.
+    """
+    mel = MelSpectrogram(sample_rate, 1024, 256, 80)
+    levels = [20 * mel(wav[None])[0].clamp(min=1e-7).log10().t() for wav in wavs]
+    peak = levels[0].max()
+    bright = torch.cat([((level - peak) / 80 + 1).clamp(0, 1).flip(0) for level in levels])
+    return (bright * 255).round().to(torch.uint8)[:, :, None].expand(-1, -1, 3).contiguous().numpy()

@@ -1,4 +1,4 @@
-"""Where in a file its recordings lie, and what its headers promise of them.
+"""The places of the recordings in a file, and the lengths that its headers promise.
 
 A file may hold several, one after the other (joined files, chained Ogg), and what its header says
 of their length may be wrong: a recorder died before it wrote the sizes, a pipe could not go back to
@@ -55,7 +55,7 @@ def _parts_after_id3(file: BinaryIO, start: int, end: int) -> list[Part]:
 
 
 def describe(part: Part, frames: int) -> list[str]:
-    """What to tell about a part of which ``frames`` samples could be read."""
+    """The notes about a part of which ``frames`` samples could be read."""
     notes = []
     promised = part.samples or _promised_samples(part, frames)
     if frames < promised:
@@ -68,7 +68,7 @@ def describe(part: Part, frames: int) -> list[str]:
 
 
 def _promised_samples(part: Part, frames: int) -> int:
-    """What so many bytes would be, by those that are there; 0 where the promise is kept."""
+    """Estimated samples of the missing bytes, from those that are there; 0 where none are missing."""
     if frames == 0 or part.promised <= part.held:
         return 0
     bytes_of_one = part.held // frames  # exact where all have as many; what is over is a cut sample
@@ -85,11 +85,11 @@ def not_sound(start: bytes, name: str, words: str) -> CodecError:
             source, into = shlex.quote(name), shlex.quote(str(target))
         what = f"but {kind}" if kind in FOREIGN_KINDS else f"but {kind} of a kind that is not known ({words})"
         return CodecError(
-            f"{name}: not a sound file that can be read here, {what}; convert it first: "
+            f"{name}: not an audio file that can be read here, {what}; convert it first: "
             f"ffmpeg -i {source} {into}"
         )
     if Path(name).suffix.lower() == ".raw":
         return CodecError(f"{name}: raw samples have no header; convert the file to wav first")
     return CodecError(
-        f"{name}: not a sound file that can be read ({words}); expected wav, flac, ogg, opus or mp3"
+        f"{name}: not an audio file that can be read ({words}); expected wav, flac, ogg, opus or mp3"
     )

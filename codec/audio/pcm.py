@@ -29,7 +29,7 @@ class PcmReader:
     """Samples from a pipe, as soon as they come.
 
     Attributes:
-        leftover: after the end, bytes that were no whole sample.
+        leftover: after the end, bytes that were not a whole sample.
         num_samples: samples read so far.
     """
 
@@ -42,16 +42,16 @@ class PcmReader:
         self.num_samples = 0
 
     def begin(self) -> None:
-        """Wait for the first bytes: enough of them to tell samples from a file.
+        """Wait for the first bytes: enough of them to distinguish samples from a file.
 
         Raises:
-            CodecError: when they begin a sound file or tokens, which as samples would be noise.
+            CodecError: when they begin an audio file or tokens, which as samples would be noise.
         """
         start, watch = b"", StartWatch()
         while not watch.done and (data := self._file.read1(_BLOCK)):
             start += data
             if kind := watch.feed(data):
-                raise CodecError(f"the input is no raw samples but {a_file(kind)}; {_advice(kind)}")
+                raise CodecError(f"the input is not raw samples but {a_file(kind)}; {_advice(kind)}")
         self._start = start
 
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -71,7 +71,7 @@ class PcmReader:
         self.leftover = len(rest)
 
     def check_end(self) -> None:
-        """Raise a :class:`CodecError` when there were no samples, or bytes beside whole samples."""
+        """Raise a :class:`CodecError` when there were no samples, or an incomplete sample at the end."""
         if self.leftover:
             raise CodecError(
                 f"the input ended {self.leftover} bytes into a sample of {self._type.itemsize}; "
@@ -94,7 +94,7 @@ def to_int16(wav: np.ndarray) -> np.ndarray:
 
 def _advice(kind: str) -> str:
     if kind in TOKEN_KINDS:
-        return "make sound of it with codec stream decode or codec decode"
+        return "decode it with codec stream decode or codec decode"
     return "use codec encode IN OUT, or pipe it through ffmpeg -i IN -f s16le -ac 1 -ar RATE -"
 
 

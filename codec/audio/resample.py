@@ -13,7 +13,7 @@ _BLOCK = 1 << 20
 def resample(wav: Tensor, source_rate: int, target_rate: int) -> Tensor:
     """Resample one clip ``(T,)``, float32; at least one sample comes back.
 
-    Block by block into the result, so that an hour needs no room beside its input and output.
+    Block by block into the result, so that an hour needs no memory besides its input and output.
     """
     if source_rate == target_rate:
         return wav

@@ -86,6 +86,11 @@ def squared_magnitude(spectrum: Tensor) -> Tensor:
     return torch.addcmul(real * real, imag, imag)
 
 
+def magnitude(spectrum: Tensor) -> Tensor:
+    """``|X|`` of a complex tensor, at least 120 dB below full scale: its slope is finite at ``X = 0``."""
+    return (squared_magnitude(spectrum) + 1e-12).sqrt()
+
+
 @dataclass
 class CompressedSpectrum:
     """Real tensors of one shape: parts of the compressed spectrum, and its magnitude."""

@@ -1,4 +1,4 @@
-"""What libsndfile reads from and writes into: windows with changed bytes, pipes, and files that may be full."""
+"""File objects for libsndfile: windows with changed bytes, pipes, and files on a disk that may be full."""
 
 import os
 import re
@@ -24,8 +24,8 @@ class Part:
         patches: bytes that a reader should see instead of the file's, with their places in the file.
         is_mpeg: whether it is bare MPEG audio, of which libsndfile guesses the length.
         samples: what the header promises, of each channel; ``None`` when it promises nothing.
-        promised: bytes of sound that the header promises, where it counts bytes.
-        held: bytes of sound that are there.
+        promised: bytes of audio that the header promises, where it counts bytes.
+        held: bytes of audio that are there.
         says_length: whether the file says how long it is. Pipes say that they do not know, which
             counts as well.
         problem: what else is wrong with it.
@@ -43,7 +43,7 @@ class Part:
 
 
 class SoundStream(soundfile.SoundFile):
-    """A sound file that is read from its beginning to its end and never sought in.
+    """An audio file that is read from its beginning to its end and never sought in.
 
     So it is no matter what length the header claims: where that is unknown, seeking fails.
     """
@@ -102,9 +102,9 @@ class Window:
 
 
 class Sink:
-    """What libsndfile writes into from C, where exceptions would be lost: they are kept.
+    """A file that libsndfile writes into from C, where exceptions would be lost: they are kept.
 
-    It goes on as if all were well; the file is thrown away then.
+    Reading continues as if there were no error; the file is discarded afterwards.
     """
 
     def __init__(self, file: BinaryIO):
@@ -140,7 +140,7 @@ def _overlay(data: bytes, offset: int, content: bytes) -> bytes:
 
 @contextmanager
 def open_window(window: Window) -> Iterator[SoundStream]:
-    """The window as a sound file."""
+    """The window as an audio file."""
     try:
         with SoundStream(window) as file:
             yield file

@@ -1,4 +1,4 @@
-"""How many codes depend on how they are computed: in streams, batches, as graphs, on a GPU or the CPU.
+"""Count codes that depend on how they are computed: in streams, batches, graphs, on a GPU or the CPU.
 
 Rounding differs between shapes of a matrix product, and between devices. Where a residual lies just
 half-way between two codes it can then go to the other one, and the residuals after it are others too.
@@ -23,10 +23,10 @@ from codec.model.codec import Codec
 from codec.model.files import load_model
 
 Codes = list[Tensor]
-"""Of every clip, ``(K, F)``."""
+"""Codes of every clip, ``(K, F)``."""
 
 _DETERMINISTIC_CLIPS = 4
-"""So many go through the deterministic mode, a frame of one signal at a time."""
+"""Codes that go through the deterministic mode, a frame of one signal at a time."""
 
 
 @benchmark("agreement")
@@ -81,7 +81,7 @@ def _devices(
 
 @contextmanager
 def _arithmetic(products: str, convolutions: bool) -> Iterator[None]:
-    """What CUDA computes float32 in, for a while."""
+    """Set the precision in which CUDA computes float32 inside the block."""
     before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     torch.set_float32_matmul_precision(products)
     torch.backends.cudnn.allow_tf32 = convolutions
@@ -93,7 +93,7 @@ def _arithmetic(products: str, convolutions: bool) -> Iterator[None]:
 
 
 def _compare(codes: Codes, expected: Codes) -> tuple[int, int, str, str]:
-    """How many there are, how many differ, and the percentages that agree: of all, of the first codebook."""
+    """Number of codes, number that differ, and percentages that agree: of all, of the first codebook."""
     equal = torch.cat([a == b for a, b in zip(codes, expected, strict=True)], dim=1)
     shares = (100 * part.double().mean().item() for part in (equal, equal[0]))
     everywhere, first = (f"{share:.4f}" for share in shares)
@@ -145,7 +145,7 @@ def slots_codes(model: Codec, wavs: list[Tensor]) -> Codes:
 
 
 def stream_codes(model: Codec, wav: Tensor, deterministic: bool, sizes: Callable[[], int]) -> Tensor:
-    """Codes ``(K, F)`` of ``wav (T,)`` pushed in pieces of so many samples."""
+    """Codes ``(K, F)`` of ``wav (T,)`` pushed in pieces of these numbers of samples."""
     encoder = model.streaming_encoder(deterministic=deterministic)
     codes, start = [], 0
     while start < len(wav):

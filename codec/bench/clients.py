@@ -15,7 +15,7 @@ from codec.model.files import load_model
 @benchmark("clients")
 @torch.inference_mode()
 def clients(config: BenchConfig) -> Table:
-    """A frame is late when its sound leaves more than a frame's time after its samples were complete."""
+    """A frame is late when its audio leaves more than a frame's time after its samples were complete."""
     model = load_model(config.model, config.device, config.engine)
     hop = model.hop_length / model.sample_rate
     encoder = model.streaming_encoder(config.clients)

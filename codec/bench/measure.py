@@ -10,7 +10,7 @@ import torch
 
 @dataclass(frozen=True)
 class Percentiles:
-    """Of a sample, in its unit; ``worst`` is the largest."""
+    """Percentiles of a sample, in its unit; ``worst`` is the largest."""
 
     p50: float
     p95: float
@@ -29,7 +29,7 @@ def percentiles(values: Sequence[float]) -> Percentiles:
 
 
 def late(latencies: Sequence[float], limit: float) -> int:
-    """How many exceed the limit."""
+    """Number of values that exceed the limit."""
     return sum(latency > limit for latency in latencies)
 
 
@@ -44,7 +44,7 @@ def seconds_of(call: Callable[[], object], device: str = "cpu") -> float:
 
 
 def arithmetic(device: str) -> str:
-    """In words, what matrix products and convolutions of float32 are computed in."""
+    """The precision in which matrix products and convolutions of float32 are computed."""
     if device != "cuda":
         return "float32"
     products = "float32" if torch.get_float32_matmul_precision() == "highest" else "tf32"

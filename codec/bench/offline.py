@@ -1,4 +1,4 @@
-"""A whole clip at once: times real time, ours and the peers' in turn."""
+"""A whole clip at once: speed in multiples of real time, ours and the baselines' in turn."""
 
 from statistics import median
 from typing import Any
@@ -7,7 +7,7 @@ import torch
 
 from codec.bench.measure import seconds_of
 from codec.bench.registry import benchmark
-from codec.bench.systems import System, noise, our_system, peer_system
+from codec.bench.systems import TimedSystem, baseline_system, noise, our_system
 from codec.bench.types import BenchConfig, Table
 
 
@@ -15,7 +15,7 @@ from codec.bench.types import BenchConfig, Table
 @torch.inference_mode()
 def offline(config: BenchConfig) -> Table:
     """Medians over rounds in which every system has its turn: a busy moment hits them alike."""
-    systems = [our_system(config), *(peer_system(name, config.device) for name in config.peers)]
+    systems = [our_system(config), *(baseline_system(name, config.device) for name in config.baselines)]
     for system in systems:
         _once(system, 0.5, config.device)
     rounds = [
@@ -31,7 +31,7 @@ def offline(config: BenchConfig) -> Table:
     return Table(f"{config.seconds:g} s clip, {config.threads} thread(s)", columns, tuple(rows))
 
 
-def _once(system: System, seconds: float, device: str) -> tuple[float, float]:
+def _once(system: TimedSystem, seconds: float, device: str) -> tuple[float, float]:
     """Seconds to encode and to decode."""
     wav = noise(seconds, system.sample_rate)
     codes: list[Any] = []

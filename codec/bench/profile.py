@@ -1,4 +1,4 @@
-"""Where the time of a step goes, by kind of work: of a whole clip, and of a single frame of a stream."""
+"""Time of a step by kind of work, for a whole clip and for a single frame of a stream."""
 
 import json
 import re
@@ -22,7 +22,7 @@ from codec.model.states import State
 from codec.model.steps import StepFunction
 
 _KINDS = {
-    # An exported quantizer is the only place of this operator; in PyTorch it is told by its shape.
+    # An exported quantizer is the only place of this operator; in PyTorch its shape identifies it.
     "distances to codes": r"Gemm|distances",
     "choice of codes, their vectors": r"ArgMax|Gather|aten::(argmax|index)",
     "linear layers, Fourier by products": r"MatMul|aten::(addmm|mm|bmm)",

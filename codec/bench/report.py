@@ -35,7 +35,7 @@ def write_report(path: Path, config: BenchConfig, tables: dict[str, Table]) -> N
 
 
 def machine() -> dict[str, Any]:
-    """What the figures depend on."""
+    """The facts about the machine on which the results depend."""
     return {
         "cpu": _cpu(),
         "cores": os.cpu_count(),

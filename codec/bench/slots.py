@@ -13,9 +13,9 @@ from codec.model.files import load_model
 @benchmark("slots")
 @torch.inference_mode()
 def slots(config: BenchConfig) -> Table:
-    """By engine and number of signals; on a GPU, steps as they are and as CUDA graphs.
+    """Time steps by engine and number of signals; on a GPU, plain steps and CUDA graphs.
 
-    All from sound in host memory to codes and sound in host memory, checks and copies included.
+    All from audio in host memory to codes and audio in host memory, checks and copies included.
     """
     both = config.device == "cuda" and config.engine == "auto"
     rows = []

@@ -1,4 +1,4 @@
-"""What is timed: our model, and peers of released sizes with random weights.
+"""The timed systems: our model, and baselines of released sizes with random weights.
 
 Speed does not depend on the weights' values, so nothing has to be downloaded.
 """
@@ -17,17 +17,18 @@ from codec.model.codec import Codec
 from codec.model.config import CodecConfig
 from codec.model.files import load_model
 from codec.model.steps import run_even
+from codec.registry import Registry
 
 
 @dataclass(frozen=True)
-class System:
+class TimedSystem:
     """A codec to time.
 
     Attributes:
         name: in tables.
         sample_rate: Hz.
-        encode: ``(B, T)`` float32 to codes of its own form.
-        decode: such codes to sound, in the memory that :func:`our_system` was given.
+        encode: ``(B, T)`` float32 to codes in the system's own form.
+        decode: such codes to audio, in the memory that :func:`our_system` was given.
     """
 
     name: str
@@ -36,51 +37,60 @@ class System:
     decode: Callable[[Any], Any]
 
 
-def our_system(config: BenchConfig, on_device: bool = False) -> System:
+def our_system(config: BenchConfig, on_device: bool = False) -> TimedSystem:
     """The model of the run, by its engine.
 
     Args:
-        on_device: sound and codes stay in the device's memory, and nothing is checked: the network's own
+        on_device: audio and codes stay in the device's memory, and nothing is checked: the network's own
             speed. By default all start and end in the host's, as ``encode`` and ``decode`` of a model have it.
     """
     model = load_model(config.model, config.device, config.engine)
     return _bare("codec", model) if on_device else _of_codec("codec", model)
 
 
-def peer_system(name: str, device: str, on_device: bool = False) -> System:
-    """A peer; ``on_device`` as for :func:`our_system`.
+def baseline_system(name: str, device: str, on_device: bool = False) -> TimedSystem:
+    """A baseline; ``on_device`` as for :func:`our_system`.
 
     Raises:
-        CodecError: for an unknown peer, or without transformers.
+        CodecError: for an unknown baseline, or without transformers.
     """
-    if name not in _PEERS:
-        raise CodecError(f"unknown peer {name!r}; known: {', '.join(_PEERS)}")
+    baseline, target = BASELINES.find(name), device if on_device else "cpu"
     try:
         # Any: each has methods of its own.
-        network: Any = build_peer(name).eval().requires_grad_(False).to(device)
+        network: Any = baseline.build().eval().requires_grad_(False).to(device)
     except ImportError as error:
-        raise CodecError(f"peer {name} needs transformers ({error}); pip install 'codec[bench]'") from None
+        raise CodecError(f"baseline {name} needs transformers ({error}); pip install 'codec[bench]'") from None
     if isinstance(network, Codec):
         return _of_codec(name, network)
-    peer, target = _PEERS[name], device if on_device else "cpu"
-    return System(
+    return TimedSystem(
         name,
-        peer.sample_rate,
+        baseline.sample_rate,
         lambda wav: network.encode(wav.unsqueeze(1).to(device)),
-        lambda encoded: peer.decode(network, encoded).audio_values.to(target),
+        lambda encoded: baseline.decode(network, encoded).audio_values.to(target),
     )
 
 
-def build_peer(name: str) -> nn.Module:
-    """The network of a peer, random."""
-    return _PEERS[name].build()
+def build_baseline(name: str) -> nn.Module:
+    """The network of a baseline, random."""
+    return BASELINES.find(name).build()
 
 
 @dataclass(frozen=True)
-class _Peer:
+class Baseline:
+    """A network to compare with.
+
+    Attributes:
+        sample_rate: Hz.
+        build: makes it, with random weights.
+        decode: from the network and what its ``encode`` gave.
+    """
+
     sample_rate: int
     build: Callable[[], nn.Module]
     decode: Callable[[Any, Any], Any]
+
+
+BASELINES: Registry[Baseline] = Registry("bench baseline", earlier="bench peer")
 
 
 def _encodec() -> nn.Module:
@@ -101,22 +111,22 @@ def _dac() -> nn.Module:
     return DacModel(DacConfig(downsampling_ratios=[2, 4, 5, 8], n_codebooks=12, sampling_rate=16_000))
 
 
-_PEERS = {
-    "encodec": _Peer(24_000, _encodec, lambda net, codes: net.decode(codes.audio_codes, codes.audio_scales)),
-    "mimi": _Peer(24_000, _mimi, lambda net, codes: net.decode(codes.audio_codes)),
-    "dac": _Peer(16_000, _dac, lambda net, codes: net.decode(audio_codes=codes.audio_codes)),
-    # The network that SpeechTokenizer and DM-Codec share.
-    "dm-codec": _Peer(
-        16_000, lambda: Codec(CodecConfig(architecture="seanet")), lambda net, tokens: net.decode(tokens)
-    ),
-}
+BASELINES.register("encodec")(
+    Baseline(24_000, _encodec, lambda net, codes: net.decode(codes.audio_codes, codes.audio_scales))
+)
+BASELINES.register("mimi")(Baseline(24_000, _mimi, lambda net, codes: net.decode(codes.audio_codes)))
+BASELINES.register("dac")(Baseline(16_000, _dac, lambda net, codes: net.decode(audio_codes=codes.audio_codes)))
+# The network that SpeechTokenizer and DM-Codec share.
+BASELINES.register("dm-codec")(
+    Baseline(16_000, lambda: Codec(CodecConfig(architecture="seanet")), lambda net, tokens: net.decode(tokens))
+)
 
 
-def _of_codec(name: str, model: Codec) -> System:
-    return System(name, model.sample_rate, model.encode, model.decode)
+def _of_codec(name: str, model: Codec) -> TimedSystem:
+    return TimedSystem(name, model.sample_rate, model.encode, model.decode)
 
 
-def _bare(name: str, model: Codec) -> System:
+def _bare(name: str, model: Codec) -> TimedSystem:
     """The steps themselves, of clips of whole frames."""
 
     def encode(wav: Tensor) -> Tensor:
@@ -126,7 +136,7 @@ def _bare(name: str, model: Codec) -> System:
     def decode(codes: Tensor) -> Tensor:
         return run_even(decoding(model, model.engine, len(codes), deterministic=False), codes, codes.shape[2])
 
-    return System(name, model.sample_rate, encode, decode)
+    return TimedSystem(name, model.sample_rate, encode, decode)
 
 
 @torch.inference_mode()

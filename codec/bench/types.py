@@ -15,7 +15,7 @@ class BenchConfig:
     """auto, torch, compile, graph, onnx, or a folder of codec export --onnx."""
     device: str = "cpu"
     """auto, cpu, cuda or mps."""
-    peers: tuple[str, ...] = ("encodec", "mimi", "dac", "dm-codec")
+    baselines: tuple[str, ...] = ("encodec", "mimi", "dac", "dm-codec")
     """Comma-separated: encodec, mimi, dac, dm-codec; '' for none."""
     threads: int = 1
     """Threads of the computation, on the CPU."""

@@ -1,7 +1,7 @@
 """The command's root: its verbs, and one line for whatever goes wrong.
 
 Command modules keep their heavy imports inside the functions, so that ``codec --help`` is quick
-and a missing extra is told in words.
+and an error names a missing extra.
 """
 
 import importlib
@@ -75,7 +75,7 @@ def serve(context: typer.Context) -> int | None:
 
 @app.command("bench", context_settings=_PASS_ON)
 def bench(context: typer.Context) -> int | None:
-    """Measure speed against other codecs, side by side (extra for peers: bench)."""
+    """Measure speed against other codecs (extra for baselines: bench)."""
     return run_extra("bench", "codec.cli.bench", "bench", context.args)
 
 

@@ -1,4 +1,4 @@
-"""``codec bench``: speed, side by side."""
+"""``codec bench``: speed compared with other codecs."""
 
 import dataclasses
 from pathlib import Path
@@ -17,7 +17,7 @@ Names = Annotated[
 ]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="JSON file for the results.")]
 
-_FLAGS = {"model": flag("--model", "-m")} | {
+_FLAGS = {"model": flag("--model", "-m"), "baselines": flag("--baselines", earlier="--peers")} | {
     name: flag(min=1) for name in ("threads", "repeats", "clients", "frames", "clips")
 }
 

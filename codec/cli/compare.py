@@ -11,7 +11,7 @@ from codec.eval.options import ClipsConfig
 
 
 def main(arguments: list[str] | None = None, program: str | None = None) -> int:
-    """Compare as the command line says; the exit status."""
+    """Run ``codec compare`` with these arguments; return the exit status."""
     groups = {
         "scoring.sound.NAME.*": SoundConfig,
         "scoring.probes.NAME.*": ProbeConfig,

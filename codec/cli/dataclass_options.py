@@ -20,6 +20,7 @@ from typing import Annotated, Any
 import typer
 
 from codec.config import field_docs, from_dict, override
+from codec.console import print_note
 from codec.errors import CodecError
 
 _SCALARS = (bool, int, float, str, Path)
@@ -27,22 +28,25 @@ _SCALARS = (bool, int, float, str, Path)
 
 @dataclasses.dataclass(frozen=True)
 class Flag:
-    """How a field looks on the command line, where ``--its-name`` will not do.
+    """The command-line form of a field that ``--its-name`` does not suit.
 
     Attributes:
         names: such as ``("--port", "-p")``.
         repeated: a list is given one item at a time, ``--origin A --origin B``, not as ``A,B``.
+        earlier: a name that the option had before, such as ``--peers``. It still works, is not in the help,
+            and warns.
         settings: more for ``typer.Option``: ``min``, ``envvar``, ``show_default``...
     """
 
     names: tuple[str, ...] = ()
     repeated: bool = False
+    earlier: str = ""
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def flag(*names: str, repeated: bool = False, **settings: Any) -> Flag:
+def flag(*names: str, repeated: bool = False, earlier: str = "", **settings: Any) -> Flag:
     """A :class:`Flag`, written as a call of ``typer.Option``."""
-    return Flag(names, repeated, settings)
+    return Flag(names, repeated, earlier, settings)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,18 +58,43 @@ class _Option:
         name: as it is typed.
         parameter: what typer makes the option of.
         item: type of a list's items where the option takes them with commas between, else ``None``.
+        earlier: its earlier name, if any.
     """
 
     path: str
     name: str
     parameter: inspect.Parameter
     item: type | None
+    earlier: str
+
+    @property
+    def earlier_parameter(self) -> inspect.Parameter:
+        """The earlier name as a hidden option."""
+        name = self.earlier.lstrip("-").replace("-", "_")
+        hint: Any = typing.get_args(self.parameter.annotation)[0] | None
+        annotation: Any = Annotated[hint, typer.Option(self.earlier, hidden=True)]
+        return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+    def chosen(self, given: dict[str, Any]) -> Any:
+        """Take the value out of ``given``, from the earlier name where that was used, with a note.
+
+        Raises:
+            CodecError: when both names were used.
+        """
+        value = given.pop(self.parameter.name)
+        earlier = given.pop(self.earlier_parameter.name) if self.earlier else None
+        if earlier is None:
+            return value
+        if value != self.parameter.default:
+            raise CodecError(f"{self.earlier} is the earlier name of {self.name}; give one of them")
+        print_note(f"warning: {self.earlier} is deprecated; use {self.name}")
+        return earlier
 
     def plain(self, value: Any) -> Any:
         """The value for :func:`codec.config.from_dict`.
 
         Raises:
-            CodecError: for text that is no list of such items.
+            CodecError: for text that is not a list of such items.
         """
         if value is None or self.item is None:
             return value
@@ -105,14 +134,15 @@ def options_of(
         own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
         known = {parameter.name: parameter for parameter in own}
         known |= {name: option.parameter for name, option in options.items()}
+        known |= {o.earlier_parameter.name: o.earlier_parameter for o in options.values() if o.earlier}
         ordered = {name.replace(".", "_"): None for name in order} | dict.fromkeys(known)
         shown = [known[name].replace(kind=inspect.Parameter.KEYWORD_ONLY) for name in ordered]
 
         @functools.wraps(command)
         def run(**given: Any) -> Any:
             values: dict[str, Any] = {}
-            for name, option in options.items():
-                override(values, option.path, option.plain(given.pop(name)))
+            for option in options.values():
+                override(values, option.path, option.plain(option.chosen(given)))
             return command(from_dict(cls, values), **given)
 
         run.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]  # where inspect looks
@@ -151,7 +181,7 @@ def _options(cls: type, flags: dict[str, Flag], prefix: str) -> Iterator[_Option
             default=default,
             annotation=Annotated[kind, option],
         )
-        yield _Option(path, names[0], parameter, item)
+        yield _Option(path, names[0], parameter, item, looks.earlier)
 
 
 def _names(path: str, default: Any) -> tuple[str, ...]:
@@ -178,7 +208,7 @@ def _kind(hint: Any, repeated: bool) -> tuple[Any, type | None]:
 
 
 def _default(field: "dataclasses.Field[Any]", item: type | None) -> Any:
-    """As the option shows it; without one the option is required."""
+    """The default as the option shows it; without one the option is required."""
     if field.default is not dataclasses.MISSING:
         value = field.default
     elif field.default_factory is not dataclasses.MISSING:

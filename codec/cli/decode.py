@@ -1,4 +1,4 @@
-"""``codec decode``: token files to sound files."""
+"""``codec decode``: token files to audio files."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +9,7 @@ from codec.cli.dataclass_options import flag, options_of
 from codec.cli.options import FLAGS, FileOptions
 
 if TYPE_CHECKING:
-    from codec.cli.jobs import Job
+    from codec.cli.jobs import FileJob
     from codec.cli.run import Done
     from codec.model.codec import Codec
 
@@ -17,8 +17,8 @@ Paths = Annotated[
     list[str],
     typer.Argument(
         metavar="PATHS",
-        help="Inputs, then perhaps the output: IN... [OUT]. IN: token files, folders, globs, or - for stdin. "
-        "OUT: a sound file, a folder, or - for wav on stdout; by default NAME.decoded.wav beside IN.",
+        help="Inputs, then optionally the output: IN... [OUT]. IN: token files, folders, globs, or - for stdin. "
+        "OUT: an audio file, a folder, or - for wav on stdout; by default NAME.decoded.wav next to IN.",
         show_default=False,
     ),
 ]
@@ -45,24 +45,24 @@ def decode(options: DecodeOptions, paths: Paths) -> None:
     """Decode tokens to speech with exactly the original number of samples."""
     from pathlib import Path
 
-    from codec.audio.io import WRITTEN_SUFFIXES, check_sound_suffix
+    from codec.audio.io import WRITTEN_SUFFIXES, check_audio_suffix
     from codec.cli.jobs import Existing, Rules, make_plan, split_paths
     from codec.cli.run import run_plan
     from codec.model.files import load_model
     from codec.tokens.files import READ_SUFFIXES
 
     suffix = f".{options.format.lstrip('.').lower()}"
-    check_sound_suffix(Path("output" + suffix))
+    check_audio_suffix(Path("output" + suffix))
     existing = Existing(options.overwrite, options.skip_existing)
-    beside = f".decoded{suffix}"
-    rules = Rules(READ_SUFFIXES, "token files", WRITTEN_SUFFIXES, suffix, beside, check_sound_suffix)
+    adjacent = f".decoded{suffix}"
+    rules = Rules(READ_SUFFIXES, "token files", WRITTEN_SUFFIXES, suffix, adjacent, check_audio_suffix)
     sources, target = split_paths(paths, rules)
     plan = make_plan(sources, target, rules, existing)
     loaded = load_model(options.model, options.device, options.engine)
     run_plan(plan, lambda job: decode_file(loaded, job, options), existing)
 
 
-def decode_file(model: "Codec", job: "Job", options: DecodeOptions) -> "Done":
+def decode_file(model: "Codec", job: "FileJob", options: DecodeOptions) -> "Done":
     """Decode one input; standard output gets wav."""
     from codec.audio.io import write_sound
     from codec.cli.run import Done, open_input, open_output

@@ -1,4 +1,4 @@
-"""``codec demo``: a bundled clip through the codec, with a picture and figures."""
+"""``codec demo``: a bundled clip through the codec, with a picture and metrics."""
 
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +19,7 @@ def demo(
     model: options.Model = "default",
     device: options.Device = "auto",
 ) -> None:
-    """Encode and decode a clip; leave wavs, tokens and a picture, and print figures."""
+    """Encode and decode a clip; write wavs, tokens and a picture, and print metrics."""
     from codec.cli.extras import require_extra
 
     with require_extra("demo"):

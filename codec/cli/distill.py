@@ -19,16 +19,16 @@ from codec.cli.train import expand_flags
 from codec.console import print_note
 from codec.data import Clip, read_manifest
 from codec.data.clusters import effective_size
+from codec.distilling.config import EmbeddingConfig
+from codec.distilling.targets import read_vectors
+from codec.distilling.task import EmbeddingTask
 from codec.errors import CodecError
 from codec.eval.probes.embedding import Embed, EmbeddingProbeConfig, probe_embedding
 from codec.eval.probes.types import ProbeResult
 from codec.students.files import load_student
 from codec.students.student import Student
 from codec.teachers import teacher_configs
-from codec.train.distill.config import EmbeddingConfig
-from codec.train.distill.targets import read_vectors
 from codec.train.tasks.base import RunConfig
-from codec.train.tasks.embedding import EmbeddingTask
 from codec.train.trainer import Trainer
 
 REPORT = "report.json"
@@ -72,7 +72,7 @@ def distill(config: EmbeddingConfig) -> int:
 
 
 def probe_clips(config: EmbeddingConfig, task: EmbeddingTask) -> list[Clip]:
-    """Clips that are probed: those of ``probe.manifests``, by default the ones kept aside; none without probes."""
+    """Clips that are probed: those of ``probe.manifests``, by default the ones held out; none without probes."""
     if config.probe is None:
         return []
     if not config.probe.manifests:
@@ -93,7 +93,7 @@ def report(config: EmbeddingConfig, task: EmbeddingTask, export: Path, clips: li
     }
     gain = values["held_out"]
     print_note(
-        f"cosine with the teacher on {len(task.held_out)} clips kept aside: {gain['cosine_similarity']:.3f}, "
+        f"cosine with the teacher on {len(task.held_out)} clips held out: {gain['cosine_similarity']:.3f}, "
         f"of a constant {gain['constant']:.3f}, gain {gain['gain']:.3f}"
     )
     ratio = values["student"].get("ratio")

@@ -1,4 +1,4 @@
-"""``codec encode``: sound files to token files."""
+"""``codec encode``: audio files to token files."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +12,7 @@ from codec.errors import CodecError
 
 if TYPE_CHECKING:
     from codec.audio.io import Audio
-    from codec.cli.jobs import Job
+    from codec.cli.jobs import FileJob
     from codec.cli.run import Done
     from codec.model.codec import Codec
 
@@ -20,8 +20,8 @@ Paths = Annotated[
     list[str],
     typer.Argument(
         metavar="PATHS",
-        help="Inputs, then perhaps the output: IN... [OUT]. IN: sound files, folders, globs, or - for stdin. "
-        "OUT: a .pt or .rvq file, a folder, or - for stdout; beside IN by default.",
+        help="Inputs, then optionally the output: IN... [OUT]. IN: audio files, folders, globs, or - for stdin. "
+        "OUT: a .pt or .rvq file, a folder, or - for stdout; next to IN by default.",
         show_default=False,
     ),
 ]
@@ -45,10 +45,10 @@ _ORDER = ("paths", "codebooks", "model", "device", "engine", "format", "overwrit
 def encode(options: EncodeOptions, paths: Paths) -> None:
     """Turn speech into tokens.
 
-    Any rate and number of channels is taken, resampled and mixed down. A folder keeps its tree;
-    what cannot be read is listed at the end, and the exit status is then 1.
+    Audio of any rate and number of channels is resampled and mixed down. A folder keeps its tree;
+    unreadable files are listed at the end, and the exit status is then 1.
     """
-    from codec.audio.io import SOUND_SUFFIXES
+    from codec.audio.io import AUDIO_SUFFIXES
     from codec.cli.jobs import Existing, Rules, make_plan, split_paths
     from codec.cli.run import run_plan
     from codec.model.files import load_model
@@ -56,7 +56,7 @@ def encode(options: EncodeOptions, paths: Paths) -> None:
 
     suffix = _format_suffix(options.format)
     existing = Existing(options.overwrite, options.skip_existing)
-    rules = Rules(SOUND_SUFFIXES, "sound files", TOKEN_SUFFIXES, suffix, suffix, check_token_suffix)
+    rules = Rules(AUDIO_SUFFIXES, "audio files", TOKEN_SUFFIXES, suffix, suffix, check_token_suffix)
     sources, target = split_paths(paths, rules)
     plan = make_plan(sources, target, rules, existing)
     named = plan.jobs[0].target
@@ -70,7 +70,7 @@ def encode(options: EncodeOptions, paths: Paths) -> None:
 
 
 def encode_file(
-    model: "Codec", job: "Job", codebooks: int | None, suffix: str, overwrite: bool
+    model: "Codec", job: "FileJob", codebooks: int | None, suffix: str, overwrite: bool
 ) -> "Done":
     """Encode one input; ``suffix`` is the format for standard output."""
     from codec.audio.io import load_audio
@@ -94,7 +94,7 @@ def encode_file(
 
 
 def _conversion_note(audio: "Audio", name: str) -> str | None:
-    """What was done to fit the model, or ``None``."""
+    """A note on the conversion to the model's format, or ``None``."""
     steps = []
     if audio.source_channels != 1:
         steps.append(f"{audio.source_channels} channels mixed down to 1")

@@ -1,4 +1,4 @@
-"""``codec eval``: measure models and peers by the same judges."""
+"""``codec eval``: measure models and baselines with the same metrics."""
 
 import dataclasses
 import shlex
@@ -20,6 +20,7 @@ Source = Annotated[Path, typer.Argument(metavar="MANIFEST|FOLDER", help="JSONL m
 
 _FLAGS = {
     "models": flag("--model", "-m", repeated=True),
+    "baselines": flag("--baselines", earlier="--peers"),
     "out": flag("--out", "-o"),
     "selection.per_speaker": flag("--per-speaker", min=1),
     "selection.limit": flag("--limit", min=1),
@@ -31,14 +32,14 @@ _FLAGS = {
     "max_delay": flag(min=0.0, max=2.0),
 }
 _ORDER = (
-    *("models", "codebooks", "peers", "measures", "asr", "speaker_model", "probes", "probe_train", "out"),
+    *("models", "codebooks", "baselines", "measures", "asr", "speaker_model", "probes", "probe_train", "out"),
     *("selection.per_speaker", "selection.limit", "selection.min_seconds", "selection.max_seconds"),
 )
 
 
 @options_of(Options, _FLAGS, _ORDER)
 def evaluate(options: Options, source: Source) -> None:
-    """Measure codecs over a manifest or folder of clips, side by side with peers.
+    """Measure codecs over a manifest or folder of clips and compare them with baselines.
 
     Writes report.json, report.md, report.html and plots. Run again to resume.
     """
@@ -51,10 +52,10 @@ def evaluate(options: Options, source: Source) -> None:
 
 
 def _models(options: Options) -> list[str]:
-    """The default model, unless models or peers are named."""
-    if not options.models and options.peers and options.codebooks is not None:
+    """The default model, unless models or baselines are named."""
+    if not options.models and options.baselines and options.codebooks is not None:
         raise CodecError("--codebooks is of our models; name one with --model")
-    return options.models or ([] if options.peers else ["default"])
+    return options.models or ([] if options.baselines else ["default"])
 
 
 def _run(plan: "Plan") -> None:
@@ -71,7 +72,7 @@ def _run(plan: "Plan") -> None:
     if evaluated.reused:
         print_note(f"note: {evaluated.reused} measurements were there already")
     for line in omission_lines(evaluated.report):
-        print_note(f"left out: {line}")
+        print_note(f"skipped: {line}")
     print_note(f"report: {plan.options.out / 'report.html'}")
 
 
@@ -113,6 +114,6 @@ def _pieces(widths: list[int], room: int) -> list[slice]:
 
 
 def _arguments() -> list[str]:
-    """What the user typed after ``codec eval``."""
+    """The arguments that the user typed after ``codec eval``."""
     typed = sys.argv[1:]
     return typed[typed.index("eval") + 1 :] if "eval" in typed else typed

@@ -13,7 +13,7 @@ Target = Annotated[
     Path | None,
     typer.Argument(
         metavar="[OUT]",
-        help="Folder for graphs with their weights; without it, graphs alone go beside the model's weights.",
+        help="Folder for graphs with their weights; without it, graphs alone go next to the model's weights.",
     ),
 ]
 Onnx = Annotated[bool, typer.Option("--onnx", help="Export to ONNX, the only format so far.")]
@@ -28,16 +28,16 @@ def export(
 ) -> None:
     """Write encoder and decoder as ONNX graphs, each for offline and streaming use (extra: onnx).
 
-    Without OUT, the graphs beside the model are what --engine auto and --engine onnx run. A student of codec
+    Without OUT, the graphs go next to the model, where --engine auto and --engine onnx find them. A student of codec
     distill becomes one graph, OUT/student.onnx.
     """
     from codec.model.files import find_model, load_model
     from codec.students.files import is_student, load_student
 
     if not onnx:
-        raise CodecError("say what to export to: codec export --onnx [OUT]")
+        raise CodecError("name an export format: codec export --onnx [OUT]")
     if int8 and target is None:
-        raise CodecError("--int8 needs a folder of its own: codec export --onnx OUT --int8")
+        raise CodecError("--int8 needs an output folder: codec export --onnx OUT --int8")
     with require_extra("onnx", command="export"):
         from codec.export.folder import export_graphs, export_onnx
         from codec.export.student import export_student

@@ -1,4 +1,4 @@
-"""Commands that need an extra: a missing package is told in words."""
+"""Commands that need an extra: an error names the missing package."""
 
 import importlib
 from collections.abc import Iterator

@@ -1,9 +1,9 @@
-"""Teachers' features for a manifest, into a cache that training reads.
+"""Extract teachers' features for a manifest into a cache that training reads.
 
 Step 2 of the pipeline. Each teacher under `teachers` gets a folder of the cache; naming a speech and
-a language teacher is the paper's combined distillation (the weights belong to training). Word times
-are kept beside them, so that variants of the language teacher do not recognise again. A run that was
-stopped goes on where it was; bad files are listed at the end, and the exit status is then 1.
+a language teacher is the paper's combined distillation (the weights belong to training). Word timestampstamps
+are kept with them, so that variants of the language teacher do not recognise again. A run that was
+stopped resumes where it was; bad files are listed at the end, and the exit status is then 1.
 """
 
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from codec.align.types import Alignment
 from codec.cli.recipe import run_recipe
 from codec.data import Clip, read_manifest
 from codec.errors import CodecError
-from codec.jobs.batches import Report, interleave
+from codec.jobs.batches import StageReport, interleave
 from codec.teachers import build_teacher, teacher_configs
 from codec.teachers.features.cache import FeatureCache
 from codec.teachers.features.extract import extract_features, extract_words
@@ -36,13 +36,13 @@ class ExtractConfig:
     manifest: str
     """JSONL manifest, see codec prepare."""
     cache: str = "cache/features"
-    """Folder for features and word times."""
+    """Folder for features and word timestamps."""
     teachers: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """By name (sm, lm, ...): a type and that type's keys, listed below."""
+    """Teachers by name (sm, lm, ...), each with a type and that type's keys, listed below."""
     words: Any = None
     """Aligner of words: a type (ctc by default) and that type's keys, listed below."""
     limit: int | None = None
-    """Only so many clips, a fair sample of the manifest's folders."""
+    """Limit on the number of clips, a fair sample of the manifest's folders."""
     batch_seconds: float = 120.0
     """Padded audio in a batch."""
     threads: int | None = None
@@ -63,21 +63,21 @@ def extract(config: ExtractConfig) -> int:
     teachers = {name: build_teacher(name, options) for name, options in config.teachers.items()}
     spoken = clips_to_time(clips, teachers)
     words: dict[str, Alignment] = {}
-    reports: dict[str, Report] = {}
+    reports: dict[str, StageReport] = {}
     if spoken:
         if config.words is None:
             raise CodecError(
-                f"{spoken[0].path}: {len(spoken)} clips need word times or a text for the language teacher; "
-                "set words.type and words.model"
+                f"{spoken[0].path}: {len(spoken)} clips need word timestamps or a text for the language "
+                "teacher; set words.type and words.model"
             )
         store = AlignmentStore(Path(config.cache) / "words" / f"{config.words.name}.jsonl", "words")
         reports["words"] = extract_words(spoken, build_aligner(config.words), store, config.batch_seconds)
         words = store.read()
     failed = {failure.clip for failure in reports["words"].failures} if spoken else set()
     for name, teacher in teachers.items():
-        heard = clips if teacher.sample_rate else [clip for clip in clips if clip.path not in failed]
+        usable = clips if teacher.sample_rate else [clip for clip in clips if clip.path not in failed]
         cache = FeatureCache(config.cache, name)
-        reports[name] = extract_features(heard, teacher, cache, words, config.batch_seconds)
+        reports[name] = extract_features(usable, teacher, cache, words, config.batch_seconds)
     return show(reports)
 
 
@@ -90,7 +90,7 @@ def clips_to_time(clips: list[Clip], teachers: dict[str, Teacher]) -> list[Clip]
     return [clip for clip in spoken if reads_text and clip.text is None]
 
 
-def show(reports: dict[str, Report]) -> int:
+def show(reports: dict[str, StageReport]) -> int:
     """Print what was done and what failed; 1 if anything did."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     for stage, report in reports.items():
@@ -108,7 +108,7 @@ def show(reports: dict[str, Report]) -> int:
 
 
 def main(arguments: list[str] | None = None, program: str | None = None) -> int:
-    """Extract as the command line says; the exit status."""
+    """Run ``codec features`` with these arguments; return the exit status."""
     groups = {f"teachers.NAME.* where type={kind}": cls for kind, cls in teacher_configs().items()}
     groups |= words_options()
     return run_recipe(ExtractConfig, extract, __doc__, groups, arguments, program)

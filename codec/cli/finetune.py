@@ -17,7 +17,7 @@ from codec.console import counted, print_note
 from codec.data.manifest import Clip, write_manifest
 from codec.errors import CodecError
 from codec.eval.clips import read_clips
-from codec.eval.measures.base import JudgeSettings
+from codec.eval.measures.base import MetricSettings
 from codec.eval.measures.registry import build_measures, installed_measures
 from codec.eval.quick import score
 from codec.eval.training import Training, read_training
@@ -53,23 +53,24 @@ def finetune(
     out: Out = Path("runs/finetune"),
     config: Config = "finetune",
 ) -> int:
-    """Train the decoder of MODEL on a voice. Encoder and codebooks stay, so tokens and fingerprint stay valid.
+    """Train the decoder of MODEL on a voice.
 
-    A tenth of the recordings is kept aside and decoded before and after. Run again to resume.
+    Encoder and codebooks do not change, so tokens and fingerprint stay valid. A tenth of the
+    recordings is held out and decoded before and after. Run again to resume.
     """
     folder = find_model(model)
     train_clips, held_out = split(read_clips(data))
     out.mkdir(parents=True, exist_ok=True)
     run = run_config(folder, train_clips, out, config, overrides or [])
     before = quality(folder, held_out)
-    print_note(f"{counted(len(train_clips), 'clip')} to train on, {len(held_out)} kept aside")
+    print_note(f"{counted(len(train_clips), 'clip')} to train on, {len(held_out)} held out")
     stopped = Trainer(run).run().signal
     if stopped is not None:
-        print_note("stopped; the same command goes on")
+        print_note("stopped; the same command resumes")
         return 128 + signal.SIGTERM if stopped == signal.SIGTERM else 0
     export = out / "export"
     check_tokens(folder, export)
-    # Files with the model's former fingerprints stay readable as well.
+    # Files with the model's earlier fingerprints stay readable too.
     write_aliases(export, read_aliases(folder))
     training = training_of(export, run)
     report(out, before, quality(export, held_out), run, training)
@@ -77,7 +78,7 @@ def finetune(
 
 
 def split(clips: Sequence[Clip]) -> tuple[list[Clip], list[Clip]]:
-    """Clips to train on, and every tenth, at most 20, kept aside.
+    """Clips to train on, and every tenth, at most 20, held out.
 
     Raises:
         CodecError: with fewer than two clips that can be read.
@@ -136,7 +137,7 @@ def report(
     out: Path, before: dict[str, float], after: dict[str, float], run: TrainConfig, training: Training
 ) -> None:
     """Print both sets of metrics and write them to ``finetune.json``."""
-    measures = build_measures(installed_measures(list(MEASURES)), JudgeSettings())
+    measures = build_measures(installed_measures(list(MEASURES)), MetricSettings())
     table, worse = Table("metric", "before", "after"), []
     for measure in measures:
         marked = bool(training.like(measure.resembles))
@@ -152,7 +153,7 @@ def report(
     print_note("* resembles a loss that the model was trained with, which flatters it")
     if worse:
         print_note(
-            f"worse than before on the recordings kept aside: {', '.join(worse)}; try fewer steps or more data"
+            f"worse than before on the recordings held out: {', '.join(worse)}; try fewer steps or more data"
         )
     values = {"before": before, "after": after, "settings": to_dict(run)}
     with atomic_path(out / "finetune.json") as temporary:

@@ -111,7 +111,7 @@ def _print_facts(facts: dict[str, str]) -> None:
 
 
 def licence(folder: Path) -> str:
-    """The ``license:`` line at the top of the model card beside the weights."""
+    """The ``license:`` line at the top of the model card next to the weights."""
     card = folder / "README.md"
     lines = card.read_text(encoding="utf-8").splitlines() if card.is_file() else []
     if lines[:1] == ["---"]:

@@ -1,4 +1,4 @@
-"""Which inputs become which outputs: files, folders, globs or standard input and output."""
+"""Pair inputs with outputs: files, folders, globs, or standard input and output."""
 
 import glob
 import os
@@ -17,7 +17,7 @@ STREAM = "-"
 
 
 @dataclass(frozen=True)
-class Job:
+class FileJob:
     """One input and its output; ``None`` is standard input or standard output."""
 
     source: Path | None
@@ -30,14 +30,14 @@ class Job:
 
 @dataclass(frozen=True)
 class Rules:
-    """What a command reads and writes.
+    """The files that a command reads and writes.
 
     Attributes:
         suffixes: of the files to look for in a folder.
         kind: what they are, for messages.
         written: suffixes of outputs.
         suffix: of an output whose name is not given.
-        beside: the same for an output that goes beside its input.
+        adjacent: the same for an output that goes next to its input.
         check: raises a :class:`CodecError` for an output name with a wrong suffix.
     """
 
@@ -45,13 +45,13 @@ class Rules:
     kind: str
     written: Sequence[str]
     suffix: str
-    beside: str
+    adjacent: str
     check: Callable[[Path], None]
 
 
 @dataclass(frozen=True)
 class Existing:
-    """What to do where an output exists: replace it, pass over its input, or report an error."""
+    """The action for an existing output: replace it, skip its input, or report an error."""
 
     overwrite: bool = False
     skip: bool = False
@@ -62,16 +62,16 @@ class Existing:
 
 
 @dataclass(frozen=True)
-class Plan:
+class FilePlan:
     """Jobs in order.
 
     Attributes:
         many: whether they came from a folder, a glob or several names, however few there are.
-        notes: about what was not looked at.
+        notes: on skipped files and folders.
         unreadable: messages about what may not be read.
     """
 
-    jobs: list[Job]
+    jobs: list[FileJob]
     many: bool
     notes: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
@@ -98,7 +98,7 @@ def split_paths(paths: Sequence[str], rules: Rules) -> tuple[list[str], str | No
     return (list(paths), None) if is_input else (sources, last)
 
 
-def make_plan(sources: Sequence[str], target: str | None, rules: Rules, existing: Existing) -> Plan:
+def make_plan(sources: Sequence[str], target: str | None, rules: Rules, existing: Existing) -> FilePlan:
     """The jobs of ``IN... [OUT]``.
 
     Raises:
@@ -133,7 +133,7 @@ def make_plan(sources: Sequence[str], target: str | None, rules: Rules, existing
             f"{sources[0]}: no {rules.kind} in this folder ({', '.join(rules.suffixes)})"
             + "".join(f"; {words}" for words in reasons)
         )
-    return Plan(_many(found, target, rules), True, notes, unreadable)
+    return FilePlan(_many(found, target, rules), True, notes, unreadable)
 
 
 def _is_one(source: str) -> bool:
@@ -152,24 +152,24 @@ def _matches(pattern: str) -> tuple[list[Path], list[Path]]:
     return files, [path for path in found if os.path.isdir(path)]
 
 
-def _single(source: Path | None, target: str | None, rules: Rules, existing: Existing) -> Plan:
+def _single(source: Path | None, target: str | None, rules: Rules, existing: Existing) -> FilePlan:
     if target == STREAM or (target is None and source is None):
-        return Plan([Job(source, None)], many=False)
+        return FilePlan([FileJob(source, None)], many=False)
     if target is None:
         assert source is not None
         if not is_regular(source) and source.exists():
-            raise CodecError(f"{source}: is no ordinary file; say where to write, or - for standard output")
-        path = source.with_suffix(rules.beside)
+            raise CodecError(f"{source}: is not a regular file; name an output, or - for standard output")
+        path = source.with_suffix(rules.adjacent)
     elif source and os.path.isdir(target):
         path = Path(target, source.name).with_suffix(rules.suffix)
     else:
         path = Path(target)
     rules.check(path)
     check_target(path, existing.overwrite or existing.skip)
-    return Plan([Job(source, path)], many=False)
+    return FilePlan([FileJob(source, path)], many=False)
 
 
-def _many(found: dict[Path, Path], target: str | None, rules: Rules) -> list[Job]:
+def _many(found: dict[Path, Path], target: str | None, rules: Rules) -> list[FileJob]:
     """A job for every file; below OUT, its tree from its root on is kept."""
     if target == STREAM:
         raise CodecError("several inputs do not fit into standard output; give a folder")
@@ -178,10 +178,10 @@ def _many(found: dict[Path, Path], target: str | None, rules: Rules) -> list[Job
     if target is not None and Path(target).suffix.lower() in rules.written and not os.path.isdir(target):
         raise CodecError(f"{target}: names one file; several inputs need a folder")
     if target is None:
-        jobs = [Job(source, source.with_suffix(rules.beside)) for source in found]
+        jobs = [FileJob(source, source.with_suffix(rules.adjacent)) for source in found]
     else:
         jobs = [
-            Job(source, Path(target, source.relative_to(root)).with_suffix(rules.suffix))
+            FileJob(source, Path(target, source.relative_to(root)).with_suffix(rules.suffix))
             for source, root in found.items()
         ]
     shared = [path for path, count in Counter(job.target for job in jobs).items() if count > 1]

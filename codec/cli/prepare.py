@@ -1,7 +1,7 @@
-"""A manifest from an audio folder, another manifest, or a Hugging Face dataset.
+"""Make a manifest from an audio folder, another manifest, or a Hugging Face dataset.
 
-Step 1 of the pipeline. Each recording is looked at once: its duration, speaker (from the folders or a
-pattern), language, text (x.txt or x.lab beside it, LibriSpeech's .trans.txt, or the dataset's column)
+Step 1 of the pipeline. Each recording is read once: its duration, speaker (from the folders or a
+pattern), language, text (x.txt or x.lab next to it, LibriSpeech's .trans.txt, or the dataset's column)
 and domain become one JSON line. Recordings stay whole: training cuts its own crops. Bad files are
 skipped, counted and named.
 """
@@ -20,7 +20,7 @@ SHOWN = 10
 
 
 def prepare(config: CorpusConfig) -> None:
-    """Collect, write, and say what is in it."""
+    """Collect the clips, write the manifest and print a summary."""
     corpus = collect(config)
     output = Path(config.output)
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -41,5 +41,5 @@ def prepare(config: CorpusConfig) -> None:
 
 
 def main(arguments: list[str] | None = None, program: str | None = None) -> int:
-    """Prepare as the command line says; the exit status."""
+    """Run ``codec prepare`` with these arguments; return the exit status."""
     return run_recipe(CorpusConfig, prepare, __doc__, arguments=arguments, program=program)

@@ -11,7 +11,7 @@ from typing import BinaryIO
 import typer
 
 from codec.atomic import atomic_file, named_errors, reason
-from codec.cli.jobs import Existing, Job, Plan
+from codec.cli.jobs import Existing, FileJob, FilePlan
 from codec.cli.pipes import STANDARD_OUTPUT, silence_output, standard_input, standard_output
 from codec.console import print_error, print_note
 from codec.errors import CodecError
@@ -20,12 +20,12 @@ from codec.progress import ProgressBar
 
 @dataclass(frozen=True)
 class Done:
-    """What a finished job has to say.
+    """The messages of a finished job.
 
     Attributes:
         summary: its result.
-        note: how the input was converted; of many files only their number is told.
-        warnings: what is odd about the input, told of every file.
+        note: how the input was converted; for many files only the count is printed.
+        warnings: problems of the input, printed for every file.
     """
 
     summary: str
@@ -41,8 +41,8 @@ class _Tally:
     skipped: int = 0
 
 
-def run_plan(plan: Plan, work: Callable[[Job], Done], existing: Existing) -> None:
-    """Do every job; with many, go on past those that fail.
+def run_plan(plan: FilePlan, work: Callable[[FileJob], Done], existing: Existing) -> None:
+    """Do every job; with many, continue after those that fail.
 
     Raises:
         CodecError: from the only job.
@@ -61,7 +61,7 @@ def run_plan(plan: Plan, work: Callable[[Job], Done], existing: Existing) -> Non
     print_note(done.summary)
 
 
-def _run_many(plan: Plan, work: Callable[[Job], Done], existing: Existing) -> None:
+def _run_many(plan: FilePlan, work: Callable[[FileJob], Done], existing: Existing) -> None:
     jobs, tally = plan.jobs, _Tally()
     with ProgressBar("files", len(jobs)) as bar:
         for job in jobs:
@@ -82,7 +82,7 @@ def _run_many(plan: Plan, work: Callable[[Job], Done], existing: Existing) -> No
         raise typer.Exit(1)
 
 
-def _run_one(job: Job, work: Callable[[Job], Done], tally: _Tally) -> None:
+def _run_one(job: FileJob, work: Callable[[FileJob], Done], tally: _Tally) -> None:
     """One of many: whatever goes wrong with it, the others are still done."""
     assert job.target is not None
     try:
@@ -101,7 +101,7 @@ def _run_one(job: Job, work: Callable[[Job], Done], tally: _Tally) -> None:
         tally.warnings += done.warnings
 
 
-def _is_finished(job: Job, existing: Existing) -> bool:
+def _is_finished(job: FileJob, existing: Existing) -> bool:
     return existing.skip and job.target is not None and os.path.lexists(job.target)
 
 
@@ -112,13 +112,13 @@ def _make_folder(folder: Path) -> None:
         raise CodecError(f"{folder}: cannot be made ({reason(error)}); choose another folder") from None
 
 
-def open_input(job: Job) -> Path | BinaryIO:
+def open_input(job: FileJob) -> Path | BinaryIO:
     """The job's path, or standard input."""
     return job.source or standard_input()
 
 
 @contextmanager
-def open_output(job: Job, overwrite: bool) -> Iterator[BinaryIO]:
+def open_output(job: FileJob, overwrite: bool) -> Iterator[BinaryIO]:
     """A file that becomes the target, or a buffer that goes to standard output.
 
     Either way nothing comes out of a job that fails.

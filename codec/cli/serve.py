@@ -35,7 +35,7 @@ def serve(
     engine: options.Engine = "auto",
     threads: Threads = 1,
 ) -> None:
-    """Live tokens for many clients over WebSockets, with a page to try it (docs/serving.md)."""
+    """Serve live tokens to many clients over WebSockets, with a page to try it (docs/serving.md)."""
     import asyncio
 
     import torch

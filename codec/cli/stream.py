@@ -1,4 +1,4 @@
-"""``codec stream``: live sound to tokens and back, on standard input and output."""
+"""``codec stream``: live audio to tokens and back, on standard input and output."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,7 +64,7 @@ _ENCODE_ORDER = ("rate", "format", "codebooks", "model", "device", "engine", "de
 _PIPE_CLOSED = 128 + 13
 """Exit status of a program that SIGPIPE ended."""
 
-app = typer.Typer(help="Live sound to tokens and back, on standard input and output.", no_args_is_help=True)
+app = typer.Typer(help="Live audio to tokens and back, on standard input and output.", no_args_is_help=True)
 
 
 @app.command("encode")
@@ -115,7 +115,7 @@ def stream_decode(options: StreamDecodeOptions) -> None:
     loaded = load_model(options.model, options.device, options.engine)
     decoder = loaded.streaming_decoder(deterministic=options.deterministic)
     rate = options.rate or loaded.sample_rate
-    _tell("sound after tokens", decoder.latency, loaded.sample_rate, rate)
+    _tell("audio after tokens", decoder.latency, loaded.sample_rate, rate)
     reader = StreamReader(source)
     _check_header(reader.header, loaded, options.force)
     with _quiet_when_closed():

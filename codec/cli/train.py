@@ -9,16 +9,16 @@ from codec.align.registry import words_options
 from codec.cli.recipe import run_recipe
 from codec.console import counted, print_note
 from codec.train.config import TrainConfig
-from codec.train.objective import typed_options
+from codec.train.losses.registry import typed_options
 from codec.train.tasks.base import RunConfig, config_class
 from codec.train.trainer import Trainer
 
 _FLAGS = """
 --resume is short for resume=true, --init-from PATH for init_from=PATH. Ctrl-C and SIGTERM save a
-checkpoint and leave, with exit status 0 and 143; --resume goes on from there."""
+checkpoint and leave, with exit status 0 and 143; --resume continues from there."""
 
 
-DESCRIPTION = """Train a codec as a config says.
+DESCRIPTION = """Train a codec from a config.
 
 On several processes: accelerate launch -m codec train --config default
 """
@@ -30,7 +30,7 @@ def main(
     arguments: list[str] | None = None,
     program: str | None = None,
 ) -> int:
-    """Train as the command line says.
+    """Run ``codec train`` with these arguments.
 
     Args:
         description: of the recipe.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from codec.compare.config import CompareConfig
 from codec.compare.figure import write_figure
-from codec.compare.plan import Run, check_runs, plan_runs
+from codec.compare.plan import Trial, check_runs, plan_runs
 from codec.compare.pool import Ended, run_all
 from codec.compare.report import choose, write_results, write_table
 from codec.compare.score import check_scoring, read_scores
@@ -15,8 +15,8 @@ from codec.errors import CodecError
 def compare(config: CompareConfig) -> int:
     """Do what is left of a comparison.
 
-    Finished runs are skipped, interrupted ones go on from their checkpoint, and table, results and
-    figure are written anew after every run.
+    Finished runs are skipped, interrupted ones resume from their checkpoint, and table, results and
+    figure are rewritten after every run.
 
     Returns:
         exit status: 1 when a run failed, else 0.
@@ -32,7 +32,7 @@ def compare(config: CompareConfig) -> int:
     _say(f"{len(runs)} runs, {len(runs) - len(left)} of them finished")
     failed = []
 
-    def started(run: Run) -> None:
+    def started(run: Trial) -> None:
         state = "scoring" if run.trained else f"training from step {run.step or 0}"
         _say(f"{run.name}: {state}")
 
@@ -50,7 +50,7 @@ def compare(config: CompareConfig) -> int:
     return int(bool(failed))
 
 
-def write_all(config: CompareConfig, runs: list[Run]) -> Summary:
+def write_all(config: CompareConfig, runs: list[Trial]) -> Summary:
     """Table, results and figure of all runs that are trained and scored."""
     found = [(run, read_scores(run, config.scoring)) for run in runs if run.trained]
     summary = summarize_runs(config, [(run, scores) for run, scores in found if scores is not None])

@@ -14,39 +14,39 @@ _OURS = ("output", "seed", "resume", "threads")
 
 @dataclass(frozen=True)
 class SoundConfig:
-    """Decoded clips, judged by measures of codec eval."""
+    """Decoded clips, scored by metrics of codec eval."""
 
     clips: ClipsConfig
     measures: tuple[str, ...]
     codebooks: int | None = None
-    """How many layers are decoded; all by default."""
+    """Number of layers that are decoded; all by default."""
 
 
 @dataclass(frozen=True)
 class ProbeConfig:
-    """Tokens, judged by a probe of codec eval."""
+    """Tokens, scored by a probe of codec eval."""
 
     clips: ClipsConfig
     train: ClipsConfig | None = None
     """Clips that the probe is trained on; their speakers must not be among the tested ones."""
     options: dict[str, Any] = field(default_factory=dict)
-    """Of the probe, see docs/probes.md."""
+    """Settings of the probe, see docs/probes.md."""
 
 
 @dataclass(frozen=True)
 class ScoringConfig:
-    """How a trained model is scored."""
+    """The scoring of a trained model."""
 
     sound: dict[str, SoundConfig] = field(default_factory=dict)
-    """By a name of your own, which stands before the measures' names in the table."""
+    """Sets of decoded clips by any name, which precedes the metrics' names in the table."""
     probes: dict[str, ProbeConfig] = field(default_factory=dict)
-    """By the probe's name: phone, text, speaker, fewshot."""
+    """Probes by name: phone, text, speaker, fewshot."""
     asr: str | None = None
-    """Recogniser for the measure wer."""
+    """Recogniser for the metric wer."""
     speaker_model: str | None = None
-    """For the measure xvector."""
+    """Model for the metric xvector."""
     seed: int = 0
-    """Of probes and bootstrap: the same for all runs, so that they differ by training alone."""
+    """Seed of probes and bootstrap, the same for all runs, so that they differ by training alone."""
 
 
 @dataclass(frozen=True)
@@ -58,20 +58,22 @@ class CompareConfig:
     output: str
     """Folder of the runs, table.md, results.json and figure.png."""
     variants: dict[str, dict[str, Any]]
-    """By name: what differs from base and overrides; null removes a setting."""
+    """Variants by name, each with its differences from base and overrides; null removes a setting."""
     scoring: ScoringConfig
     overrides: dict[str, Any] = field(default_factory=dict)
-    """What differs from base in all runs."""
+    """Differences from base in all runs."""
     control: str | None = None
     """Variant that the others are subtracted from, seed by seed."""
     seeds: tuple[int, ...] = (0,)
-    """Of training and quantizer."""
+    """Seeds of training and quantizer."""
     variant_seeds: dict[str, tuple[int, ...]] = field(default_factory=dict)
     """Seeds of single variants, instead of those above."""
     jobs: int = 1
-    """Runs side by side, each in a process of its own; 0 works in this process."""
+    """Number of parallel runs, each in a separate process; 0 works in this process."""
     threads: int = 1
     """CPU threads of a run."""
+    timeout: float | None = None
+    """Seconds after which the process of a run is ended; the same command resumes it. Never by default."""
     table: tuple[str, ...] = ("*",)
     """Scores to show, in order; * and ? stand for any letters."""
     figure: tuple[str, ...] = ("*",)
@@ -93,6 +95,8 @@ class CompareConfig:
                 raise CodecError(f"config {name}: a seed occurs twice in {list(seeds)}")
         if self.jobs < 0 or self.threads < 1:
             raise CodecError(f"config jobs, threads: {self.jobs}, {self.threads} must be at least 0 and 1")
+        if self.timeout is not None and self.timeout <= 0:
+            raise CodecError(f"config timeout: {self.timeout} s are too few; leave it out to wait for ever")
         if not self.scoring.sound and not self.scoring.probes:
             raise CodecError("config scoring: name something under sound or probes")
         for name, changes in {"overrides": self.overrides, **self.variants}.items():

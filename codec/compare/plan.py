@@ -21,7 +21,7 @@ from codec.train.tasks.codec import CodecTask
 
 
 @dataclass(frozen=True)
-class Run:
+class Trial:
     """One training of one variant."""
 
     variant: str
@@ -30,12 +30,12 @@ class Run:
 
     @property
     def name(self) -> str:
-        """In messages."""
+        """Name of the run in messages."""
         return f"{self.variant}, seed {self.seed}"
 
     @property
     def folder(self) -> Path:
-        """Of checkpoints, export and scores."""
+        """Folder of checkpoints, export and scores."""
         return Path(self.config.output)
 
     @property
@@ -51,12 +51,12 @@ class Run:
 
     @property
     def trained(self) -> bool:
-        """Whether training has come to its end."""
+        """Whether training is complete."""
         last = output_folders(self.config)[0] / checkpoint_name(self.config.max_steps)
         return (last / "manifest.json").is_file() and (self.export / "model.safetensors").is_file()
 
 
-def plan_runs(config: CompareConfig) -> list[Run]:
+def plan_runs(config: CompareConfig) -> list[Trial]:
     """All runs, the first seeds of all variants before the second ones.
 
     Raises:
@@ -74,19 +74,19 @@ def plan_runs(config: CompareConfig) -> list[Run]:
     return runs
 
 
-def _run(config: CompareConfig, variant: str, seed: int, values: dict[str, Any]) -> Run:
+def _run(config: CompareConfig, variant: str, seed: int, values: dict[str, Any]) -> Trial:
     folder = Path(config.output) / variant / f"seed-{seed}"
     ours = {"output": str(folder), "seed": seed, "threads": config.threads, "resume": True}
     try:
         train = from_dict(TrainConfig, {**values, **ours})
     except CodecError as error:
         raise CodecError(f"variant {variant}: {error}") from None
-    return Run(
+    return Trial(
         variant, seed, dataclasses.replace(train, quantizer=dataclasses.replace(train.quantizer, seed=seed))
     )
 
 
-def check_runs(runs: Iterable[Run]) -> None:
+def check_runs(runs: Iterable[Trial]) -> None:
     """Data, features, losses and networks of every variant, and the runs that have begun.
 
     Raises:
@@ -97,7 +97,7 @@ def check_runs(runs: Iterable[Run]) -> None:
         _check_begun(run)
         if run.trained or run.variant in built:
             continue
-        # Of bad clips and progress, hear once.
+        # Report bad clips and progress only once.
         quiet = redirect_stderr(StringIO()) if built else nullcontext()
         built.add(run.variant)
         try:
@@ -107,8 +107,8 @@ def check_runs(runs: Iterable[Run]) -> None:
             raise CodecError(f"variant {run.variant}: {error}") from None
 
 
-def _check_begun(run: Run) -> None:
-    """A run goes on only under the settings, and for the number of steps, that it began with."""
+def _check_begun(run: Trial) -> None:
+    """A run resumes only with the settings and the number of steps with which it began."""
     found = list_checkpoints(output_folders(run.config)[0])
     if not found:
         return

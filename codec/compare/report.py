@@ -10,7 +10,7 @@ from typing import Any
 
 from codec.atomic import atomic_path
 from codec.compare.config import CompareConfig
-from codec.compare.plan import Run
+from codec.compare.plan import Trial
 from codec.compare.score import Score
 from codec.compare.summary import Estimate, Summary
 from codec.config import to_dict
@@ -24,7 +24,7 @@ def choose(keys: Sequence[str], patterns: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def write_results(config: CompareConfig, runs: Sequence[Run], summary: Summary) -> None:
+def write_results(config: CompareConfig, runs: Sequence[Trial], summary: Summary) -> None:
     """Everything, by variant: means, intervals, and the figure of every seed."""
     content = {
         "config": to_dict(config),
@@ -36,13 +36,13 @@ def write_results(config: CompareConfig, runs: Sequence[Run], summary: Summary) 
         temporary.write_text(json.dumps(_finite(content), indent=1) + "\n", encoding="utf-8")
 
 
-def write_table(config: CompareConfig, runs: Sequence[Run], summary: Summary) -> None:
+def write_table(config: CompareConfig, runs: Sequence[Trial], summary: Summary) -> None:
     """One row for each variant, and one for each difference from the control."""
     with atomic_path(Path(config.output) / "table.md") as temporary:
         temporary.write_text(table(config, runs, summary), encoding="utf-8")
 
 
-def table(config: CompareConfig, runs: Sequence[Run], summary: Summary) -> str:
+def table(config: CompareConfig, runs: Sequence[Trial], summary: Summary) -> str:
     """Markdown of the comparison."""
     keys = choose(list(summary.scores), config.table)
     steps = sorted({run.config.max_steps for run in runs})
@@ -125,7 +125,7 @@ def _cell(estimate: Estimate | None, score: Score, signed: bool, marked: bool) -
     return f"{mean} [{low}, {high}]" if estimate.interval == "seeds" else f"{mean} ({low}, {high})"
 
 
-def _seconds_per_step(run: Run) -> float:
+def _seconds_per_step(run: Trial) -> float:
     data = run.config.data
     return round(data.batch_size * data.crop_frames / run.config.model.frame_rate, 2)
 

@@ -1,4 +1,4 @@
-"""Scores of one finished model, by the judges and probes of ``codec eval``."""
+"""Scores of one finished model, by the metrics and probes of ``codec eval``."""
 
 import dataclasses
 import hashlib
@@ -11,13 +11,13 @@ import torch
 
 from codec.atomic import atomic_path
 from codec.compare.config import ScoringConfig, SoundConfig
-from codec.compare.plan import Run
+from codec.compare.plan import Trial
 from codec.config import from_dict, to_dict
 from codec.errors import CodecError
 from codec.eval.clips import open_clips
-from codec.eval.measures import Column, JudgeSettings, build_measures
-from codec.eval.measures.base import Measure as Judge
-from codec.eval.probes import Measure, TokenTable, build_probe, resemblances, run_probes
+from codec.eval.measures import Column, MetricSettings, build_measures
+from codec.eval.measures.base import Measure
+from codec.eval.probes import Finding, TokenTable, build_probe, resemblances, run_probes
 from codec.eval.probes.types import ProbeTask
 from codec.eval.runner import Request, run
 from codec.eval.statistics import Figure
@@ -37,7 +37,7 @@ class Score:
         key: ``SOUND/MEASURE``, or ``PROBE/MEASURE/LAYERS/FEATURES`` with layers ``first``, ``all`` or ``1-K``;
             with ``/over-chance`` at its end it is the distance from what tokens without information get.
         title: for tables.
-        value: as judged; ``value * scale`` is printed with ``digits``.
+        value: as measured; ``value * scale`` is printed with ``digits``.
         low: 95 % interval by bootstrap over speakers, or over clips where there is one speaker.
         high: ``None`` where they are too few for one.
         better: ``higher``, ``lower`` or ``neither``.
@@ -58,14 +58,14 @@ class Score:
 
 
 def check_scoring(config: ScoringConfig, models: list[CodecConfig]) -> list[str]:
-    """Look at clips, judges and probes before anything is trained.
+    """Check clips, metrics and probes before anything is trained.
 
     Args:
         config: how to score.
         models: what will be scored.
 
     Returns:
-        keys of the scores of decoded sound; those of probes depend on the model.
+        keys of the scores of decoded audio; those of probes depend on the model.
 
     Raises:
         CodecError: for whatever would stop a scoring.
@@ -73,7 +73,7 @@ def check_scoring(config: ScoringConfig, models: list[CodecConfig]) -> list[str]
     keys = []
     for name, sound in config.sound.items():
         open_clips(sound.clips)
-        keys += [f"{name}/{column.name}" for column in all_columns(_judges(config, sound))]
+        keys += [f"{name}/{column.name}" for column in all_columns(_metrics(config, sound))]
         most = min(model.quantizer.num_codebooks for model in models)
         if sound.codebooks is not None and not 1 <= sound.codebooks <= most:
             raise CodecError(
@@ -89,8 +89,8 @@ def check_scoring(config: ScoringConfig, models: list[CodecConfig]) -> list[str]
     return keys
 
 
-def score_run(run: Run, config: ScoringConfig, shared: Path) -> list[Score]:
-    """Scores of a trained run, from ``scores.json`` where they are there already.
+def score_run(run: Trial, config: ScoringConfig, shared: Path) -> list[Score]:
+    """Scores of a trained run, from ``scores.json`` if it has them already.
 
     Args:
         run: trained.
@@ -110,7 +110,7 @@ def score_run(run: Run, config: ScoringConfig, shared: Path) -> list[Score]:
     return scores
 
 
-def read_scores(run: Run, config: ScoringConfig) -> list[Score] | None:
+def read_scores(run: Trial, config: ScoringConfig) -> list[Score] | None:
     """Scores that were made of this very model in this very way; ``None`` where there are none."""
     try:
         content = json.loads(_scores_path(run).read_text(encoding="utf-8"))
@@ -121,11 +121,11 @@ def read_scores(run: Run, config: ScoringConfig) -> list[Score] | None:
     return None
 
 
-def _scores_path(run: Run) -> Path:
+def _scores_path(run: Trial) -> Path:
     return run.folder / "scores.json"
 
 
-def _stamp(run: Run, config: ScoringConfig) -> str:
+def _stamp(run: Trial, config: ScoringConfig) -> str:
     """All that scores depend on: the model's files, the settings, and the manifests' text."""
     digest = hashlib.sha256(json.dumps(to_dict(config)).encode())
     sources = [run.export / name for name in ("config.json", "model.safetensors", TRAINING_FILE)]
@@ -137,15 +137,15 @@ def _stamp(run: Run, config: ScoringConfig) -> str:
     return digest.hexdigest()[:16]
 
 
-def _judges(config: ScoringConfig, sound: SoundConfig) -> list[Judge]:
-    return build_measures(list(sound.measures), JudgeSettings(config.asr, config.speaker_model))
+def _metrics(config: ScoringConfig, sound: SoundConfig) -> list[Measure]:
+    return build_measures(list(sound.measures), MetricSettings(config.asr, config.speaker_model))
 
 
-def _sound(name: str, of: Run, config: ScoringConfig, out: Path) -> list[Score]:
+def _sound(name: str, of: Trial, config: ScoringConfig, out: Path) -> list[Score]:
     sound = config.sound[name]
     counts = None if sound.codebooks is None else [sound.codebooks]
     systems = model_systems([str(of.export)], counts)
-    request = Request(open_clips(sound.clips), systems, _judges(config, sound), out, workers=0)
+    request = Request(open_clips(sound.clips), systems, _metrics(config, sound), out, workers=0)
     (summary,) = summarize(request, run(request), config.seed)
     columns = [column for column in all_columns(request.measures) if column.name in summary.figures]
     return [
@@ -170,7 +170,7 @@ def _score(name: str, column: Column, figure: Figure, marks: list[str]) -> Score
     )
 
 
-def _probe(name: str, of: Run, config: ScoringConfig, out: Path) -> list[Score]:
+def _probe(name: str, of: Trial, config: ScoringConfig, out: Path) -> list[Score]:
     wanted = config.probes[name]
     clips, train = open_clips(wanted.clips), open_clips(wanted.train) if wanted.train else None
     model = load_model(of.export, "cpu")
@@ -181,7 +181,7 @@ def _probe(name: str, of: Run, config: ScoringConfig, out: Path) -> list[Score]:
     return [score for measure in result.measures for score in _probe_scores(name, measure, every, marks)]
 
 
-def _probe_scores(name: str, measure: Measure, every: str, marks: list[str]) -> list[Score]:
+def _probe_scores(name: str, measure: Finding, every: str, marks: list[str]) -> list[Score]:
     """A probe's figure in percent, and its distance from tokens without information."""
     layers = {"1": "first", every: "all"}.get(measure.codebooks, measure.codebooks)
     features = measure.features.replace(" ", "-")

@@ -1,4 +1,4 @@
-"""From scores of runs to figures of variants, with 95 % intervals."""
+"""Means of variants from the scores of runs, with 95 % intervals."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from codec.compare.config import CompareConfig
-from codec.compare.plan import Run
+from codec.compare.plan import Trial
 from codec.compare.score import Score
 
 Scores = Mapping[str, Score]
@@ -63,7 +63,7 @@ class Summary:
     control: str | None
 
 
-def summarize_runs(config: CompareConfig, scored: Sequence[tuple[Run, Sequence[Score]]]) -> Summary:
+def summarize_runs(config: CompareConfig, scored: Sequence[tuple[Trial, Sequence[Score]]]) -> Summary:
     """Means over seeds of all that has been scored so far."""
     by_variant: dict[str, dict[int, Scores]] = {variant: {} for variant in config.variants}
     for run, scores in scored:

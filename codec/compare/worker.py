@@ -1,49 +1,59 @@
-"""One run in a process of its own: train what is left of it, then score it."""
+"""One run in whatever process an executor gives it: train what is left of it, then score it."""
 
 import json
 import os
-import signal
 import sys
-import threading
 import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codec.atomic import atomic_path
 from codec.compare.config import ScoringConfig
-from codec.compare.plan import Run
+from codec.compare.plan import Trial
 from codec.compare.score import score_run
-from codec.config import from_dict, to_dict
 from codec.errors import CodecError
 from codec.jsonl import append_lines
-from codec.train.config import TrainConfig
 from codec.train.trainer import Trainer
+
+STOPPED = "stopped after its state was saved; the same command resumes it"
+"""The problem of a run that a signal ended."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """What a worker is told, as JSON beside the run."""
+    """What a worker does.
 
-    variant: str
-    seed: int
-    train: dict[str, Any]
+    Attributes:
+        run: to train and score.
+        scoring: how.
+        shared: folder for what all runs may use.
+        output: file that all that the run prints is appended to; ``None`` leaves it on the terminal.
+    """
+
+    run: Trial
     scoring: ScoringConfig
-    shared: str
-    """Folder for what all runs may use."""
+    shared: Path
+    output: Path | None = None
 
 
-def write_order(run: Run, scoring: ScoringConfig, shared: Path) -> Path:
-    """``order.json`` in the run's folder."""
-    run.folder.mkdir(parents=True, exist_ok=True)
-    path = run.folder / "order.json"
-    order = Order(run.variant, run.seed, to_dict(run.config), scoring, str(shared))
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(to_dict(order), indent=1) + "\n", encoding="utf-8")
-    return path
+def perform(order: Order) -> str | None:
+    """Do what an order says; ``None``, or in one line what went wrong. Another run may still go well."""
+    with nullcontext() if order.output is None else _printing_to(order.output):
+        try:
+            return None if work(order.run, order.scoring, order.shared) else STOPPED
+        except CodecError as error:
+            problem = str(error)
+            print(f"error: {problem}", file=sys.stderr)
+        except Exception as error:  # noqa: BLE001
+            traceback.print_exc()
+            problem = " ".join(f"{type(error).__name__}: {error}".split())
+    return problem if order.output is None else f"{problem} ({order.output})"
 
 
-def work(run: Run, scoring: ScoringConfig, shared: Path) -> bool:
+def work(run: Trial, scoring: ScoringConfig, shared: Path) -> bool:
     """Train and score; false when a signal ended the training, which has then been saved."""
     begun = time.perf_counter()
     if not run.trained:
@@ -58,38 +68,26 @@ def work(run: Run, scoring: ScoringConfig, shared: Path) -> bool:
     return True
 
 
-def _keep_time(run: Run, part: str, begun: float, **facts: Any) -> None:
+def _keep_time(run: Trial, part: str, begun: float, **facts: Any) -> None:
     record = {"part": part, "seconds": round(time.perf_counter() - begun, 1), **facts}
     append_lines(run.folder / "times.jsonl", [json.dumps(record)])
 
 
-def _end_with_parent() -> None:
-    """The standard input is closed when the parent ends, however it ends: then save and leave."""
-
-    def wait() -> None:
-        # Not through sys.stdin, whose lock would be held when the interpreter shuts down.
-        os.read(0, 1)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
-def main(path: str) -> int:
-    """Do what an order says.
-
-    Returns:
-        exit status: 0 when all is done, 1 after an error, 143 when it was asked to stop.
-    """
-    _end_with_parent()
-    order = from_dict(Order, json.loads(Path(path).read_text(encoding="utf-8")))
-    run = Run(order.variant, order.seed, from_dict(TrainConfig, order.train))
+@contextmanager
+def _printing_to(path: Path) -> Iterator[None]:
+    """Append all that this process prints, libraries in C included, to a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    before = os.dup(1), os.dup(2)
+    with path.open("ab") as file:
+        for number in (1, 2):
+            os.dup2(file.fileno(), number)
     try:
-        done = work(run, order.scoring, Path(order.shared))
-    except CodecError as error:
-        print(f"error: {error}", flush=True)
-        return 1
-    return 0 if done else 128 + signal.SIGTERM
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, kept in zip((1, 2), before, strict=True):
+            os.dup2(kept, number)
+            os.close(kept)

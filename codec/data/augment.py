@@ -37,14 +37,14 @@ class AugmentationConfig:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if name.endswith("probability") and not 0 <= value <= 1:
-                raise CodecError(f"config data.augmentation.{name}: {value} is no probability (0 to 1)")
+                raise CodecError(f"config data.augmentation.{name}: {value} is not a probability (0 to 1)")
         if not 0 <= self.speed_range < 1:
             raise CodecError(f"config data.augmentation.speed_range: {self.speed_range} must lie in [0, 1)")
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What was drawn for one crop; ``None`` leaves that property alone.
+    """The changes drawn for one crop; ``None`` leaves that property alone.
 
     Attributes:
         speed: source seconds per second of crop.
@@ -115,7 +115,7 @@ def augment(
 ) -> np.ndarray:
     """Apply all but the speed to ``(n,)`` float32; ``music`` has the same length.
 
-    The order is that of a recording: a room, other sound in it, a microphone's response and
+    The order is that of a recording: a room, other audio in it, a microphone's response and
     noise, and a level.
     """
     rng = np.random.default_rng(drawn.seed)

@@ -55,5 +55,5 @@ class Batch:
         return Batch(change(self.wav), change(self.mask), teachers)
 
     def pin_memory(self) -> "Batch":
-        """A copy in page-locked memory, from where copies to a GPU run beside its work."""
+        """A copy in page-locked memory, from where copies to a GPU run during its work."""
         return self.map(Tensor.pin_memory)

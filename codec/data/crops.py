@@ -1,4 +1,4 @@
-"""Which piece of which clip a slot of a step sees: a function of (seed, step, slot) and nothing else.
+"""Choice of the crop for a slot of a step: a function of (seed, step, slot) only.
 
 Slots are numbered over all processes, so two processes with half the batch each see what one
 process with the whole batch sees, and a resumed run sees what an uninterrupted one would.
@@ -14,7 +14,7 @@ from codec.data.store import AudioStore
 from codec.errors import CodecError
 
 MUSIC = "music"
-"""The domain that the augmentation of that name takes its sound from."""
+"""The domain that the augmentation of that name takes its audio from."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class CropPlanner:
             crop_length: samples of a crop.
             seed: of the run.
             domain_weights: share of crops by domain, any scale; clips of domains that are not
-                named are left out. By default all seconds of audio are equally likely.
+                named are not used. By default all seconds of audio are equally likely.
             augmentation: none by default.
 
         Raises:

@@ -29,7 +29,7 @@ class Clip:
 
     @property
     def audio(self) -> Path:
-        """Where the recording lies."""
+        """Path of the recording."""
         return Path(self.root) / self.path
 
     @property
@@ -42,7 +42,7 @@ def read_manifest(path: str | Path) -> list[Clip]:
     """Clips of a JSONL manifest, in order.
 
     Raises:
-        CodecError: when the file is missing or empty, or a line is no clip (with its number).
+        CodecError: when the file is missing or empty, or a line is not a clip (with its number).
     """
     path = Path(path)
     try:

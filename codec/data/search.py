@@ -1,4 +1,4 @@
-"""Looking for files in a folder, with an account of what was not looked at."""
+"""Search a folder for files, and report the skipped ones."""
 
 import os
 from collections.abc import Sequence
@@ -11,16 +11,16 @@ _CONVERTIBLE = (
     ".m4a", ".m4b", ".mp4", ".aac", ".webm", ".mka", ".mkv", ".mov", ".3gp", ".amr", ".wma", ".wv", ".ape",
     ".ac3", ".dsf", ".tta",
 )  # fmt: skip
-"""Sound that has to be converted first."""
+"""Audio that has to be converted first."""
 
 
 @dataclass
 class Search:
-    """What a folder holds.
+    """The files in a folder.
 
     Attributes:
         found: files of the kind that is looked for, in order.
-        passed: what was not looked at, by the reason in words.
+        passed: the skipped files, by reason.
         unreadable: one message for each folder or link that cannot be followed.
     """
 
@@ -29,12 +29,12 @@ class Search:
     unreadable: list[str] = field(default_factory=list)
 
     def summary(self) -> str | None:
-        """One line about what was not looked at, ``None`` when there is nothing to say."""
+        """One line about the skipped files, ``None`` when there are none."""
         pieces = []
         for words, paths in sorted(self.passed.items()):
             example = f", as {paths[0]}" if len(paths) > 1 else f": {paths[0]}"
             pieces.append(f"{len(paths)} {words}{example}")
-        return f"not looked at: {'; '.join(pieces)}" if pieces else None
+        return f"skipped: {'; '.join(pieces)}" if pieces else None
 
     def pass_over(self, words: str, path: Path) -> None:
         self.passed.setdefault(words, []).append(path)
@@ -77,7 +77,7 @@ def _sort_in(search: Search, path: Path, suffixes: Sequence[str]) -> None:
     elif path.is_symlink() and not path.exists():
         search.unreadable.append(f"{path}: cannot be read (a link to nothing)")
     elif not path.is_file():
-        search.pass_over("no ordinary file(s)", path)
+        search.pass_over("special file(s)", path)
     elif suffix in suffixes:
         search.found.append(path)
     elif suffix in _CONVERTIBLE:

@@ -6,6 +6,7 @@ a hash of rate, paths, sizes and times, so changed data makes a new one.
 """
 
 import hashlib
+import itertools
 import json
 import os
 from collections import deque
@@ -17,9 +18,11 @@ from typing import Any
 
 import numpy as np
 
+from codec.atomic import workplace
 from codec.audio.io import load_audio
 from codec.data.manifest import Clip
 from codec.errors import CodecError
+from codec.jsonl import read_lines
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,11 @@ class AudioStore:
     def hours(self) -> float:
         return float(self.offsets[-1]) / self.sample_rate / 3600
 
+    def spread(self, count: int) -> list[int]:
+        """Up to ``count`` clips that have audio, evenly spread over them."""
+        usable = np.flatnonzero(self.lengths)
+        return [int(usable[number * len(usable) // count]) for number in range(min(count, len(usable)))]
+
     def read(self, clip: int, start: int, count: int) -> np.ndarray:
         """``(n,)`` float32 in [-1, 1): up to ``count`` samples of a clip from ``start``."""
         first = self.offsets[clip] + start
@@ -72,11 +80,10 @@ def open_store(
 
     Raises:
         CodecError: for a missing file, or a packed file that is damaged. Clips that are unreadable
-            or hold NaN are in ``errors``; the rest is decoded all the same.
+            or hold NaN are in ``errors``; the rest is still decoded.
     """
     folder = cache / store_key(clips, sample_rate)
     if not (folder / "index.jsonl").is_file():
-        folder.mkdir(parents=True, exist_ok=True)
         _build(clips, sample_rate, folder, progress or (lambda items, total: items))
     lines = (folder / "index.jsonl").read_text(encoding="utf-8").splitlines()
     entries = [json.loads(line) for line in lines]
@@ -86,7 +93,7 @@ def open_store(
         raise CodecError(f"none of the {len(clips)} clips can be decoded; first: {errors[0]}")
     samples = np.memmap(folder / "audio.i16", dtype=np.int16, mode="r")
     if len(ends) != len(clips) or ends[-1] != len(samples):
-        raise CodecError(f"{folder}: the packed audio is damaged; delete this folder to build it anew")
+        raise CodecError(f"{folder}: the packed audio is damaged; delete this folder to build it again")
     return AudioStore(clips, samples, np.array([0, *ends], dtype=np.int64), sample_rate, errors)
 
 
@@ -109,42 +116,29 @@ def store_key(clips: list[Clip], sample_rate: int) -> str:
 
 
 def _build(clips: list[Clip], sample_rate: int, folder: Path, progress: Progress) -> None:
-    """Append what is still missing, then rename: an interrupted build goes on where it stopped."""
-    audio, index = folder / "audio.partial", folder / "index.partial"
-    done = _completed(audio, index)
-    end = done[-1]["end"] if done else 0
-    index.write_text("".join(json.dumps(entry) + "\n" for entry in done), encoding="utf-8")
-    with audio.open("ab") as samples, index.open("a", encoding="utf-8") as lines:
-        samples.truncate(2 * end)
-        todo = clips[len(done) :]
-        decoded = _in_order(lambda clip: _decode(clip, sample_rate), todo)
-        for clip, (wav, error) in zip(progress(todo, len(todo)), decoded, strict=True):
-            samples.write(wav.tobytes())
-            samples.flush()
-            end += len(wav)
-            lines.write(json.dumps({"path": clip.path, "end": end, "error": error}) + "\n")
-            lines.flush()
-        os.fsync(samples.fileno())
-        os.fsync(lines.fileno())
-    os.replace(audio, folder / "audio.i16")
-    os.replace(index, folder / "index.jsonl")
+    """Append what is still missing, then give the folder its name: an interrupted build resumes where it stopped."""
+    with workplace(folder) as work:
+        audio, index = work / "audio.i16", work / "index.jsonl"
+        done = _completed(audio, index)
+        end = done[-1]["end"] if done else 0
+        index.write_text("".join(json.dumps(entry) + "\n" for entry in done), encoding="utf-8")
+        with audio.open("ab") as samples, index.open("a", encoding="utf-8") as lines:
+            samples.truncate(2 * end)
+            todo = clips[len(done) :]
+            decoded = _in_order(lambda clip: _decode(clip, sample_rate), todo)
+            for clip, (wav, error) in zip(progress(todo, len(todo)), decoded, strict=True):
+                samples.write(wav.tobytes())
+                samples.flush()
+                end += len(wav)
+                lines.write(json.dumps({"path": clip.path, "end": end, "error": error}) + "\n")
+                lines.flush()
 
 
 def _completed(audio: Path, index: Path) -> list[dict[str, Any]]:
     """Entries of an interrupted build whose samples reached the disk."""
-    if not (audio.is_file() and index.is_file()):
-        return []
-    available = audio.stat().st_size // 2
-    entries = []
-    for line in index.read_text(encoding="utf-8").splitlines():
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            break
-        if entry["end"] > available:
-            break
-        entries.append(entry)
-    return entries
+    available = audio.stat().st_size // 2 if audio.is_file() else 0
+    entries = [json.loads(line) for line in read_lines(index)]
+    return list(itertools.takewhile(lambda entry: entry["end"] <= available, entries))
 
 
 def _in_order(function: Callable[[Clip], Any], items: list[Clip]) -> Iterator[Any]:

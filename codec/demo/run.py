@@ -1,4 +1,4 @@
-"""One clip through the codec: files, a picture and a table of figures."""
+"""One clip through the codec: files, a picture and a table of metrics."""
 
 import time
 from pathlib import Path

@@ -7,8 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from codec.discriminators.layers import ConvStack
-from codec.discriminators.registry import Opinion, discriminator
+from codec.discriminators.registry import ConvStack, Opinion, discriminator
 from codec.errors import CodecError
 
 
@@ -26,7 +25,7 @@ class MultiPeriodDiscriminator(nn.Module):
         periods: tuple[int, ...] = (2, 3, 5, 7, 11)
         """Samples, one sub-discriminator each."""
         channels: tuple[int, ...] = (32, 128, 512, 1024, 1024)
-        """Of each layer; all but the last have stride 3."""
+        """Channels of each layer; all but the last have stride 3."""
 
     def __init__(self, config: Config):
         super().__init__()

@@ -7,8 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
-from codec.discriminators.layers import ConvStack
-from codec.discriminators.registry import Opinion, discriminator
+from codec.discriminators.registry import ConvStack, Opinion, discriminator
 from codec.errors import CodecError
 
 # Kernel size, stride and groups of each layer.
@@ -30,7 +29,7 @@ class MultiScaleDiscriminator(nn.Module):
         scales: int = 3
         """Sub-discriminators, each at half the rate of the one before."""
         channels: tuple[int, ...] = (128, 128, 256, 512, 1024, 1024, 1024)
-        """Of the seven layers."""
+        """Channels of the seven layers."""
 
     def __init__(self, config: Config):
         super().__init__()

@@ -7,8 +7,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from codec.audio.spectrum import Spectrum
-from codec.discriminators.layers import ConvStack
-from codec.discriminators.registry import Opinion, discriminator
+from codec.discriminators.registry import ConvStack, Opinion, discriminator
 from codec.errors import CodecError
 
 

@@ -12,34 +12,23 @@ CHANCE: dict[GanKind, float] = {"hinge": 2.0, "lsgan": 0.5}
 """Least loss of a discriminator that gives real and fake the same logits."""
 
 
-def discriminator_loss(
-    real_logits: Sequence[Tensor],
-    fake_logits: Sequence[Tensor],
-    kind: GanKind = "hinge",
-    reduction: Reduction = "mean",
-) -> Tensor:
-    """What the discriminators minimise, over K sub-discriminators.
+def discriminator_terms(
+    real_logits: Sequence[Tensor], fake_logits: Sequence[Tensor], kind: GanKind
+) -> list[Tensor]:
+    """What K sub-discriminators minimise; one that cannot tell real from fake has :data:`CHANCE`.
 
     ``hinge`` (Lim and Ye 2017, arXiv 1705.02894)::
 
-        1/K sum_k [ mean max(0, 1 - D_k(x)) + mean max(0, 1 + D_k(x_hat)) ]
+        mean max(0, 1 - D_k(x)) + mean max(0, 1 + D_k(x_hat))
 
     ``lsgan`` (Mao et al. 2017, arXiv 1611.04076)::
 
-        1/K sum_k [ mean (1 - D_k(x))^2 + mean D_k(x_hat)^2 ]
+        mean (1 - D_k(x))^2 + mean D_k(x_hat)^2
 
     Args:
         real_logits, fake_logits: one tensor of any shape per sub-discriminator.
         kind: ``hinge`` or ``lsgan``.
-        reduction: ``sum`` leaves out 1/K.
     """
-    return reduce(discriminator_terms(real_logits, fake_logits, kind), reduction)
-
-
-def discriminator_terms(
-    real_logits: Sequence[Tensor], fake_logits: Sequence[Tensor], kind: GanKind
-) -> list[Tensor]:
-    """The K terms of :func:`discriminator_loss`; one that cannot tell real from fake has :data:`CHANCE`."""
     terms = []
     for real, fake in zip(real_logits, fake_logits, strict=True):
         if kind == "hinge":
@@ -52,7 +41,7 @@ def discriminator_terms(
 def generator_loss(
     fake_logits: Sequence[Tensor], kind: GanKind = "hinge", reduction: Reduction = "mean"
 ) -> Tensor:
-    """What the generator minimises to please the discriminators.
+    """The generator's adversarial loss.
 
     ``hinge``: ``1/K sum_k mean max(0, 1 - D_k(x_hat))``, the bounded form of EnCodec (Defossez et
     al. 2022, arXiv 2210.13438, section 3.4); ``lsgan``: ``1/K sum_k mean (1 - D_k(x_hat))^2``.

@@ -1,1 +1,1 @@
-"""Frozen models of other projects that turn sound or text into features."""
+"""Frozen models of other projects that turn audio or text into features."""

@@ -38,7 +38,7 @@ def locate(model: str) -> str:
 
 
 def teacher_id(model: str) -> str:
-    """What a cache calls a model: its hub id, or its folder's name without this machine's path."""
+    """Name of a model in a cache: its hub id, or its folder's name without this machine's path."""
     if model.startswith(PACKAGE):
         return model.removeprefix(PACKAGE)
     path = Path(model).expanduser()

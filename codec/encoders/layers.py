@@ -1,4 +1,4 @@
-"""Which hidden states of a teacher are the target: ``avg``, ``last``, a number, or a list."""
+"""Choice of a teacher's hidden states as target: ``avg``, ``last``, a number, or a list."""
 
 from dataclasses import dataclass
 
@@ -27,7 +27,7 @@ class LayerChoice:
 
 
 def layer_name(layer: str | int | list[int]) -> str:
-    """How caches write a choice: ``[4, 7]`` becomes ``4,7``."""
+    """A choice as caches write it: ``[4, 7]`` becomes ``4,7``."""
     return ",".join(map(str, layer)) if isinstance(layer, (list, tuple)) else str(layer)
 
 

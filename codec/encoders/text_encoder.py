@@ -38,11 +38,11 @@ class TextEncoder:
         config = self._model.config
         if config.is_encoder_decoder or not hasattr(config, "vocab_size"):
             raise CodecError(
-                f"{model}: {config.model_type!r} is no text encoder; use BERT, ELECTRA, RoBERTa, MiniLM"
+                f"{model}: {config.model_type!r} is not a text encoder; use BERT, ELECTRA, RoBERTa, MiniLM"
             )
         self._tokenizer = load_pretrained(AutoTokenizer, model, add_prefix_space=True)
         if not self._tokenizer.is_fast:
-            raise CodecError(f"{model}: it has no fast tokenizer, which tells the words of sub-words")
+            raise CodecError(f"{model}: it has no fast tokenizer, which is needed to map sub-words to words")
         self._layers = choose_layers(layer, config.num_hidden_layers)
         self.dim, self.layer = config.hidden_size, self._layers.name
         # RoBERTa's positions begin after its padding id.

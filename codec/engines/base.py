@@ -1,4 +1,4 @@
-"""What an engine offers: the two step functions of a network, sound to codes and codes to sound."""
+"""The interface of an engine: the two step functions of a network, audio to codes and codes to audio."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -8,7 +8,7 @@ from codec.model.steps import StepFunction, Steps
 
 @dataclass(frozen=True)
 class Computation:
-    """How an engine computes.
+    """Properties of an engine's computation.
 
     Attributes:
         function: the step function.
@@ -24,7 +24,7 @@ class Computation:
 
 
 class Engine(Protocol):
-    """What computes the step functions of one network: PyTorch or, say, ONNX Runtime.
+    """Computes the step functions of one network, with PyTorch or ONNX Runtime, for example.
 
     A function computes with the weights of the moment in which it was made, to its end.
     """

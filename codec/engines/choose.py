@@ -1,4 +1,4 @@
-"""From an engine's name to the engine."""
+"""Choose an engine by its name."""
 
 import importlib.util
 from pathlib import Path
@@ -19,7 +19,7 @@ def choose_engine(model: Network, name: str, folder: Path) -> Engine:
     Args:
         model: with its weights, on its device.
         name: ``torch``; ``compile`` (torch.compile, waits for a compiler at the first use); ``graph``
-            (CUDA graphs for streams); ``onnx`` (the graphs beside the weights, in ONNX Runtime); a folder
+            (CUDA graphs for streams); ``onnx`` (the graphs next to the weights, in ONNX Runtime); a folder
             that ``codec export`` wrote; or
             ``auto``: ``graph`` on a CUDA device, ``onnx`` on the CPU where graphs and ONNX Runtime
             are there, else ``torch``.
@@ -52,7 +52,7 @@ def choose_engine(model: Network, name: str, folder: Path) -> Engine:
 
 
 def _fastest(model: Network, graphs: Path) -> str:
-    """The engine that measured fastest on the model's device, of those that are there (docs/performance.md)."""
+    """The engine that measured fastest on the model's device, of the available ones (docs/performance.md)."""
     device = model.device.type
     if device == "cuda":
         return "graph"

@@ -14,7 +14,7 @@ from codec.model.steps import StepFunction
 class CompiledEngine:
     """Steps of a single frame, as of live streams, are compiled at their first use.
 
-    Longer ones gain nothing, and every length would be compiled anew; they stay with PyTorch.
+    Longer ones gain nothing, and every length would be compiled again; they stay with PyTorch.
     """
 
     name = "compile"

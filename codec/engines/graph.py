@@ -115,7 +115,7 @@ class StepGraph:
         return self._output.clone() if self._rows is None else self._output[self._index]
 
     def _select(self, rows: list[int] | None) -> None:
-        """Say which rows move on."""
+        """Choose the rows that move on."""
         if rows == self._rows:
             return
         self._rows = rows
@@ -135,14 +135,14 @@ class StepGraph:
 
 
 def record(step: Callable[[], None], device: torch.device) -> Callable[[], None]:
-    """What repeats the kernels of ``step``, which neither waits for the device nor depends on values.
+    """Record ``step``, whose kernels neither wait for the device nor depend on values, for replay.
 
     Raises:
         CodecError: when they cannot be recorded.
     """
     try:
         with torch.cuda.device(device):
-            # On a stream beside, as the recording demands of what comes before it.
+            # On a side stream, as the recording demands of all work before it.
             side = torch.cuda.Stream()
             side.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(side):
@@ -150,7 +150,7 @@ def record(step: Callable[[], None], device: torch.device) -> Callable[[], None]
                     step()
             torch.cuda.current_stream().wait_stream(side)
             graph = torch.cuda.CUDAGraph()
-            # Other threads may go on using the device.
+            # Other threads may keep using the device.
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 step()
     except RuntimeError as error:

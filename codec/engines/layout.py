@@ -1,7 +1,7 @@
-"""Where an export has its files, and what they say of themselves.
+"""The files of an export, and their metadata.
 
 A folder holds ``encoder.onnx`` and ``decoder.onnx``. Written by ``codec export --onnx OUT``, the graphs
-have their weights inside and ``config.json`` beside them. The folder ``onnx`` of a model has the graphs
+have their weights inside and ``config.json`` next to them. The folder ``onnx`` of a model has the graphs
 without weights, for every model with this config, and ``graphs.json`` with the tensors that each wants.
 """
 
@@ -18,7 +18,7 @@ ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
 GRAPHS = "graphs.json"
 
 FORMAT = "1"
-"""Of names, axes and meaning of inputs and outputs. Raise it when an older graph means another thing."""
+"""Version of names, axes and meaning of inputs and outputs. Raise it when older graphs differ."""
 FORMAT_KEY = "codec.format"
 CONFIG_KEY = "codec.config"
 FINGERPRINT_KEY = "codec.fingerprint"
@@ -48,7 +48,7 @@ class GraphsFile:
 
 
 def shipped_graphs(model_folder: Path) -> Path:
-    """Folder of the graphs beside a model's weights."""
+    """Folder of the graphs next to a model's weights."""
     return model_folder / "onnx"
 
 

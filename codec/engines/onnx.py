@@ -29,7 +29,7 @@ class OnnxEngine:
     """Graphs of ``codec export``; each is loaded when it is first needed.
 
     States are flat lists of the tensors that PyTorch's have, in the same order, so a stream saved with one
-    engine goes on with the other.
+    engine continues with the other.
     """
 
     name = "onnx"
@@ -96,7 +96,7 @@ class OnnxEngine:
         return self._sessions[name][1]
 
     def __getstate__(self) -> dict[str, Any]:
-        """A session cannot leave its process; it is made anew where the engine is copied or sent to."""
+        """A session cannot leave its process; it is made again where the engine is copied or sent to."""
         return self.__dict__ | {"_sessions": {}}
 
     def profiles(self) -> dict[str, Path]:
@@ -171,7 +171,7 @@ def _load(
 
 
 def _weights(model: Network, folder: Path, name: str) -> dict[str, np.ndarray]:
-    """What a graph without weights wants of the model."""
+    """The tensors that a graph without weights needs from the model."""
     facts = layout.read_graphs_file(folder)
     if facts is None:
         return {}

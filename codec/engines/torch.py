@@ -56,7 +56,7 @@ class TorchEngine:
         return self._copies[name][1]
 
     def __getstate__(self) -> dict[str, Any]:
-        """Copies are made anew where the engine is copied or sent to."""
+        """Copies are made again where the engine is copied or sent to."""
         return {"network": self.network, "_copies": {}, "_functions": {}}
 
 
@@ -84,7 +84,7 @@ def decode_function(decoder: Any, quantizer: Any) -> StepFunction:
 def encoding(
     network: Network, engine: Engine, batch: int, num_codebooks: int | None, deterministic: bool
 ) -> Steps:
-    """From ``(B, n * hop)`` samples to ``(B, K, n)`` codes, by the weights of this moment."""
+    """Encode ``(B, n * hop)`` samples to ``(B, K, n)`` codes with the current weights."""
     count = network.quantizer.check_count(num_codebooks)
     # That its blocks are equal to the last bit is known of PyTorch only.
     chosen = torch_engine(network, engine) if deterministic else engine
@@ -92,7 +92,7 @@ def encoding(
 
 
 def decoding(network: Network, engine: Engine, batch: int, deterministic: bool) -> Steps:
-    """From codes ``(B, K, n)`` to ``(B, n * hop)`` samples, late by the decoder's delay."""
+    """Decode codes ``(B, K, n)`` to ``(B, n * hop)`` samples, late by the decoder's delay."""
     chosen = torch_engine(network, engine) if deterministic else engine
     return _steps(chosen.decoding(), batch, 1, deterministic)
 

@@ -1,1 +1,1 @@
-"""Evaluation: judges, peers, probes and reports. Needs the extra ``codec[eval]``."""
+"""Evaluation: metrics, baselines, probes and reports. Needs the extra ``codec[eval]``."""

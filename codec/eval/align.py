@@ -10,7 +10,7 @@ from codec.eval.types import Skip
 
 LENGTH_TOLERANCE_SECONDS = 0.1
 WEAK_CORRELATION = 0.3
-"""Below this the waveforms share too little phase to say where they match."""
+"""Below this the waveforms share too little phase to be aligned."""
 # Codecs lag. One that seems to lead by more than rounding is believed only on strong evidence.
 _MAX_LEAD_SECONDS = 0.005
 _ENVELOPE_SECONDS = 0.010
@@ -18,7 +18,7 @@ _ENVELOPE_SECONDS = 0.010
 
 @dataclass(frozen=True)
 class Delay:
-    """How far an output lags its reference.
+    """The delay of an output behind its reference.
 
     Attributes:
         samples: negative when it leads.

@@ -1,10 +1,10 @@
-"""Which clips an evaluation listens to."""
+"""Choice of an evaluation's clips."""
 
 import dataclasses
 from collections import Counter
 from pathlib import Path
 
-from codec.audio.io import SOUND_SUFFIXES, sound_seconds
+from codec.audio.io import AUDIO_SUFFIXES, duration_of
 from codec.data.manifest import Clip, read_manifest
 from codec.data.search import search_folder
 from codec.errors import CodecError
@@ -15,7 +15,7 @@ def read_clips(source: str | Path) -> list[Clip]:
     """Clips of a manifest, or of a folder of recordings.
 
     In a folder the sub-folder is the speaker, and there are no texts. A file that cannot be opened
-    stays in the list with a length of zero, so that the report can say so.
+    stays in the list with a length of zero, so that the report can list it.
 
     Raises:
         CodecError: when there is nothing to read.
@@ -23,9 +23,9 @@ def read_clips(source: str | Path) -> list[Clip]:
     source = Path(source)
     if not source.is_dir():
         return read_manifest(source)
-    files = search_folder(source, SOUND_SUFFIXES).found
+    files = search_folder(source, AUDIO_SUFFIXES).found
     if not files:
-        raise CodecError(f"{source}: no recordings ({', '.join(SOUND_SUFFIXES)}) in this folder")
+        raise CodecError(f"{source}: no recordings ({', '.join(AUDIO_SUFFIXES)}) in this folder")
     return [
         Clip(
             path=path.relative_to(source).as_posix(),
@@ -38,10 +38,10 @@ def read_clips(source: str | Path) -> list[Clip]:
 
 
 def folder_notes(source: str | Path) -> list[str]:
-    """What was not looked at in a folder of recordings, and what may not be read; one line each."""
+    """Skipped files in a folder of recordings, and unreadable ones; one line each."""
     if not Path(source).is_dir():
         return []
-    search = search_folder(Path(source), SOUND_SUFFIXES)
+    search = search_folder(Path(source), AUDIO_SUFFIXES)
     return [*search.unreadable, *([summary] if (summary := search.summary()) else [])]
 
 
@@ -55,7 +55,7 @@ def select(clips: list[Clip], selection: Selection) -> list[Clip]:
     twice = [name for name, count in names.items() if count > 1]
     if twice:
         raise CodecError(f"{len(twice)} names occur twice, first {twice[0]!r}; each clip needs its own")
-    # A length of zero is an unreadable file: it goes on, to be counted with its reason.
+    # A length of zero is an unreadable file: it is kept, to be counted with its reason.
     chosen = [
         clip
         for clip in sorted(clips, key=lambda clip: clip.name)
@@ -98,6 +98,6 @@ def open_clips(config: ClipsConfig) -> list[Clip]:
 
 def _seconds(path: Path) -> float:
     try:
-        return sound_seconds(path)
+        return duration_of(path)
     except CodecError:
         return 0.0

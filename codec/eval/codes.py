@@ -1,4 +1,4 @@
-"""How a token codec uses its codebooks."""
+"""Codebook usage of a token codec."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ def codebook_use(codes: Iterable[np.ndarray], size: int) -> list[CodebookUse]:
 
 
 def read_codes(paths: Iterable[Path]) -> list[np.ndarray]:
-    """Those of the code files that are there."""
+    """Read the code files that exist."""
     return [np.load(path, allow_pickle=False) for path in paths if path.is_file()]
 
 

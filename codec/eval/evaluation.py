@@ -11,13 +11,13 @@ from codec.config import to_dict
 from codec.data.manifest import Clip, read_manifest
 from codec.errors import CodecError
 from codec.eval.clips import folder_notes, read_clips, select
-from codec.eval.measures import JudgeSettings, Measure, build_measures
+from codec.eval.measures import Measure, MetricSettings, build_measures
 from codec.eval.measures.registry import installed_measures, ways_to_install
 from codec.eval.options import Options
 from codec.eval.report import About, Report, write_report
 from codec.eval.runner import Request, run
 from codec.eval.summary import all_columns, summarize
-from codec.eval.systems import Original, Ours, System, model_systems, parse_peer
+from codec.eval.systems import Original, Ours, System, model_systems, parse_baseline
 from codec.eval.systems.ours import load_cached
 
 DEFAULT_MEASURES = (
@@ -35,7 +35,6 @@ DEFAULT_MEASURES = (
     "mel",
     "stft",
 )
-PROBES = ("phone", "text", "speaker", "fewshot", "abx")
 
 
 @dataclass(frozen=True)
@@ -65,15 +64,13 @@ def prepare(source: Path, options: Options, command: str = "") -> Plan:
     notes = [*notes, *folder_notes(source)]
     systems: list[System] = [Original()]
     systems += model_systems(options.models, options.codebooks, options.device)
-    systems += [parse_peer(spec) for spec in options.peers]
-    unknown = [name for name in options.probes if name not in PROBES]
-    if unknown:
-        raise CodecError(f"unknown probe {unknown[0]!r}; known: {', '.join(PROBES)}")
+    systems += [parse_baseline(spec) for spec in options.baselines]
+    _check_probes(options.probes)
     if options.probes and not options.models:
         raise CodecError("probes look into a model's tokens; name one with --model")
     train_clips = read_manifest(options.probe_train) if options.probe_train else None
     for system in systems:
-        # A file that cannot be read is told now, not at the end.
+        # Report a file that cannot be read now, not at the end.
         system.training()
     request = Request(
         clips,
@@ -120,7 +117,7 @@ def execute(plan: Plan, progress: Callable[[int, int], None] = lambda done, tota
 
 
 def _measures(options: Options) -> tuple[list[Measure], list[str]]:
-    settings = JudgeSettings(options.asr, options.speaker_model)
+    settings = MetricSettings(options.asr, options.speaker_model)
     if options.measures is not None:
         return build_measures(options.measures, settings), []
     wanted = [*DEFAULT_MEASURES]
@@ -131,8 +128,16 @@ def _measures(options: Options) -> tuple[list[Measure], list[str]]:
     names = installed_measures(wanted)
     absent = [name for name in wanted if name not in names]
     ways = "; ".join(ways_to_install(absent))
-    notes = [f"not installed and left out: {', '.join(absent)} ({ways})"] if absent else []
+    notes = [f"not installed and skipped: {', '.join(absent)} ({ways})"] if absent else []
     return build_measures(names, settings), notes
+
+
+def _check_probes(names: list[str]) -> None:
+    if names:
+        from codec.eval.probes.registry import PROBES
+
+        for name in names:
+            PROBES.find(name)
 
 
 def _probes(plan: Plan) -> dict[str, dict[str, Any]]:
@@ -160,11 +165,11 @@ def _probe_marks(plan: Plan) -> dict[str, dict[str, list[str]]]:
         return {}
     from codec.eval.probes import resemblances
 
-    told = {s.family: s.training() for s in plan.request.systems if isinstance(s, Ours)}
+    trainings = {s.family: s.training() for s in plan.request.systems if isinstance(s, Ours)}
     known = resemblances(plan.options.probes)
     return {
         family: {probe: losses for probe, names in known.items() if (losses := training.like(names))}
-        for family, training in told.items()
+        for family, training in trainings.items()
         if training is not None
     }
 

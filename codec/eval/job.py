@@ -1,4 +1,4 @@
-"""One job of an evaluation: code a clip with a system, then judge it. Runs in a worker process."""
+"""One job of an evaluation: code a clip with a system, then score it. Runs in a worker process."""
 
 import re
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from codec.eval.systems.base import System
 from codec.eval.types import SCORING_RATE, Coded, Pair, Row, Skip
 
 CODING = "coding"
-"""Name of the row that holds what coding itself tells: bits, seconds, delay."""
+"""Name of the row with the results of coding itself: bits, seconds, delay."""
 # -70 dBFS: below the noise of any recording of speech.
 _SILENT_RMS = 10 ** (-70 / 20)
 
@@ -29,7 +29,7 @@ class Job:
 
     Attributes:
         coding_key: key of the coding row.
-        coded: the coding row of an earlier run, whose sound is on disk; else ``None``.
+        coded: the coding row of an earlier run, whose audio is on disk; else ``None``.
         keys: row key of each measure, by name.
         folder: of the evaluation's output.
     """
@@ -46,7 +46,7 @@ class Job:
 
     @property
     def audio(self) -> Path:
-        """Where the decoded sound is kept."""
+        """Path of the decoded audio."""
         return output_path(self.folder, self.system.label, self.clip.name, ".flac")
 
 
@@ -56,7 +56,7 @@ def output_path(folder: Path, system: str, clip: str, suffix: str) -> Path:
 
 
 def run_job(job: Job) -> list[Row]:
-    """Code, align, judge. Whatever goes wrong becomes a row with its reason."""
+    """Code, align and score. Every failure becomes a row with its reason."""
     row = job.coded or _code(job)
     rows = [row] if job.coded is None else []
     if row.skipped is not None:
@@ -67,7 +67,7 @@ def run_job(job: Job) -> list[Row]:
         pair = _pair(job, int(row.values["delay"]))
     except Skip as skip:
         return rows + [_skipped(job, measure, str(skip)) for measure in job.measures]
-    return rows + [_judge(job, measure, pair) for measure in job.measures]
+    return rows + [_score(job, measure, pair) for measure in job.measures]
 
 
 def _code(job: Job) -> Row:
@@ -81,9 +81,9 @@ def _code(job: Job) -> Row:
             raise Skip("its output is empty")
         output = resample(torch.from_numpy(coded.wav), coded.sample_rate, SCORING_RATE)
         _save_output(job, coded, output)
-        # The delay is that of the file as judged: 16-bit, clipped to full scale.
-        judged = load_audio(job.audio).wav.numpy()
-        delay = find_delay(reference, judged, SCORING_RATE, job.max_delay, job.align)
+        # The delay is that of the file as scored: 16-bit, clipped to full scale.
+        scored = load_audio(job.audio).wav.numpy()
+        delay = find_delay(reference, scored, SCORING_RATE, job.max_delay, job.align)
         return _row(job, CODING, job.coding_key, _coding_values(coded, len(reference), delay))
     except Exception as error:  # noqa: BLE001  (one bad clip must not end the run)
         return _row(job, CODING, job.coding_key, skipped=_reason(error))
@@ -120,7 +120,7 @@ def _pair(job: Job, delay: int) -> Pair:
     return Pair(job.clip, aligned.reference, aligned.output)
 
 
-def _judge(job: Job, measure: Measure, pair: Pair) -> Row:
+def _score(job: Job, measure: Measure, pair: Pair) -> Row:
     key = job.keys[measure.name]
     try:
         if measure.intrusive and _silent(pair.reference):
@@ -130,7 +130,7 @@ def _judge(job: Job, measure: Measure, pair: Pair) -> Row:
         if broken:
             raise Skip(f"{', '.join(broken)} came out as NaN or infinite")
         return _row(job, measure.name, key, values, notes=measure.notes(pair))
-    except Exception as error:  # noqa: BLE001  (a judge's crash on one file must not end the run)
+    except Exception as error:  # noqa: BLE001  (a crash of a metric on one file must not end the run)
         return _row(job, measure.name, key, skipped=_reason(error))
 
 
@@ -138,7 +138,7 @@ def _read(clip: Clip, sample_rate: int) -> np.ndarray:
     try:
         return load_audio(clip.audio, sample_rate).wav.numpy()
     except CodecError as error:
-        # The clip is named beside the reason; without it, equal reasons are counted together.
+        # The clip is named next to the reason; without it, equal reasons are counted together.
         raise Skip(str(error).removeprefix(f"{clip.audio}: ")) from None
 
 

@@ -1,4 +1,4 @@
-"""What ``codec eval`` can be told; light to import, for the command's help."""
+"""The options of ``codec eval``; light to import, for the command's help."""
 
 import os
 from dataclasses import dataclass, field
@@ -18,13 +18,13 @@ class Selection:
     """A reproducible choice of clips: filters first, then counts, always in name order."""
 
     min_seconds: float = 0.0
-    """Leave shorter clips out."""
+    """Skip shorter clips (seconds)."""
     max_seconds: float = float("inf")
-    """Leave longer clips out."""
+    """Skip longer clips (seconds)."""
     per_speaker: int | None = None
-    """The first so many clips of each speaker."""
+    """Limit on the clips of each speaker; the first ones are kept."""
     limit: int | None = None
-    """The first so many clips of those that are left."""
+    """Limit on the remaining clips; the first ones are kept."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class ClipsConfig:
     max_clips: int | None = None
     """Use this many, evenly spread over the manifests; all by default."""
     selection: Selection = field(default_factory=Selection)
-    """As the options of codec eval; applied before max_clips."""
+    """The same as the options of codec eval; applied before max_clips."""
 
 
 @dataclass(frozen=True)
@@ -48,20 +48,20 @@ class Options:
     out: Path = Path("report")
     """Folder of the report; a run there is resumed."""
     models: list[str] = field(default_factory=list)
-    """A model's name or folder; may be repeated. Without peers: default. The original is always measured."""
+    """A model's name or folder; may be repeated. By default the model default, unless baselines are given."""
     codebooks: list[int] | None = None
     """Numbers of codebooks, as 1,2,4,8; all by default."""
-    peers: list[str] = field(default_factory=list)
-    """opus:KBPS, speex:KBPS, codec2:MODE, hf:ID@KBPS, dir:NAME@KBPS=FOLDER, engine:MODEL=ENGINE; commas
-    between them."""
+    baselines: list[str] = field(default_factory=list)
+    """opus:KBPS, speex:KBPS, codec2:MODE, hf:ID@KBPS, dir:NAME@KBPS=FOLDER, engine:MODEL=ENGINE; separated
+    by commas."""
     measures: list[str] | None = None
-    """Names with commas; all that are installed by default, WER with --asr."""
+    """Metrics, separated by commas; by default all installed ones, WER with --asr."""
     asr: str | None = None
     """faster-whisper folder, or a transformers id or folder, for WER."""
     speaker_model: str | None = None
-    """transformers x-vector model, for the measure xvector."""
+    """transformers x-vector model, for the metric xvector."""
     probes: list[str] = field(default_factory=list)
-    """What the tokens mean: phone,text,speaker,fewshot,abx."""
+    """What the tokens mean: phone,text,speaker,fewshot,abx, or what other packages register."""
     probe_train: Path | None = None
     """Manifest that probes are trained on."""
     selection: Selection = field(default_factory=Selection)
@@ -69,15 +69,15 @@ class Options:
     """Processes; as many as cores by default."""
     timeout: float = TIMEOUT
     """Seconds for one clip through one system and all metrics, loading their models included; then only what
-    hangs is left out. Needs at least one worker process."""
+    hangs is skipped. Needs at least one worker process."""
     players: int = 3
     """Clips to listen to in the page."""
     max_delay: float = MAX_DELAY_SECONDS
-    """Seconds within which to look for delay."""
+    """Largest delay to look for, in seconds."""
     align: Method = "waveform"
-    """Where waveforms hardly match: keep their best delay, or match envelopes."""
+    """How to find the delay where waveforms hardly match: by their best lag, or by envelopes."""
     seed: int = 0
-    """Of bootstrap and probes."""
+    """Seed of the bootstrap and the probes."""
     device: str = "cpu"
     """Of our models: auto, cpu, cuda or mps."""
 

@@ -52,7 +52,7 @@ def _run_in_parts(jobs: list[Job], executor: Executor, done: Callable[[Job, list
 
 
 def _run_parts(parts: list[tuple[int, Job]], executor: Executor) -> list[tuple[int, list[Row]]]:
-    """By index of the job, the rows of each part, in order; one that is lost is a row that tells why."""
+    """The rows of each part by index of the job, in order; a lost part is a row with the reason."""
     results: dict[int, list[Row]] = {}
 
     def ended(place: int, rows: list[Row] | Lost) -> None:

@@ -9,7 +9,7 @@ from codec.audio.resample import resample
 from codec.data.manifest import Clip
 from codec.errors import CodecError
 from codec.eval.align import find_delay, remove_delay
-from codec.eval.measures import JudgeSettings, build_measures
+from codec.eval.measures import MetricSettings, build_measures
 from codec.eval.measures.base import Measure
 from codec.eval.types import SCORING_RATE, Pair, Skip
 from codec.model.codec import Codec
@@ -20,9 +20,9 @@ def score(
     clips: Iterable[Clip],
     measures: Sequence[str] = ("pesq", "stoi"),
     codebooks: int | None = None,
-    settings: JudgeSettings | None = None,
+    settings: MetricSettings | None = None,
 ) -> dict[str, float]:
-    """Mean figures of a model over clips.
+    """Mean metrics of a model over clips.
 
     Args:
         model: any codec, in eval mode.
@@ -38,19 +38,19 @@ def score(
     Raises:
         CodecError: for an unknown measure, a missing package, no clips, or one that cannot be read.
     """
-    judges = build_measures(list(measures), settings or JudgeSettings())
+    metrics = build_measures(list(measures), settings or MetricSettings())
     pairs = [_pair(model, clip, codebooks) for clip in clips]
     if not pairs:
         raise CodecError("no clips to score")
-    figures: dict[str, float] = {}
-    for judge in judges:
-        rows = [values for pair in pairs if pair and (values := _values(judge, pair))]
-        figures[f"{judge.name}_clips"] = len(rows)
+    means: dict[str, float] = {}
+    for metric in metrics:
+        rows = [values for pair in pairs if pair and (values := _values(metric, pair))]
+        means[f"{metric.name}_clips"] = len(rows)
         if rows:
             table = {name: np.array([row[name] for row in rows]) for name in rows[0]}
             ones = np.ones((1, len(rows)))
-            figures |= {c.name: float(judge.pool(c.name, table, ones)[0]) for c in judge.columns}
-    return figures
+            means |= {c.name: float(metric.pool(c.name, table, ones)[0]) for c in metric.columns}
+    return means
 
 
 def _pair(model: Codec, clip: Clip, codebooks: int | None) -> Pair | None:
@@ -65,8 +65,8 @@ def _pair(model: Codec, clip: Clip, codebooks: int | None) -> Pair | None:
     return Pair(clip, aligned.reference, aligned.output)
 
 
-def _values(judge: Measure, pair: Pair) -> dict[str, float] | None:
+def _values(metric: Measure, pair: Pair) -> dict[str, float] | None:
     try:
-        return judge(pair)
+        return metric(pair)
     except Skip:
         return None

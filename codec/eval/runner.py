@@ -18,17 +18,17 @@ from codec.eval.types import Row
 
 @dataclass(frozen=True)
 class Request:
-    """What to evaluate.
+    """The input of an evaluation.
 
     Attributes:
         clips: at least one, names unique.
         systems: in the table's order, labels unique.
-        measures: judges, ready.
+        measures: metrics, ready to use.
         out: folder of the report; results of an earlier run in it are used again.
         workers: processes with one thread each; 0 works in this process.
         max_delay: seconds within which the delay of an output is looked for.
         align: how; see :func:`codec.eval.align.find_delay`.
-        timeout: seconds for one clip and system, in a worker process; then it is left out, with the reason.
+        timeout: seconds for one clip and system, in a worker process; then it is skipped, with the reason.
     """
 
     clips: Sequence[Clip]
@@ -43,11 +43,11 @@ class Request:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came out.
+    """The outcome of an evaluation.
 
     Attributes:
         rows: one for every system that could run, clip and measure, coding included.
-        absent: by label, why a system could not run at all.
+        absent: by label, the reason why a system could not run.
         reused: measurements taken from an earlier run.
     """
 
@@ -93,7 +93,7 @@ def _check(request: Request) -> None:
     if not request.clips:
         raise CodecError("no clips to evaluate")
     if not request.systems:
-        raise CodecError("no systems to evaluate; name a --model or --peers")
+        raise CodecError("no systems to evaluate; name a --model or --baselines")
     labels = [system.label for system in request.systems]
     twice = sorted({label for label in labels if labels.count(label) > 1})
     if twice:

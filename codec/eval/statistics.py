@@ -58,7 +58,7 @@ def bootstrap(
 
     Args:
         statistic: of how often each group counts, ``(B, groups)`` to ``(B,)``; NaN where it is not defined,
-            and such draws are left out.
+            and such draws are skipped.
         groups: how many there are.
         seed: of the draws.
         draw: how they are made.

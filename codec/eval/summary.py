@@ -1,4 +1,4 @@
-"""From rows to the report's figures: pooled over the clips that every system was scored on."""
+"""The report's metrics from the rows: pooled over the clips that every system was scored on."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -32,17 +32,17 @@ class SystemSummary:
     """One row of the table.
 
     Attributes:
-        kbps: bits really used over the clips' length; ``None`` where nobody knows.
+        kbps: bits really used over the clips' length; ``None`` if unknown.
         delay_ms: median delay that was removed.
         correlation: median correlation of the waveforms at that delay.
-        rtf_encode: seconds of computing per second of sound, on one thread.
+        rtf_encode: seconds of computing per second of audio, on one thread.
         rtf_decode: likewise.
         figures: by column name; a column that no clip could be scored for is missing.
-        omissions: what was left out.
+        omissions: the skipped measurements.
         codebooks: of token codecs.
-        absent: why the system could not run at all.
+        absent: the reason why the system could not run.
         marks: by column name, losses that the model was trained with and that the figure resembles.
-        untold: whether this is a model of ours that does not tell its losses.
+        untold: whether this is a model of ours that does not list its losses.
     """
 
     label: str
@@ -176,7 +176,7 @@ def _median(coded: dict[str, Row], name: str, scale: float = 1.0) -> float | Non
 
 
 def _omissions(rows: dict[str, dict[str, Row]]) -> list[Omission]:
-    """Grouped by measure and reason; what coding could not do is told once, not for every measure."""
+    """Grouped by measure and reason; failures of coding are listed once, not for every metric."""
     lost = {clip for clip, row in rows[CODING].items() if row.skipped is not None}
     groups: dict[tuple[str, str], list[str]] = defaultdict(list)
     for measure, by_clip in rows.items():

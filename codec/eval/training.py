@@ -1,7 +1,7 @@
-"""Which losses a model was trained with, and which figures resemble one of them.
+"""The losses that a model was trained with, and the metrics that resemble one of them.
 
-A figure that was trained on says less than it seems to. A model tells its losses in ``training.json``
-beside ``config.json``; measures and probes tell what they resemble; the tables mark where both meet.
+A metric that was trained on says less than it seems to. A model lists its losses in ``training.json``
+next to ``config.json``; metrics and probes list what they resemble; the tables mark the matches.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ FILE = "training.json"
 
 @dataclass(frozen=True)
 class Training:
-    """What ``training.json`` says.
+    """The content of ``training.json``.
 
     Attributes:
         losses: of all stages whose effect is left in the weights, by registered name, as ``loudness``; one
@@ -42,13 +42,13 @@ def _family(loss: str) -> str:
 
 
 def write_training(folder: Path, training: Training) -> None:
-    """``training.json`` beside a model's ``config.json``."""
+    """``training.json`` next to a model's ``config.json``."""
     with atomic_path(folder / FILE) as temporary:
         temporary.write_text(json.dumps(dataclasses.asdict(training), indent=2) + "\n", encoding="utf-8")
 
 
 def read_training(folder: Path) -> Training | None:
-    """The losses of the model in a folder, or nothing where it does not tell them.
+    """The losses of the model in a folder, or nothing where it does not list them.
 
     Raises:
         CodecError: when the file is no JSON or has other keys.

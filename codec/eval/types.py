@@ -1,4 +1,4 @@
-"""What the parts of evaluation hand to each other."""
+"""Types that the parts of evaluation exchange."""
 
 from dataclasses import dataclass, field
 
@@ -7,7 +7,7 @@ import numpy as np
 from codec.data.manifest import Clip
 
 SCORING_RATE = 16_000
-"""Hz at which every pair is judged: what PESQ-WB, ViSQOL's speech mode and DNSMOS are made for."""
+"""Hz at which every pair is scored: the rate that PESQ-WB, ViSQOL's speech mode and DNSMOS expect."""
 
 
 class Skip(Exception):
@@ -16,12 +16,12 @@ class Skip(Exception):
 
 @dataclass(frozen=True)
 class Coded:
-    """What a system made of one clip.
+    """A system's result for one clip.
 
     Attributes:
         wav: ``(T,)`` float32 at ``sample_rate``.
         sample_rate: Hz.
-        bits: size of the coded clip without container; ``None`` where nobody knows.
+        bits: size of the coded clip without container; ``None`` if unknown.
         encode_seconds: computing time, ``None`` where it was not measured.
         decode_seconds: likewise.
         codes: ``(K, F)`` integers of a token codec, else ``None``.
@@ -63,5 +63,5 @@ class Row:
     measure: str
     values: dict[str, float] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
-    """Text beside the values, such as the recognised words."""
+    """Text in addition to the values, such as the recognised words."""
     skipped: str | None = None

@@ -11,7 +11,7 @@ from codec.export.fourier import irfft_by_matrix, rfft_by_matrix
 
 
 def decompositions() -> dict[Any, Callable[..., Any]]:
-    """For :meth:`torch.export.ExportedProgram.run_decompositions`."""
+    """The table for :meth:`torch.export.ExportedProgram.run_decompositions`."""
     return {
         torch.ops.aten.conv1d.default: conv1d_evenly_rounded,
         torch.ops.aten.log.default: log_evenly_rounded,

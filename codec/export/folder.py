@@ -23,7 +23,7 @@ _GRAPHS: dict[str, Callable[[Network], Graph]] = {
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written.
+    """The files that were written.
 
     Attributes:
         sizes: bytes of each file.
@@ -63,7 +63,7 @@ def export_onnx(model: Network, folder: str | Path, int8: bool = False) -> Expor
 
 
 def export_graphs(model: Network, model_folder: str | Path) -> Exported:
-    """Write the graphs without weights beside a model's weights, where ``--engine auto`` finds them.
+    """Write the graphs without weights next to a model's weights, where ``--engine auto`` finds them.
 
     Raises:
         CodecError: as :func:`export_onnx`.
@@ -92,7 +92,7 @@ def _made(folder: str | Path) -> Path:
 
 
 def _write(path: Path, proto: onnx.ModelProto, model: Network, metadata: dict[str, str]) -> int:
-    """Write a graph that says what it belongs to; its size in bytes."""
+    """Write a graph with metadata that names its model; return its size in bytes."""
     facts = {layout.FORMAT_KEY: layout.FORMAT, layout.CONFIG_KEY: config_to_json(model.config)}
     onnx.helper.set_model_props(proto, facts | metadata)
     content = proto.SerializeToString()

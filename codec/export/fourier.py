@@ -21,7 +21,7 @@ def rfft_by_matrix(frames: Tensor, n: int | None = None, dim: int = -1, norm: st
     length = frames.shape[-1]
     _check(frames, n in (None, length), length, dim, norm)
     half = length // 2
-    # x_1 .. x_{N/2-1} beside x_{N-1} .. x_{N/2+1}.
+    # x_1 .. x_{N/2-1} next to x_{N-1} .. x_{N/2+1}.
     rising, falling = frames[..., 1:half], frames[..., half + 1 :].flip(-1)
     even = torch.cat([frames[..., :1], rising + falling, frames[..., half : half + 1]], dim=-1)
     real = even @ _angles(half + 1, half + 1, length).cos().to(frames.dtype)

@@ -28,7 +28,7 @@ from codec.model.network import Network
 from codec.model.states import tensors_of
 
 OPSET = 20
-"""The first with a GELU of its own."""
+"""The first opset with a GELU operator."""
 _FOLDED = 1_024
 """Elements up to which constants are computed ahead; larger ones, as Fourier matrices, when loaded."""
 
@@ -39,7 +39,7 @@ class Graph:
 
     Attributes:
         weights: names of the initializers, which are names in the model's state dict.
-        linear: names of the nodes that multiply with a weight, the quantizer's left out.
+        linear: names of the nodes that multiply with a weight, except the quantizer's.
     """
 
     proto: onnx.ModelProto
@@ -177,7 +177,7 @@ def _linear_nodes(proto: onnx.ModelProto, weights: set[str]) -> list[str]:
 
 
 def _tidy(proto: onnx.ModelProto) -> None:
-    """Leave out where in the source each node comes from, and call the axes by their names."""
+    """Drop the source location of each node, and name the axes."""
     graph = proto.graph
     graph.ClearField("value_info")
     for entry in [graph, *graph.node, *graph.input, *graph.output, *graph.initializer]:

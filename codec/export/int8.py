@@ -21,7 +21,7 @@ _COMPUTE_IN_INT8 = 4
 def quantized(proto: onnx.ModelProto, layers: list[str]) -> onnx.ModelProto:
     """The graph with these linear layers in 8 bits.
 
-    Each row is scaled by blocks of its own, so a frame does not depend on what is computed with it, which
+    Each row has its own scales by block, so a frame does not depend on what is computed with it, which
     it would with one scale for a whole tensor (``quantize_dynamic`` of ONNX Runtime). What is none of the
     layers stays in float32: the products with codebooks, whose inputs decide the codes, the Fourier
     transforms and the convolutions.

@@ -30,7 +30,7 @@ class StepModule(nn.Module):
         self.example = example
         self.unit = example.shape[-1] // FRAMES
         self.quantizer = model.quantizer
-        # In a list, where it is no submodule.
+        # In a list, where it is not a submodule.
         self._model = [model]
         self.state = self.function()(example)[1]
         if any(x.shape[0] != BATCH or x.dtype != torch.float32 for x in tensors_of(self.state)):
@@ -59,7 +59,7 @@ class EncoderModule(StepModule):
 
 
 class DecoderModule(StepModule):
-    """Codes ``(B, K, n)``, -1 where a layer is left out, to ``wav (B, n * hop)``."""
+    """Codes ``(B, K, n)``, -1 where a layer is absent, to ``wav (B, n * hop)``."""
 
     def __init__(self, model: Network):
         super().__init__(model, torch.full((BATCH, model.num_codebooks, FRAMES), ABSENT))

@@ -1,1 +1,1 @@
-"""Work on many clips: batches, and worker processes."""
+"""Work on many clips: batches, worker processes, and signals that ask it to save and leave."""

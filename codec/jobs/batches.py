@@ -25,8 +25,8 @@ class Failure:
 
 
 @dataclass
-class Report:
-    """What a stage did.
+class StageReport:
+    """The outcome of a stage.
 
     Attributes:
         done: clips finished by this run.
@@ -74,9 +74,9 @@ def make_batches(clips: list[Clip], batch_seconds: float) -> list[list[Clip]]:
 
 def run_batches(
     clips: list[Clip], work: Callable[[list[Clip]], None], batch_seconds: float, title: str
-) -> Report:
+) -> StageReport:
     """Call ``work`` on batches, showing progress; a batch that fails is tried again clip by clip."""
-    report, started = Report(), time.monotonic()
+    report, started = StageReport(), time.monotonic()
     total = sum(clip.seconds for clip in clips)
     with ProgressBar(title, max(total, 1e-9), counted=False) as bar:
         for batch in make_batches(clips, batch_seconds):
@@ -88,7 +88,7 @@ def run_batches(
     return report
 
 
-def _run_batch(batch: list[Clip], work: Callable[[list[Clip]], None], report: Report) -> None:
+def _run_batch(batch: list[Clip], work: Callable[[list[Clip]], None], report: StageReport) -> None:
     try:
         work(batch)
     except Exception as error:  # noqa: BLE001

@@ -99,13 +99,13 @@ def save_codec(model: Codec, base: CodecSource, branches: Sequence[CodecSource],
     """Write the model, the hashes of its base, and the losses that the base and branches tell."""
     save_model(model, folder)
     write_base(folder, base_of(base.model))
-    told = [source.training for source in (base, *branches)]
+    known = [source.training for source in (base, *branches)]
     path = folder / TRAINING_FILE
-    if any(training is None for training in told):
+    if any(training is None for training in known):
         # One that does not tell may have been trained with anything.
         path.unlink(missing_ok=True)
         return
-    losses = dict.fromkeys(loss for training in told if training for loss in training.losses)
+    losses = dict.fromkeys(loss for training in known if training for loss in training.losses)
     with atomic_path(path) as temporary:
         text = json.dumps(dataclasses.asdict(Training(list(losses))), indent=2)
         temporary.write_text(text + "\n", encoding="utf-8")

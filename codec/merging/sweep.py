@@ -9,7 +9,7 @@ from pathlib import Path
 from codec.atomic import atomic_path
 from codec.data.manifest import Clip
 from codec.errors import CodecError
-from codec.eval.measures import JudgeSettings, build_measures
+from codec.eval.measures import MetricSettings, build_measures
 from codec.eval.quick import score
 from codec.eval.training import Training
 from codec.merging.codecs import CodecSource
@@ -75,20 +75,20 @@ class Sweeper:
         """
         self.family, self.config, self.clips = family, config, clips
         self.base = family.codec
-        measures = build_measures(list(config.measures), JudgeSettings())
+        measures = build_measures(list(config.measures), MetricSettings())
         columns = [column for measure in measures for column in measure.columns]
         self.titles = TOKENS | {column.name: column.title for column in columns}
         self.better: dict[str, bool | None] = {
             **dict.fromkeys(TOKENS, True),
             **{column.name: column.higher_is_better for column in columns},
         }
-        told = {s.name: s.training for s in (family.base, *family.branches) if isinstance(s, CodecSource)}
-        self.silent = [name for name, training in told.items() if training is None]
+        known = {s.name: s.training for s in (family.base, *family.branches) if isinstance(s, CodecSource)}
+        self.silent = [name for name, training in known.items() if training is None]
         self.marked = {
             column.name: losses
             for measure in measures
             for column in measure.columns
-            if (losses := _losses_like(measure.resembles, told.values()))
+            if (losses := _losses_like(measure.resembles, known.values()))
         }
         for axis, name in (("x", config.x), ("y", config.y)):
             if name not in self.titles:
@@ -135,8 +135,8 @@ def mark_notes(sweep: Sweep) -> list[str]:
     return notes
 
 
-def _losses_like(resembles: Sequence[str], told: Iterable[Training | None]) -> list[str]:
-    return list(dict.fromkeys(loss for training in told if training for loss in training.like(resembles)))
+def _losses_like(resembles: Sequence[str], known: Iterable[Training | None]) -> list[str]:
+    return list(dict.fromkeys(loss for training in known if training for loss in training.like(resembles)))
 
 
 def write_sweep(sweep: Sweep, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Former names of a model's tokens: ``aliases.json`` beside its weights.
+"""Earlier names of a model's tokens: ``aliases.json`` next to its weights.
 
 When the way in which fingerprints are made changes, tokens keep the name that they got. The file lists such
 names together with the fingerprint of the weights for which they stood, and counts for those alone.
@@ -21,17 +21,17 @@ class Aliases:
     """Content of ``aliases.json``."""
 
     fingerprint: str = ""
-    """Of the weights for which the other names stood."""
+    """Fingerprint of the weights for which the other names stood."""
     former: tuple[str, ...] = ()
     """Fingerprints that the same weights had before."""
 
     def cover(self, fingerprint: str, other: str) -> bool:
-        """Whether ``other`` is a former name of the model whose fingerprint is ``fingerprint``."""
+        """Whether ``other`` is an earlier name of the model whose fingerprint is ``fingerprint``."""
         return fingerprint == self.fingerprint and other in self.former
 
 
 def read_aliases(folder: Path) -> Aliases:
-    """Those of a model's folder; none where there is no file.
+    """Read the aliases in a model's folder; there are none without the file.
 
     Raises:
         CodecError: when the file is damaged.

@@ -42,7 +42,7 @@ def encode_chunked(
 
 def decode_chunked(model: Network, engine: Engine, tokens: Tokens, deterministic: bool = False) -> Tensor:
     """Waveforms ``(B, T)`` of tokens, zero after each clip's end."""
-    # Written in place: beside an hour of sound there is room for no second copy.
+    # Written in place: a second copy of an hour of audio would take too much memory.
     with torch.inference_mode(False):
         # Nor may it be copied at the end, as what is made in inference mode is.
         wav = torch.zeros(len(tokens), int(tokens.num_samples.max()))
@@ -60,7 +60,7 @@ def decode_chunked(model: Network, engine: Engine, tokens: Tokens, deterministic
 
 
 def _rows_at_once(frames: int) -> int:
-    """Clips of so many frames that are computed together."""
+    """Clips of a given number of frames that are computed together."""
     return max(1, MAX_FRAMES // min(frames, CHUNK_FRAMES))
 
 

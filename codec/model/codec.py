@@ -12,7 +12,7 @@ from codec.model.chunked import decode_chunked, encode_chunked
 from codec.model.codes import Codes, read_codes, read_tokens
 from codec.model.config import CodecConfig
 from codec.model.fingerprint import fingerprint
-from codec.model.inputs import Sound, read_clips
+from codec.model.inputs import AudioInput, read_inputs
 from codec.model.network import Network
 from codec.model.shield import shielded
 from codec.model.slots import Latency, latency_of
@@ -25,7 +25,7 @@ from codec.tokens.tokens import Tokens
 class Codec(Network):
     """Neural speech tokenizer.
 
-    A stream has ``batch`` slots, each with a signal of its own, which starts, ends and starts anew
+    A stream has ``batch`` slots, each with its own signal, which starts, ends and starts again
     without regard to the others::
 
         encoder = model.streaming_encoder(batch=2)
@@ -39,7 +39,7 @@ class Codec(Network):
         wav = decoder.push(codes, lengths=frames)      # (2, samples); decoder.lengths of each slot count
         wav = decoder.flush(encoder.num_samples)       # what the overlap still held, cut to the true end
 
-    The codes are those of ``model.encode``, and the sound is that of ``model.decode``.
+    The codes are those of ``model.encode``, and the audio is that of ``model.decode``.
 
     Attributes:
         engine: what computes ``encode``, ``decode`` and new streams; see :mod:`codec.engines`.
@@ -71,13 +71,13 @@ class Codec(Network):
         return self._fingerprint[1]
 
     def understands(self, other: str) -> bool:
-        """Whether ``other`` is the fingerprint of this model's tokens, or was in a former version."""
+        """Whether ``other`` is the fingerprint of this model's tokens, or was in an earlier version."""
         return other == self.fingerprint or self.aliases.cover(self.fingerprint, other)
 
     @shielded
     def encode(
         self,
-        wav: Sound,
+        wav: AudioInput,
         sample_rate: float | None = None,
         lengths: Any = None,
         num_codebooks: int | None = None,
@@ -103,7 +103,7 @@ class Codec(Network):
             CodecError: on a wrong shape or scale, no samples, NaN or infinite samples, or a bad length.
         """
         self.quantizer.check_count(num_codebooks)
-        clips = read_clips(wav, sample_rate, lengths, self.sample_rate)
+        clips = read_inputs(wav, sample_rate, lengths, self.sample_rate)
         with steady_weights():
             codes = encode_chunked(self, self.engine, clips.wav, clips.counts, num_codebooks, deterministic)
             fingerprint = self.fingerprint
@@ -119,7 +119,7 @@ class Codec(Network):
 
     @shielded
     def decode(self, tokens: Tokens | Codes, force: bool = False, deterministic: bool = False) -> Tensor:
-        """Sound of tokens, as long as what was encoded.
+        """Decode tokens to audio of the original length.
 
         Args:
             tokens: from :meth:`encode` of this model; a token file's path or bytes; or codes ``(K, T)`` or
@@ -157,7 +157,7 @@ class Codec(Network):
 
         Args:
             allow_absent: take :data:`codec.quantizers.ABSENT` in place of codes, so that signals of
-                different numbers of codebooks share a step: an absent code adds nothing to the sound.
+                different numbers of codebooks share a step: an absent code adds nothing to the audio.
 
         Raises:
             CodecError: when the model is not causal.

@@ -1,4 +1,4 @@
-"""Codes as people have them, such as a language model's output."""
+"""Codes in the forms that callers have, such as a language model's output."""
 
 from collections.abc import Sequence
 from typing import Any

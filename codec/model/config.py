@@ -1,4 +1,4 @@
-"""The model's config, saved as ``config.json`` beside ``model.safetensors``."""
+"""The model's config, saved as ``config.json`` next to ``model.safetensors``."""
 
 import json
 from dataclasses import dataclass

@@ -16,7 +16,7 @@ from codec.model.shield import plain_torch
 from codec.reading import is_regular, path_of
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-# An installed wheel carries the checkpoints inside the package; a clone has them beside it.
+# An installed wheel carries the checkpoints inside the package; a clone has them next to it.
 _CHECKPOINT_ROOTS = (_PACKAGE / "checkpoints", _PACKAGE.parent / "checkpoints")
 
 
@@ -52,12 +52,12 @@ def _load(folder: Path, target: torch.device, engine: str) -> Codec:
     except FileNotFoundError:
         raise CodecError(f"{weights}: no such file; a model is config.json + model.safetensors") from None
     except (SafetensorError, OSError) as error:
-        raise CodecError(f"{weights}: damaged or no safetensors file ({error})") from None
+        raise CodecError(f"{weights}: damaged, or not a safetensors file ({error})") from None
     try:
         model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     except RuntimeError as error:
         words = " ".join(str(error).split())[:300]
-        raise CodecError(f"{weights}: does not fit config.json beside it ({words})") from None
+        raise CodecError(f"{weights}: does not fit config.json in the same folder ({words})") from None
     model = model.eval().requires_grad_(False).to(target)
     model.aliases = read_aliases(folder)
     if engine != "torch":
@@ -66,7 +66,7 @@ def _load(folder: Path, target: torch.device, engine: str) -> Codec:
 
 
 def save_model(model: Codec, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:
-    """Write ``config.json``, ``model.safetensors`` and former names of its tokens, each in one step.
+    """Write ``config.json``, ``model.safetensors`` and earlier names of its tokens, each in one step.
 
     The codebooks stay float32 whatever ``dtype`` is: rounding them would change codes.
     """

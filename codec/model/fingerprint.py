@@ -1,4 +1,4 @@
-"""What identifies the meaning of codes: a hash of the encoder and the quantizer."""
+"""Identify the meaning of codes by a hash of the encoder and the quantizer."""
 
 import hashlib
 import json
@@ -12,15 +12,15 @@ from codec.model.network import Network
 from codec.quantizers.base import changed_settings
 
 VERSION = "codec tokens 2"
-"""Of what is hashed and how; begins every hash."""
+"""Version of the hashed content; begins every hash."""
 
 
 def fingerprint(model: Network) -> str:
-    """16 hex digits of SHA-256 over all that decides which codes a sound gets.
+    """16 hex digits of SHA-256 over all that decides which codes a clip gets.
 
     These are the architecture, the sample rate, the settings of encoder and quantizer, and their tensors.
-    The decoder is left out, its settings too: a better decoder for the same codes keeps old tokens valid.
-    Settings at their defaults are left out, so that a new setting does not change the models without it.
+    The decoder and its settings are excluded: a better decoder for the same codes keeps old tokens valid.
+    Settings at their defaults are excluded, so that a new setting does not change the models without it.
     Tensors are hashed as float32, the form in which they are used, whatever the file stores.
     """
     tensors = model.encoder.state_dict(prefix="encoder.") | model.quantizer.state_dict(prefix="quantizer.")
@@ -33,7 +33,7 @@ def token_settings(model: Network) -> dict[str, Any]:
 
 
 def decoder_fingerprint(model: Network) -> str:
-    """The same of the quantizer and the decoder: equal when codes sound the same."""
+    """The same of the quantizer and the decoder: equal when the same codes give the same audio."""
     tensors = model.decoder.state_dict(prefix="decoder.") | model.quantizer.state_dict(prefix="quantizer.")
     return _digest(_settings(model), tensors)
 

@@ -1,4 +1,4 @@
-"""Sound as people have it, to what the network computes with."""
+"""Audio in all the forms that callers have, checked and converted to what the network takes."""
 
 import math
 import warnings
@@ -17,7 +17,7 @@ from codec.errors import CodecError
 from codec.model.arrays import to_counts, to_float
 from codec.reading import Source, is_source
 
-Sound = Tensor | np.ndarray | Audio | Source | tuple[Any, float] | Sequence[Any]
+AudioInput = Tensor | np.ndarray | Audio | Source | tuple[Any, float] | Sequence[Any]
 """Samples, samples with their rate, a recording, a file or its bytes, or a list of such clips."""
 
 LOUDEST = 10.0
@@ -29,17 +29,17 @@ _EXPECTED = "an array (T,) or (B, T), (samples, rate), a recording, a path, a fi
 
 @dataclass
 class Clips:
-    """Checked sound: ``wav (B, T)`` float32, zeros after each clip's ``counts`` samples."""
+    """Checked audio: ``wav (B, T)`` float32, zeros after each clip's ``counts`` samples."""
 
     wav: Tensor
     counts: list[int]
 
 
-def read_clips(sound: Sound, sample_rate: Any, lengths: Any, target_rate: int) -> Clips:
-    """Sound at ``target_rate``.
+def read_inputs(audio: AudioInput, sample_rate: Any, lengths: Any, target_rate: int) -> Clips:
+    """Check and resample audio to ``target_rate``.
 
     Args:
-        sound: ``(T,)`` or ``(B, T)`` samples, or whatever else :data:`Sound` has.
+        audio: ``(T,)`` or ``(B, T)`` samples, or whatever else :data:`AudioInput` has.
         sample_rate: Hz of samples; ``target_rate`` when ``None``. A recording or file has its own.
         lengths: ``(B,)`` samples of each clip, or a mask ``(B, T)``; all by default.
 
@@ -47,15 +47,15 @@ def read_clips(sound: Sound, sample_rate: Any, lengths: Any, target_rate: int) -
         CodecError: for a shape, type, scale, rate or length that cannot be meant, and for NaN.
     """
     rate = target_rate if sample_rate is None else whole_rate(sample_rate)
-    if _has_rate(sound):
-        sound, rate = _apart(sound, sample_rate)
-    if isinstance(sound, list | tuple) and not _is_number(sound[0] if sound else 0):
+    if _has_rate(audio):
+        audio, rate = _apart(audio, sample_rate)
+    if isinstance(audio, list | tuple) and not _is_number(audio[0] if audio else 0):
         if lengths is not None:
             raise CodecError("a list of clips has their lengths; leave lengths out")
-        return _joined([_one_clip(clip, rate, target_rate) for clip in sound])
-    if isinstance(sound, Audio) or is_source(sound):
-        return _joined([_one_clip(sound, rate, target_rate)])
-    wav = to_float(sound, _EXPECTED)
+        return _joined([_one_clip(clip, rate, target_rate) for clip in audio])
+    if isinstance(audio, Audio) or is_source(audio):
+        return _joined([_one_clip(audio, rate, target_rate)])
+    wav = to_float(audio, _EXPECTED)
     _check_shape(wav)
     wav = wav.reshape(-1, wav.shape[-1])
     check_level(wav)
@@ -69,7 +69,7 @@ def read_clips(sound: Sound, sample_rate: Any, lengths: Any, target_rate: int) -
 
 
 def check_level(wav: Tensor, note: bool = True) -> bool:
-    """Refuse float32 ``(B, T)`` whose scale cannot be right; whether any lies beyond 1, of which a note tells.
+    """Refuse float32 ``(B, T)`` whose scale cannot be right; return whether any lies beyond 1, for a note.
 
     Raises:
         CodecError: for NaN, infinite or far too large samples.
@@ -92,18 +92,18 @@ def check_level(wav: Tensor, note: bool = True) -> bool:
     return peak > 1.0
 
 
-def _one_clip(sound: Any, rate: int, target_rate: int) -> Tensor:
+def _one_clip(audio: Any, rate: int, target_rate: int) -> Tensor:
     """``(T,)`` at the target rate."""
     note = True
-    if is_source(sound):
-        sound = load_audio(sound, target_rate)
-    if isinstance(sound, Audio):
-        sound, rate = sound.wav, sound.sample_rate
+    if is_source(audio):
+        audio = load_audio(audio, target_rate)
+    if isinstance(audio, Audio):
+        audio, rate = audio.wav, audio.sample_rate
         # Decoders of lossy formats pass 1 by a little as a matter of course.
         note = False
-    elif _has_rate(sound):
-        sound, rate = _apart(sound, None)
-    wav = to_float(sound, _EXPECTED)
+    elif _has_rate(audio):
+        audio, rate = _apart(audio, None)
+    wav = to_float(audio, _EXPECTED)
     wav = wav[0] if wav.ndim == 2 and len(wav) == 1 else wav
     if wav.ndim != 1:
         raise CodecError(f"each clip of a list must be (T,), got shape {tuple(wav.shape)}")
@@ -132,15 +132,15 @@ def _check_shape(wav: Tensor) -> None:
         )
 
 
-def _has_rate(sound: Any) -> bool:
+def _has_rate(audio: Any) -> bool:
     """Whether it is ``(samples, rate)``, as many libraries read a file."""
     return (
-        isinstance(sound, tuple) and len(sound) == 2 and _is_number(sound[1]) and not _is_number(sound[0])
+        isinstance(audio, tuple) and len(audio) == 2 and _is_number(audio[1]) and not _is_number(audio[0])
     )
 
 
-def _apart(sound: Any, sample_rate: Any) -> tuple[Any, int]:
-    samples, rate = sound[0], whole_rate(sound[1])
+def _apart(audio: Any, sample_rate: Any) -> tuple[Any, int]:
+    samples, rate = audio[0], whole_rate(audio[1])
     if sample_rate is not None and sample_rate != rate:
         raise CodecError(f"the samples come with {rate} Hz, but sample_rate is {sample_rate}; give one of them")
     if isinstance(samples, Audio) or is_source(samples):

@@ -1,4 +1,4 @@
-"""What a model was trained from: ``base.json`` beside its weights.
+"""What a model was trained from: ``base.json`` next to its weights.
 
 Vectors of two models add up only where both began at the same weights, so a trained model names its base.
 """

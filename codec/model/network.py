@@ -12,13 +12,13 @@ from codec.quantizers import Quantizer, quantizer_class
 
 
 class Network(nn.Module):
-    """What a checkpoint holds; :class:`codec.model.codec.Codec` is what one works with.
+    """The content of a checkpoint; :class:`codec.model.codec.Codec` is the class for users.
 
     The submodules ``encoder``, ``quantizer`` and ``decoder`` are the whole network; training adds
     its own parts from outside.
 
     Attributes:
-        aliases: former names of the tokens of the weights that were loaded.
+        aliases: earlier names of the tokens of the weights that were loaded.
     """
 
     def __init__(self, config: CodecConfig | None = None):
@@ -50,7 +50,7 @@ class Network(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the network computes."""
+        """The device on which the network computes."""
         return self.quantizer.device
 
     @property

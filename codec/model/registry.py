@@ -16,7 +16,7 @@ class Encoder(nn.Module):
     """Whether frames depend on the past only, so that the state makes chunks exact."""
     min_rows: int
     """Least frames of a step, over the batch, from which on a frame is rounded the same whatever is
-    beside it; 1 where no number helps. Smaller steps are filled up (docs/streaming.md)."""
+    next to it; 1 where no number helps. Smaller steps are filled up (docs/streaming.md)."""
     first_frames: int = 1
     """Least frames of the first step of a causal network, but for a signal that has fewer altogether: so
     many are needed to know the first one."""
@@ -44,9 +44,9 @@ class Decoder(nn.Module):
     delay: int
     """Samples by which the output lags the frames: a multiple of the hop; 0 without overlap-add."""
     min_rows: int
-    """As for the encoder."""
+    """The same as for the encoder."""
     first_frames: int = 1
-    """As for the encoder."""
+    """The same as for the encoder."""
 
     __call__: Callable[..., tuple[Tensor, Any]]
 
@@ -57,7 +57,7 @@ class Decoder(nn.Module):
 
 @runtime_checkable
 class NetworkConfig(Protocol):
-    """What a registered config dataclass offers."""
+    """The interface of a registered config dataclass."""
 
     @property
     def hop_length(self) -> int: ...
@@ -101,6 +101,6 @@ def architecture_of(name: str) -> Architecture:
     """A registered architecture.
 
     Raises:
-        CodecError: for a name that nobody registered.
+        CodecError: for a name that is not registered.
     """
     return ARCHITECTURES.find(name)

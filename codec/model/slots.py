@@ -1,4 +1,4 @@
-"""What streaming encoder and decoder share: slots whose signals end and start anew."""
+"""Code shared by streaming encoder and decoder: slots whose signals end and start again."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -82,7 +82,7 @@ class Slots:
         return values.tolist()
 
     def _check_lengths(self, lengths: Counts | None, longest: int) -> list[int]:
-        """How much each slot receives."""
+        """The number of samples or frames that each slot receives."""
         counts = [longest] * self.batch if lengths is None else self._counts(lengths, "lengths")
         if not all(0 <= count <= longest for count in counts):
             raise CodecError(f"lengths {counts} do not fit the input: each is 0 to {longest}")

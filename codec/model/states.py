@@ -2,7 +2,7 @@
 
 A state is ``None`` (silence before the start), a tensor whose first axis is the batch, or a list,
 tuple or dataclass of states. Silence is also the same tree with zeros in every tensor, so a slot
-starts anew when its rows are zeroed.
+starts again when its rows are zeroed.
 """
 
 import dataclasses
@@ -43,12 +43,12 @@ def tensors_of(state: State) -> list[Tensor]:
 
 
 class SlotStates:
-    """The states of ``batch`` signals, each of which can start anew on its own."""
+    """The states of ``batch`` signals, each of which can be restarted independently."""
 
     def __init__(self, batch: int):
         self.batch = batch
         self._state: State = None
-        # A network may hand out views of its own tensors, which are not ours to write into.
+        # A network may return views of its tensors, which must not be written into.
         self._owned = False
 
     def take(self, rows: Sequence[int] | None = None) -> State:

@@ -70,7 +70,7 @@ class Steps:
         return y, state
 
     def reset(self, rows: Sequence[int]) -> None:
-        """These signals start anew."""
+        """Restart these signals."""
         self.states.reset(rows)
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -82,7 +82,7 @@ class Steps:
 
 
 def _repeat(x: Tensor, copies: int) -> Tensor:
-    """The batch so many times over; of one signal, without a copy."""
+    """Repeat the batch; one signal is expanded without a copy."""
     return x.expand(copies, *x.shape[1:]) if x.shape[0] == 1 else torch.cat([x] * copies)
 
 

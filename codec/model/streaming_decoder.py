@@ -1,4 +1,4 @@
-"""Codes to sound, live; :class:`codec.model.codec.Codec` says how it is used."""
+"""Codes to audio, live; :class:`codec.model.codec.Codec` says how it is used."""
 
 from collections.abc import Iterable
 
@@ -19,7 +19,7 @@ from codec.quantizers import ABSENT
 
 
 class StreamingDecoder(Slots):
-    """Codes to sound, frame by frame; made by ``model.streaming_decoder``.
+    """Codes to audio, frame by frame; made by ``model.streaming_decoder``.
 
     ``lengths`` are the samples of each slot in the last result.
     """
@@ -41,21 +41,21 @@ class StreamingDecoder(Slots):
 
     @property
     def latency(self) -> Latency:
-        """From a frame's code to the end of its sound, beyond the frame itself."""
+        """Latency from a frame's code to the end of its audio, beyond the frame itself."""
         waiting = (self._limits.first_frames - 1) * self.model.hop_length
         return latency_of(self.model.decoder.delay + waiting, self.model.sample_rate)
 
     @shielded
     def push(self, codes: Codes, lengths: Counts | None = None, num_samples: Counts | None = None) -> Tensor:
-        """The sound that more codes complete.
+        """The audio that more codes complete.
 
         Args:
             codes: ``(B, K, m)``, or ``(K, m)`` for one slot, of the first K codebooks;
                 :data:`codec.quantizers.ABSENT` where a slot has fewer, if the decoder allows it.
             lengths: ``(B,)`` frames that count for each slot; all by default.
             num_samples: ``(B,)`` samples of each slot's whole signal, below 0 where not yet known; no
-                sound comes after them. A model without delay hands out a last frame at once and can
-                be told its true end only here.
+                audio comes after them. A model without delay hands out a last frame at once and can
+                take its true end only here.
 
         Returns:
             ``(B, samples)`` float32 in [-1, 1], zeros after a slot's :attr:`lengths`.
@@ -83,10 +83,10 @@ class StreamingDecoder(Slots):
         """End the signals of the slots in ``mask (B,)``, or all.
 
         Args:
-            num_samples: ``(B,)`` as for :meth:`push`; whole frames where it was never told.
+            num_samples: ``(B,)`` as for :meth:`push`; whole frames where it was never given.
 
         Returns:
-            ``(B, samples)``: the sound that the overlap still held, cut to the true end.
+            ``(B, samples)``: the audio that the overlap still held, cut to the true end.
 
         Raises:
             CodecError: when the samples do not fit the frames.
@@ -124,7 +124,7 @@ class StreamingDecoder(Slots):
 
     @shielded
     def load_state_dict(self, saved: dict[str, Tensor]) -> None:
-        """Go on where :meth:`state_dict` was called.
+        """Continue from where :meth:`state_dict` was called.
 
         Raises:
             CodecError: when it was of another architecture, batch or mode.
@@ -167,7 +167,7 @@ class StreamingDecoder(Slots):
             self._end[row] = ends[row] if ends[row] >= 0 else self._end[row]
 
     def _decode_even(self, codes: Tensor, rows: list[int]) -> Tensor:
-        """Sound of ``codes (len(rows), K, n)`` of some slots."""
+        """Audio of ``codes (len(rows), K, n)`` of some slots."""
         wav = run_even(self._steps, codes.to(self._device), codes.shape[2], rows).clamp(-1.0, 1.0).cpu()
         signals = [self._audible(row, part) for row, part in zip(rows, wav, strict=True)]
         lengths = [0] * self.batch
@@ -189,7 +189,7 @@ class StreamingDecoder(Slots):
         ]
 
     def _begin(self, new: list[Tensor], begun: list[bool]) -> Tensor:
-        """Sound of each slot's new codes ``(K', n)``, where some have not begun: they may have to wait."""
+        """Audio of each slot's new codes ``(K', n)``, where some have not begun: they may have to wait."""
         hop = self.model.hop_length
         ended = [end is not None and frames * hop >= end for end, frames in zip(self._end, self._frames, strict=True)]
         for row, codes in enumerate(new):
@@ -203,7 +203,7 @@ class StreamingDecoder(Slots):
         return self._decode(signals, begun, ended)
 
     def _decode(self, codes: list[Tensor], begun: list[bool], ended: list[bool]) -> Tensor:
-        """Sound of each slot's codes ``(K, n)``."""
+        """Audio of each slot's codes ``(K, n)``."""
         pieces: list[list[Tensor]] = [[torch.zeros(0)] for _ in codes]
 
         def emit(row: int, piece: Tensor) -> None:
@@ -216,7 +216,7 @@ class StreamingDecoder(Slots):
         return torch.nn.utils.rnn.pad_sequence(signals, batch_first=True)
 
     def _audible(self, row: int, wav: Tensor) -> Tensor:
-        """What of the next samples ``(n,)`` of a slot lies within its signal; the position moves on."""
+        """The part of a slot's next samples ``(n,)`` within its signal; advances the position."""
         start, end = self._position[row], self._end[row]
         stop = start + wav.shape[0]
         self._position[row] = stop

@@ -1,4 +1,4 @@
-"""Sound to codes, live; :class:`codec.model.codec.Codec` says how it is used."""
+"""Audio to codes, live; :class:`codec.model.codec.Codec` says how it is used."""
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from codec.model.steps import Limits, run_even, run_signals
 
 
 class StreamingEncoder(Slots):
-    """Sound to codes, frame by frame; made by ``model.streaming_encoder``.
+    """Audio to codes, frame by frame; made by ``model.streaming_encoder``.
 
     ``lengths`` are the frames of each slot in the last result.
     """
@@ -39,7 +39,7 @@ class StreamingEncoder(Slots):
 
     @property
     def latency(self) -> Latency:
-        """From a sample's arrival to its code: a frame, or at the start as many as the model needs to begin."""
+        """Latency from a sample's arrival to its code: a frame, or at the start as many as the model needs to begin."""
         return latency_of(self._limits.first_frames * self.model.hop_length, self.model.sample_rate)
 
     @property
@@ -49,7 +49,7 @@ class StreamingEncoder(Slots):
 
     @shielded
     def push(self, pcm: Tensor | np.ndarray, lengths: Counts | None = None) -> Tensor:
-        """The codes that more sound completes.
+        """The codes that more audio completes.
 
         Args:
             pcm: ``(B, n)``, or ``(n,)`` for one slot, at the model's rate: float in [-1, 1], or integers,
@@ -101,7 +101,7 @@ class StreamingEncoder(Slots):
 
     @shielded
     def load_state_dict(self, saved: dict[str, Tensor]) -> None:
-        """Go on where :meth:`state_dict` was called.
+        """Continue from where :meth:`state_dict` was called.
 
         Raises:
             CodecError: when it was of another architecture, batch or mode.
@@ -118,7 +118,7 @@ class StreamingEncoder(Slots):
         self._num_samples[row] = 0
 
     def _signals(self) -> list[Tensor]:
-        """What is left of each slot's signal, ``(n,)``."""
+        """The rest of each slot's signal, ``(n,)``."""
         return [part[:size] for part, size in zip(self._left, self._left_lengths, strict=True)]
 
     def _check(self, pcm: Tensor | np.ndarray, lengths: Counts | None) -> tuple[Tensor, list[int]]:

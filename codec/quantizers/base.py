@@ -188,7 +188,7 @@ def codebook_count(value: Any, available: int, whose: str) -> int:
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise CodecError(f"num_codebooks {value!r}; give a whole number, 1 to {available}")
     if not 1 <= value <= available:
-        raise CodecError(f"{value} codebooks asked for; {whose} 1 to {available}")
+        raise CodecError(f"{value} codebooks requested; {whose} 1 to {available}")
     return operator.index(value)
 
 

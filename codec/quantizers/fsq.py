@@ -21,7 +21,7 @@ class FsqConfig:
     always_saved: ClassVar[tuple[str, ...]] = ("levels",)
 
     levels: tuple[int, ...] = (8, 5, 5, 5)
-    """Of each number; their product is the number of codes."""
+    """Levels of each number; their product is the number of codes."""
     type: Literal["fsq"] = "fsq"
 
     def __post_init__(self) -> None:
@@ -40,7 +40,7 @@ class FsqConfig:
 
     @property
     def layer_sizes(self) -> tuple[int, ...]:
-        """Of the one layer that there is."""
+        """Size of the only layer."""
         return (self.codebook_size,)
 
 

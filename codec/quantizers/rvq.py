@@ -54,7 +54,7 @@ class ResidualVQ(Quantizer):
 
     SoundStream (Zeghidour et al. 2021, algorithm 1): ``r_1 = z``, ``c_k = argmin_i |r_k - e_ki|``,
     ``r_{k+1} = r_k - e_{k c_k}``; decoding sums the chosen vectors. With ``dim``, each codebook is looked
-    up in a narrow space of its own, and with ``normalise`` by angle: the factorized, L2-normalised codes
+    up in a separate narrow space, and with ``normalise`` by angle: the factorized, L2-normalised codes
     of DAC (Kumar et al. 2023, section 3.2).
 
     Attributes:

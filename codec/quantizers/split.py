@@ -1,4 +1,4 @@
-"""A first codebook beside the others, each side with projections of its own (Mimi, JHCodec)."""
+"""A first codebook parallel to the others, each branch with its own projections (Mimi, JHCodec)."""
 
 from dataclasses import dataclass, replace
 from typing import Literal

@@ -1,1 +1,1 @@
-"""A WebSocket server that many clients share: live sound to tokens and back (extra: serve)."""
+"""A WebSocket server that many clients share: live audio to tokens and back (extra: serve)."""

@@ -11,12 +11,12 @@ from codec.errors import CodecError
 from codec.serve.config import ServeConfig
 
 _LIVE_SPEED = 1.1
-"""Times real time that still counts as live: clocks differ, and networks hold sound back and let it go."""
+"""Times real time that still counts as live: clocks differ, and networks hold audio back and let it go."""
 
 
 @dataclass
 class Turn:
-    """What one step takes from a client."""
+    """The input of one step from a client."""
 
     channel: "Channel"
     codebooks: int
@@ -26,22 +26,22 @@ class Turn:
     codes: np.ndarray | None = None
     """``(K, n)`` int64, of a client that sends codes."""
     tail: int = 0
-    """Frames without codes after them, for the sound that the decoder's overlap holds."""
+    """Frames without codes after them, for the audio that the decoder's overlap holds."""
     ending: bool = False
     """Whether nothing follows."""
     num_samples: int = -1
-    """Of the whole signal, at its end."""
+    """Samples of the whole signal, at its end."""
     due: list[float] = field(default_factory=list)
-    """When each frame was complete and its turn, by the monotonic clock."""
+    """Times when each frame was complete and had its turn, by the monotonic clock."""
 
 
 @dataclass(frozen=True)
 class Output:
-    """What a step made for a client."""
+    """The output of a step for a client."""
 
     messages: list[bytes]
     due: list[float]
-    """When each frame of these codes was complete and its turn."""
+    """Times when each frame of these codes was complete and had its turn."""
     ended: tuple[int, int] | None = None
     """Frames and samples of the whole signal, after its last output."""
     error: CodecError | None = None
@@ -49,7 +49,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Framing:
-    """Of a model: samples of a frame, frames of a second, and frames by which its sound is late.
+    """A model's samples per frame, frames per second, and frames by which its audio is late.
 
     The first step of a signal takes ``first`` frames or more, unless it has fewer. With ``any_end``, its last
     frame may have fewer samples; otherwise silence fills it up.
@@ -102,7 +102,7 @@ class Channel:
         # Frames that may be taken now; it grows with time, so that nobody is faster than allowed.
         self._credit = self._frame_rate
         self._credit_time = time.monotonic()
-        # From when on the next frame is no faster than live sound, and how much earlier than that it
+        # From when on the next frame is no faster than live audio, and how much earlier than that it
         # would be after a silence: a second's worth of frames may come at once, at the start a tenth.
         self._live_step = 1 / (min(_LIVE_SPEED, config.max_speed) * self._frame_rate)
         self._live_burst = self._live_step * self._frame_rate
@@ -133,7 +133,7 @@ class Channel:
             self._complete.extend([now] * len(codes))
 
     def end(self, now: float, num_samples: int | None = None) -> None:
-        """No more comes; silence fills up the last frame of sound, unless the model takes it as it is."""
+        """No more comes; silence fills up the last frame of audio, unless the model takes it as it is."""
         if self._any_end:
             self._complete.extend([now] * bool(len(self._pcm) % self._hop))
         else:
@@ -153,7 +153,7 @@ class Channel:
         return max(self._complete[0], self._live_from) if is_due else None
 
     def ready(self, now: float) -> int | None:
-        """How many frames may be taken, 0 when only the end is left; ``None`` when it has to wait."""
+        """Number of frames that may be taken, 0 if only the end is left; ``None`` if it has to wait."""
         if not self.has_work:
             return None
         if self.unsent >= self._config.output_messages:
@@ -167,7 +167,7 @@ class Channel:
         return count if count or not self.waiting else None
 
     def is_live(self, now: float) -> bool:
-        """Whether the next frame comes no faster than live sound; others have to wait for such."""
+        """Whether the next frame comes no faster than live audio; others have to wait for such."""
         return self._live_from <= now or not self.waiting
 
     def take(self, count: int, now: float) -> Turn:
@@ -183,15 +183,15 @@ class Channel:
             turn = self._take_sound(count)
         turn.due = [self._pay(self._complete.popleft(), now) for _ in range(turn.frames)]
         self._credit -= turn.frames
-        # A tail has a turn of its own: it takes a step of the others, not one more.
+        # A tail has a separate turn: it takes a step of the others, not one more.
         if self._ending and not self.waiting and (turn.tail == self._delay or not turn.frames):
             self._ending, turn.ending, turn.num_samples = False, True, self._num_samples
         return turn
 
     def _pay(self, complete: float, now: float) -> float:
-        """Count a frame against live speed; when it was due, which is not after it is taken.
+        """Count a frame against live speed, and return when it was due, which is never after it is taken.
 
-        What a client sends faster than live sound is not late while it waits for its turn.
+        Frames that a client sends faster than live audio are not late while they wait for their turn.
         """
         due = max(complete, self._live_from)
         # A moment without others' work costs no more than the frame after.

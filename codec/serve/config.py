@@ -8,14 +8,14 @@ from codec.errors import CodecError
 
 @dataclass(frozen=True)
 class ServeConfig:
-    """Where the server listens, who may come, and how much each client may take."""
+    """Address of the server, access to it, and limits of each client."""
 
     host: str = "127.0.0.1"
-    """Address to listen on; 0.0.0.0 lets other machines in."""
+    """Address to listen on; 0.0.0.0 accepts other machines."""
     port: int = 8765
     """0 takes any free port."""
     token: str | None = None
-    """Clients have to show it; better in the environment."""
+    """Secret that clients have to send; safer in the environment."""
     origins: tuple[str, ...] = ()
     """Other origin whose pages may connect, as https://example.org; may be repeated."""
     max_clients: int = 16
@@ -31,7 +31,7 @@ class ServeConfig:
     stall_seconds: float = 5.0
     """Disconnect a client that has not read for this many seconds."""
     start_seconds: float = 5.0
-    """Disconnect a client that has not said what it wants after this many seconds."""
+    """Disconnect a client that has sent no start message after this many seconds."""
     max_messages_per_second: int = 500
     """Disconnect a client that sends more messages a second."""
     frames_per_tick: int = 4

@@ -1,4 +1,4 @@
-"""What the server counts and measures, in the text format that Prometheus reads."""
+"""The server's metrics in the text format of Prometheus."""
 
 from functools import partial
 
@@ -14,7 +14,7 @@ _FRAMES = (0, 1, 2, 4, 8, 16, 32, 64, 128)
 class Metrics:
     """Counters and histograms of one server; the event loop and the model's thread both write them.
 
-    Each server has a registry of its own, so that two in one process do not add up. Every name is
+    Each server has its own registry, so that two in one process do not add up. Every name is
     described in docs/serving.md.
 
     Attributes:

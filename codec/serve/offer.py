@@ -1,4 +1,4 @@
-"""What the server tells about its model and its limits."""
+"""What the server announces about its model and its limits."""
 
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
@@ -11,7 +11,7 @@ from codec.serve.protocol import VERSION, Agreed, control
 
 @dataclass(frozen=True)
 class Limits:
-    """What a client has to keep to."""
+    """The limits for a client."""
 
     max_message_bytes: int
     max_messages_per_second: int

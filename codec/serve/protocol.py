@@ -1,13 +1,13 @@
-"""What server and clients say to each other; docs/serving.md has it for authors of clients.
+"""Messages between server and clients; docs/serving.md describes them for authors of clients.
 
-Text messages are JSON objects with a ``type``. Binary messages are sound (to the server: nothing but
+Text messages are JSON objects with a ``type``. Binary messages are audio (to the server: nothing but
 16-bit samples) or begin with a header of 8 bytes, little-endian::
 
-    0  1  kind: 1 codes, 2 sound
-    1  1  codebooks of codes; 0 for sound
+    0  1  kind: 1 codes, 2 audio
+    1  1  codebooks of codes; 0 for audio
     2  2  0
-    4  4  index of the first frame (codes) or sample (sound) since the start
-    8     codes: 16 bits each, frame by frame, layer by layer; sound: 16-bit samples of the model's rate
+    4  4  index of the first frame (codes) or sample (audio) since the start
+    8     codes: 16 bits each, frame by frame, layer by layer; audio: 16-bit samples of the model's rate
 """
 
 import json
@@ -33,7 +33,7 @@ _SAMPLE = np.dtype("<i2")
 
 
 class ClientError(CodecError):
-    """What a client did wrong; it is told, and its connection closed.
+    """A client's mistake; it gets the message, and its connection is closed.
 
     Attributes:
         code: one word for programs; the message is for people.
@@ -51,9 +51,9 @@ class Start:
     """The first message of a client."""
 
     mode: Literal["encode", "decode", "both"] = "encode"
-    """Sound to codes, codes to sound, or sound to codes and to the sound that they stand for."""
+    """Audio to codes, codes to audio, or audio to codes and to the audio that they stand for."""
     rate: int | None = None
-    """Hz of the client's sound; the model's by default."""
+    """Hz of the client's audio; the model's by default."""
     codebooks: int | None = None
     """Layers to send; all by default. Codes that a client sends say it themselves."""
     fingerprint: str | None = None
@@ -72,7 +72,7 @@ class Agreed:
 
 @dataclass(frozen=True)
 class Codebooks:
-    """Send so many layers from now on."""
+    """Number of layers to send from now on."""
 
     value: int
 
@@ -82,7 +82,7 @@ class End:
     """No more input; what is left is sent, then the connection closed."""
 
     num_samples: int | None = None
-    """Of decoded sound, to cut the last frame."""
+    """Samples of the decoded audio, to trim the last frame."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def check_start(watch: StartWatch, data: bytes) -> None:
     """Refuse the first bytes of a file, which as samples would be noise."""
     if kind := watch.feed(data):
         raise ClientError(
-            "bad_sound", f"this is no raw samples but {a_file(kind)}; send mono 16-bit samples of it", 1003
+            "bad_sound", f"this is not raw samples but {a_file(kind)}; send mono 16-bit samples of it", 1003
         )
 
 
@@ -130,7 +130,7 @@ def parse_sound(data: bytes) -> np.ndarray:
     """``(n,)`` float32 in [-1, 1] of a client's 16-bit samples."""
     if len(data) % _SAMPLE.itemsize:
         raise ClientError(
-            "odd_bytes", f"{len(data)} bytes are no whole 16-bit samples; send an even number", 1003
+            "odd_bytes", f"{len(data)} bytes are not whole 16-bit samples; send an even number", 1003
         )
     return np.frombuffer(data, _SAMPLE).astype(np.float32) / 32_768.0
 
@@ -146,7 +146,7 @@ def parse_codes(data: bytes, sizes: Sequence[int]) -> CodeFrames:
         raise ClientError("bad_codes", f"codes of {count} codebooks; the model has 1 to {len(sizes)}")
     if (len(data) - _HEADER.size) % (_CODE.itemsize * count):
         raise ClientError(
-            "bad_codes", f"{len(data) - _HEADER.size} bytes are no whole frames of {count} codes", 1003
+            "bad_codes", f"{len(data) - _HEADER.size} bytes are not whole frames of {count} codes", 1003
         )
     codes = np.frombuffer(data, _CODE, offset=_HEADER.size).reshape(-1, count)
     for layer, size in zip(codes.T, sizes, strict=False):
@@ -163,12 +163,12 @@ def codes_message(codes: np.ndarray, first: int) -> bytes:
 
 
 def sound_message(wav: np.ndarray, first: int) -> bytes:
-    """Sound ``(n,)`` float from sample ``first`` on."""
+    """Audio ``(n,)`` float from sample ``first`` on."""
     return _HEADER.pack(SOUND, 0, 0, first & 0xFFFFFFFF) + to_pcm(wav, "s16")
 
 
 def parse_output(data: bytes) -> tuple[int, int, np.ndarray]:
-    """For clients: kind, index of the first frame or sample, and codes ``(K, n)`` or samples ``(n,)``."""
+    """Parse for clients: kind, index of the first frame or sample, codes ``(K, n)`` or samples ``(n,)``."""
     kind, count, _, first = _HEADER.unpack_from(data)
     if kind == CODES:
         return kind, first, np.frombuffer(data, _CODE, offset=_HEADER.size).reshape(-1, count).T

@@ -1,4 +1,4 @@
-"""The server: one port for pages, figures and WebSockets."""
+"""The server: one port for pages, metrics and WebSockets."""
 
 import asyncio
 import gc
@@ -96,7 +96,7 @@ class Server:
         return next(iter(self._sockets.sockets)).getsockname()[1]
 
     def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
-        """A page, a refusal, or ``None`` to go on with a WebSocket."""
+        """A page, a refusal, or ``None`` to continue with a WebSocket."""
         path = request.path.partition("?")[0]
         if not host_is_known(request, self._config):
             return text_response(HTTPStatus.MISDIRECTED_REQUEST, "unknown host name; allow it with --origin")

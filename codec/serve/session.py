@@ -81,12 +81,12 @@ class Session:
         if self._config.token is not None:
             shown = (start.token or "").encode()
             if not hmac.compare_digest(shown, self._config.token.encode()):
-                raise ClientError("bad_token", "this server needs a token; ask whoever runs it")
+                raise ClientError("bad_token", "this server needs a token; ask its operator")
         rate = self._offer.sample_rate if start.rate is None else start.rate
         if not MIN_RATE <= rate <= MAX_RATE:
-            raise ClientError("bad_rate", f"{rate} Hz; sound must have {MIN_RATE} to {MAX_RATE} Hz")
+            raise ClientError("bad_rate", f"{rate} Hz; audio must have {MIN_RATE} to {MAX_RATE} Hz")
         if start.mode == "decode" and rate != self._offer.sample_rate:
-            raise ClientError("bad_rate", f"{rate} Hz; decoded sound has {self._offer.sample_rate} Hz")
+            raise ClientError("bad_rate", f"{rate} Hz; decoded audio has {self._offer.sample_rate} Hz")
         self._check_model(start)
         count = self._offer.num_codebooks if start.codebooks is None else start.codebooks
         return Agreed(start.mode, rate, self._check_count(count))
@@ -107,7 +107,7 @@ class Session:
         return count
 
     async def _stream(self, start: Agreed, channel: Channel) -> None:
-        """From the start to the end of the signal."""
+        """Handle a signal from its start to its end."""
         await self._send(self._offer.ready(start))
         sender = asyncio.create_task(self._send_outputs(channel))
         try:
@@ -182,7 +182,7 @@ class Session:
             self._worker.change(add_rest)
             return
         longest = self._frames_in * self._offer.hop_length
-        # Shorter than the last frame allows would also be sound that the decoder has handed out already; the
+        # Shorter than the last frame allows would also be audio that the decoder has handed out already; the
         # model's thread would refuse that for the whole step, and every client would lose its stream.
         margin = min(self._offer.hop_length - 1, self._offer.decoder_delay)
         shortest = max(longest - margin, 0)
@@ -194,7 +194,7 @@ class Session:
 
     async def _set_codebooks(self, request: Codebooks, start: Agreed, channel: Channel) -> None:
         if start.mode == "decode":
-            raise ClientError("bad_message", "codes say themselves how many codebooks they have")
+            raise ClientError("bad_message", "the header of codes has their number of codebooks; omit it here")
         channel.codebooks = self._check_count(request.value)
         await self._send(self._offer.codebooks(request.value))
 
@@ -251,7 +251,7 @@ class Session:
             self._is_stalled = False
 
     async def _refuse(self, error: ClientError) -> None:
-        """Tell the client what was wrong, and close."""
+        """Send the client the error, and close."""
         self._metrics.closed.labels(error.code).inc()
         try:
             await self._send(control("error", code=error.code, message=str(error)))

@@ -1,4 +1,4 @@
-"""One step of the model over what all clients have: frames to codes, codes to sound, ends."""
+"""One step of the model over what all clients have: frames to codes, codes to audio, ends."""
 
 from dataclasses import dataclass, field
 
@@ -13,7 +13,7 @@ from codec.serve.channel import Turn
 
 @dataclass
 class Made:
-    """What a step made of one client's turn: codes ``(K, n)``, sound ``(T,)``."""
+    """The result of one client's turn in a step: codes ``(K, n)``, audio ``(T,)``."""
 
     codes: np.ndarray
     wav: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
@@ -59,25 +59,25 @@ class Streams:
         return made
 
     def decode(self, turns: list[Turn], made: list[Made]) -> None:
-        """Add the sound for those who want it, and make the slots of ended signals ready."""
+        """Add the audio for those who want it, and make the slots of ended signals ready."""
         wanted = [pair for pair in zip(turns, made, strict=True) if pair[0].channel.mode != "encode"]
         if wanted:
             self._decode(wanted)
         self.reset([turn.channel.slot for turn in turns if turn.ending])
 
     def _encode(self, turns: list[tuple[Turn, np.ndarray]]) -> dict[int, np.ndarray]:
-        """Codes ``(K, n)`` by slot of turns with their sound."""
+        """Codes ``(K, n)`` by slot of turns with their audio."""
         if not turns:
             return {}
         lengths = [0] * self.slots
-        pcm = np.zeros((self.slots, max(len(sound) for _, sound in turns)), np.float32)
-        for turn, sound in turns:
-            lengths[turn.channel.slot] = len(sound)
-            pcm[turn.channel.slot, : len(sound)] = sound
+        pcm = np.zeros((self.slots, max(len(audio) for _, audio in turns)), np.float32)
+        for turn, audio in turns:
+            lengths[turn.channel.slot] = len(audio)
+            pcm[turn.channel.slot, : len(audio)] = audio
         codes = [self._encoder.push(torch.from_numpy(pcm), lengths)]
         counts = [self._encoder.lengths]
         # Ends that are no whole frame, of a model that takes them, and signals too short for a first step.
-        ends = [turn.channel.slot for turn, sound in turns if int(counts[0][turn.channel.slot]) < turn.frames]
+        ends = [turn.channel.slot for turn, _ in turns if int(counts[0][turn.channel.slot]) < turn.frames]
         if ends:
             codes.append(self._encoder.flush(self._mask(ends)))
             counts.append(self._encoder.lengths)
@@ -93,7 +93,7 @@ class Streams:
         return torch.cat(parts, dim=1).numpy()
 
     def _decode(self, wanted: list[tuple[Turn, Made]]) -> None:
-        """Add the sound of the turns' codes and tails."""
+        """Add the audio of the turns' codes and tails."""
         ends, lengths = [-1] * self.slots, [0] * self.slots
         longest = max(turn.frames + turn.tail for turn, _ in wanted)
         codes = np.full((self.slots, self.model.num_codebooks, longest), ABSENT)

@@ -16,7 +16,7 @@ from codec.serve.streams import Made, Streams
 
 _LOG = logging.getLogger(__name__)
 _RETRY_SECONDS = 0.005
-"""How soon to look again at clients that may not be served yet."""
+"""Seconds until clients that may not be served yet are checked again."""
 
 
 class Worker:
@@ -52,7 +52,7 @@ class Worker:
         self._thread.join()
 
     def problem(self, now: float) -> str | None:
-        """Why nobody gets codes at this time of the monotonic clock, ``None`` while all is well."""
+        """The reason why no client gets codes at this time of the monotonic clock, or ``None``."""
         if not self._thread.is_alive():
             return "the model's thread has ended"
         with self._changed:
@@ -88,7 +88,7 @@ class Worker:
             self._metrics.clients.set(len(self._channels))
 
     def sent(self, channel: Channel, count: int) -> None:
-        """So many messages have left; wake the thread where it waits for that."""
+        """Count messages that have left; wake the thread if it waits for them."""
         with self._changed:
             was_full = channel.unsent >= self._config.output_messages
             channel.unsent -= count
@@ -113,7 +113,7 @@ class Worker:
                 self._streams.reset(to_reset)
                 self._step(turns)
             except Exception:  # noqa: BLE001  (whatever it was, the server stays up)
-                _LOG.exception("a step failed; its clients are closed, the streams made anew")
+                _LOG.exception("a step failed; its clients are closed and the streams recreated")
                 self._fail()
             with self._changed:
                 self._step_start, self._last_step_end = None, time.monotonic()
@@ -127,7 +127,7 @@ class Worker:
                 for channel in self._channels.values()
                 if (count := channel.ready(now)) is not None
             }
-            # What comes faster than live sound is for idle moments.
+            # Audio that comes faster than live is left for idle moments.
             live = {channel: count for channel, count in ready.items() if channel.is_live(now)}
             chosen = live or ready
             if chosen:
@@ -142,7 +142,7 @@ class Worker:
         return None
 
     def _step(self, turns: list[Turn]) -> None:
-        """Codes leave as soon as they are there, while the sound is still computed."""
+        """Codes leave as soon as they are there, while the audio is still computed."""
         start = time.monotonic()
         made = self._streams.encode(turns)
         self._hand_out([self._codes(turn, part) for turn, part in zip(turns, made, strict=True)])

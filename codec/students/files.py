@@ -57,5 +57,5 @@ def load_student(folder: str | Path, device: str | torch.device = "auto") -> Stu
         raise CodecError(f"{weights}: damaged or no safetensors file ({error})") from None
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
-        raise CodecError(f"{weights}: does not fit config.json beside it ({reason})") from None
+        raise CodecError(f"{weights}: does not fit config.json in the same folder ({reason})") from None
     return student.eval().requires_grad_(False).to(pick_device(device))

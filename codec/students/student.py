@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from codec.model.inputs import Sound, read_clips
+from codec.model.inputs import AudioInput, read_inputs
 from codec.students.config import StudentConfig
 from codec.students.front import LogMel, cut
 from codec.students.trunks import TRUNKS
@@ -38,7 +38,7 @@ class Student(nn.Module):
 
     @torch.no_grad()
     def embed(
-        self, sound: Sound, sample_rate: int | None = None, lengths: Any = None, batch_size: int = 16
+        self, sound: AudioInput, sample_rate: int | None = None, lengths: Any = None, batch_size: int = 16
     ) -> Tensor:
         """One vector for each clip: the mean over the windows that cover it.
 
@@ -52,9 +52,9 @@ class Student(nn.Module):
             ``(B, D)`` float32 on the CPU.
 
         Raises:
-            CodecError: for sound that cannot be meant; see :func:`codec.model.inputs.read_clips`.
+            CodecError: for sound that cannot be meant; see :func:`codec.model.inputs.read_inputs`.
         """
-        clips = read_clips(sound, sample_rate, lengths, self.sample_rate)
+        clips = read_inputs(sound, sample_rate, lengths, self.sample_rate)
         pieces = [cut(wav[:count], self.config.window) for wav, count in zip(clips.wav, clips.counts, strict=True)]
         device = next(self.parameters()).device
         vectors = torch.cat([self(part.to(device)).cpu() for part in torch.cat(pieces).split(batch_size)])

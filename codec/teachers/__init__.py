@@ -1,7 +1,6 @@
 """Teachers of the distillation: models of audio, language models timed by words, and labels."""
 
 from codec.align.types import Utterance
-from codec.teachers import audio, labels, language, pooled  # noqa: F401  (register their types)
 from codec.teachers.registry import Teacher, build_teacher, teacher_configs
 
 __all__ = ["Teacher", "Utterance", "build_teacher", "teacher_configs"]

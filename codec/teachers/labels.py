@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 
 from codec.align.phones import align_clips, check_aligner
-from codec.align.types import Alignment, Interval, Skip, Utterance
+from codec.align.types import Alignment, Interval, Omitted, Utterance
 from codec.data import Clip
 from codec.errors import CodecError
 from codec.teachers.features.cache import ClipFeatures, FeatureInfo
@@ -80,9 +80,9 @@ class LabelsTeacher:
         self._align([clip for clip in clips if clip.name not in self._phones and can_be_labelled(clip)])
         return [label_frames(self._phones.get(clip.name, ()), clip.seconds) for clip in clips]
 
-    def _align(self, clips: list[Clip]) -> list[Skip]:
+    def _align(self, clips: list[Clip]) -> list[Omitted]:
         """Look up or align clips; those that cannot be are without phones, and returned."""
-        skipped: list[Skip] = []
+        skipped: list[Omitted] = []
         if clips:
             self._phones |= {clip.name: () for clip in clips}
             self._phones |= align_clips(clips, Path(self._config.alignments), skipped)

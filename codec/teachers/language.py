@@ -27,14 +27,14 @@ class LanguageConfig:
     layer: str | int | list[int] = "avg"
     """avg (all hidden states) | last | N | [list] (their mean); 0 is the embedding's output."""
     mode: Literal["aligned", "cls", "index", "shuffled"] = "aligned"
-    """aligned: by word times; cls: the sentence's vector on all frames; index: token i on frame i of
+    """aligned: by timestamps; cls: the sentence's vector on all frames; index: token i on frame i of
     a crop, as in DM-Codec's released code; shuffled: another clip's words (a control)."""
     rate: float = 50.0
     """Frames per second of the cached features."""
     languages: tuple[str, ...] | None = None
-    """The model's own; clips that say another one are masked throughout. null takes all."""
+    """Languages of the model; clips of another language are masked throughout. null takes all."""
     seed: int = 0
-    """Of the shuffle."""
+    """Seed of the shuffle."""
     device: str = "cpu"
 
 
@@ -148,7 +148,7 @@ def is_speech(clip: Clip) -> bool:
 
 
 def choose_donors(clips: list[Clip], words: dict[str, Alignment], seed: int) -> dict[str, list[str]]:
-    """For each clip, the words of another clip of its language with another text.
+    """Choose for each clip the words of another clip of its language with another text.
 
     The same list of clips and seed gives the same choice.
 

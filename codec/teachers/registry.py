@@ -1,4 +1,4 @@
-"""Teachers by type. A new one is one file with ``@teacher("type")``, imported by the package."""
+"""Teachers by type. A new one is one file in this folder with ``@teacher("type")``."""
 
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -9,7 +9,7 @@ from codec.data import Clip
 from codec.registry import Registry
 from codec.teachers.features.cache import ClipFeatures, FeatureInfo
 
-_TEACHERS: Registry[type[Any]] = Registry("teacher")
+_TEACHERS: Registry[type[Any]] = Registry("teacher", "codec.teachers")
 
 
 class Teacher(Protocol):
@@ -22,7 +22,7 @@ class Teacher(Protocol):
     needs_words: bool
 
     def prepare(self, clips: list[Clip], words: dict[str, Alignment]) -> None:
-        """Look at all clips before work starts; raises CodecError for what it cannot do."""
+        """Check all clips before work starts; raises CodecError for clips it cannot process."""
 
     def features(self, batch: list[Utterance]) -> list[ClipFeatures]:
         """One entry per utterance, independent of what else is in the batch."""

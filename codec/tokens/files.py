@@ -1,4 +1,4 @@
-"""Token files of every format, told apart by suffix on writing and by content on reading."""
+"""Token files of every format, chosen by suffix on writing and recognised by content on reading."""
 
 import io
 from pathlib import Path
@@ -61,7 +61,7 @@ def load_tokens(source: Source) -> Tokens:
         source: a path, also of a pipe, a file's bytes, or an open binary file.
 
     Raises:
-        CodecError: when the file is missing, damaged, or no token file.
+        CodecError: when the file is missing, damaged, or not a token file.
     """
     with open_seekable(source, "tokens") as (file, name):
         try:
@@ -97,5 +97,5 @@ def _read_open(file: BinaryIO) -> Tokens:
     if start[:1] == _PICKLE:
         raise CodecError("refused: a pickle, which could run code; make tokens with `codec encode`")
     if start[:2] != _ZIP:
-        raise CodecError("no token file: neither .rvq nor .pt; make one with `codec encode`")
+        raise CodecError("not a token file: neither .rvq nor .pt; make one with `codec encode`")
     return read_pt(file)

@@ -41,7 +41,7 @@ def read_pt(file: BinaryIO) -> Tokens:
             "make the tokens again with `codec encode`"
         ) from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise CodecError("no token file, though PyTorch can read it; make one with `codec encode`")
+        raise CodecError("not a token file, though PyTorch can read it; make one with `codec encode`")
     version = content.get("version")
     if not isinstance(version, int) or version not in (1, VERSION):
         raise CodecError(f"token file version {version!r} is unknown; update codec to read it")

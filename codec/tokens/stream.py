@@ -43,7 +43,7 @@ _MAX_HEADER = 1 << 16
 
 @dataclass(frozen=True)
 class StreamHeader:
-    """What a reader needs to know before the first frame."""
+    """The facts that a reader needs before the first frame."""
 
     num_codebooks: int
     codebook_size: int
@@ -105,7 +105,7 @@ class StreamWriter:
         self._packet(frame.num_samples, pack_frames(frame.codes.numpy()[None], self._header.sizes))
 
     def end(self) -> None:
-        """Tell the reader that nothing is missing."""
+        """Signal to the reader that nothing is missing."""
         self._packet(0, b"")
 
     def _packet(self, num_samples: int, codes: bytes) -> None:
@@ -118,7 +118,7 @@ class StreamReader:
     """Reads a token stream, packet by packet.
 
     Raises:
-        CodecError: at once when it is no token stream, or one that this version cannot read; while
+        CodecError: at once when it is not a token stream, or one that this version cannot read; while
             iterating, when it is damaged or ends without saying so.
     """
 

@@ -87,7 +87,7 @@ class Adversary:
         self._strength.fill_(self.strength(step))
 
     def judge(self, real: Tensor, fake: Tensor) -> Judgement:
-        """What the generator's losses look at; the discriminators gather no gradient from it."""
+        """Outputs for the generator's losses; the discriminators gather no gradient from them."""
         with self._autocast(real.device):
             judgement = self.discriminators.judge(self._seen(real), self._seen(fake))
         judgement.strength = self._strength

@@ -19,7 +19,7 @@ class BalancerConfig:
     total_norm: float = 1.0
     """R, the norm that the shares add up to."""
     ema_decay: float = 0.999
-    """Of the running norms."""
+    """Decay of the running norms."""
 
 
 @dataclass
@@ -75,7 +75,7 @@ class Balancer:
         """Balance one step; the losses' graphs are kept.
 
         Args:
-            losses: scalars by name; one without a graph is left out.
+            losses: scalars by name; one without a graph is skipped.
             output: ``(B, T)`` decoded waveform, with gradient.
 
         Raises:

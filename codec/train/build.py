@@ -1,4 +1,4 @@
-"""From a config to the parts of a run, each checked before the first step."""
+"""Build the parts of a run from a config, each checked before the first step."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from torch import nn
 
 from codec.data.crops import CropPlanner
 from codec.data.loading.batches import CropBatches
-from codec.data.loading.source import open_audio, open_features, read_clips
+from codec.data.loading.source import open_audio, open_features, training_clips
 from codec.data.store import AudioStore
 from codec.discriminators.container import Discriminators
 from codec.errors import CodecError
@@ -26,11 +26,10 @@ from codec.teachers.teaching import needs_calibration, teacher_losses
 from codec.train.adversary import Adversary
 from codec.train.balancer import Balancer
 from codec.train.config import TrainConfig
-from codec.train.ema import WeightAverage
 from codec.train.generator import Generator
-from codec.train.losses.context import LossContext
+from codec.train.losses.registry import LossContext
 from codec.train.objective import Objective
-from codec.train.optimizer import Optimizer, Rates, hidden_matrices
+from codec.train.optimizer import Optimizer, Rates, WeightAverage, hidden_matrices
 from codec.train.recorded import RecordedStep
 from codec.train.state import TrainState
 from codec.train.step import FiniteGuard, TrainStep
@@ -121,7 +120,7 @@ def build_step(
 def _open_data(
     config: TrainConfig, accelerator: Accelerator
 ) -> tuple[AudioStore, dict[str, TeacherView], dict[str, TargetStatistics]]:
-    clips = read_clips(config.data)
+    clips = training_clips(config.data)
     quiet = not accelerator.is_main_process
     console = Console(stderr=True, quiet=quiet)
 

@@ -1,12 +1,11 @@
 """Checkpoints on disk: a folder of safetensors files with checksums, complete or absent.
 
 ``step-00001000/`` holds one safetensors file per part, ``meta.json``, and ``manifest.json`` with the
-SHA-256 of each. It is written under another name, flushed to the disk, and renamed.
+SHA-256 of each.
 """
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +16,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from codec.atomic import atomic_folder
+from codec.config import flatten
 from codec.errors import CodecError
 
 Parts = dict[str, dict[str, Tensor]]
@@ -57,22 +58,15 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
         CodecError: when it cannot be written; earlier checkpoints are untouched.
     """
     final = folder / checkpoint_name(checkpoint.step)
-    temporary = folder / f".{final.name}.tmp"
     try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        _write_files(temporary, checkpoint)
-        if final.exists():
-            shutil.rmtree(final)
-        os.replace(temporary, final)
-        _sync(folder)
+        with atomic_folder(final) as temporary:
+            _write_files(temporary, checkpoint)
     except (OSError, SafetensorError) as error:
-        shutil.rmtree(temporary, ignore_errors=True)
         left = list_checkpoints(folder)
         last = f"the last good one is {left[-1].name}" if left else "there is no earlier one"
         raise CodecError(f"{final}: cannot write the checkpoint ({_reason(error)}); {last}") from None
     for old in list_checkpoints(folder)[:-keep]:
-        shutil.rmtree(old)
+        shutil.rmtree(old, ignore_errors=True)
     return final
 
 
@@ -130,22 +124,11 @@ def _write_files(folder: Path, checkpoint: Checkpoint) -> None:
     checksums = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
     manifest = {"step": checkpoint.step, "sha256": checksums}
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-    for path in folder.iterdir():
-        _sync(path)
-    _sync(folder)
 
 
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _reason(error: Exception) -> str:
@@ -161,12 +144,12 @@ def check_same_run(
 
     Args:
         where: whose they are.
-        free: settings beside :data:`FREE` that may differ.
+        free: settings besides :data:`FREE` that may differ.
 
     Raises:
         CodecError: naming each setting that differs and may not.
     """
-    before, after = _flatten(saved), _flatten(now)
+    before, after = flatten(saved), flatten(now)
     changed = [
         f"{key} was {before.get(key)!r} and is now {after.get(key)!r}"
         for key in sorted(before.keys() | after.keys())
@@ -182,13 +165,3 @@ def check_same_run(
 
 def _is_free(key: str, free: frozenset[str]) -> bool:
     return any(key == name or key.startswith(f"{name}.") for name in free)
-
-
-def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, dict) and value:
-            flat.update(_flatten(value, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat

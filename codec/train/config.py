@@ -57,12 +57,12 @@ class TrainConfig(RunConfig):
     balancer: BalancerConfig | None = None
     """Makes weights shares of the gradient; fixed weights without."""
     discriminators: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """By name: options."""
+    """Discriminators by name, with their options."""
     adversary: AdversaryConfig = field(default_factory=AdversaryConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     ema_decay: float = 0.999
-    """Of the weights that are exported."""
+    """Decay of the averaged weights that are exported."""
     precision: str = "bf16"
     """bf16 or fp32, of the networks; quantizer and losses are fp32."""
     compile: bool = False

@@ -22,6 +22,15 @@ def all_reduce_sum(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def largest(number: int, device: torch.device) -> int:
+    """The largest of the processes' numbers, in all of them."""
+    if world_size() == 1:
+        return number
+    tensor = torch.tensor(number, device=device)
+    dist.all_reduce(tensor, op=dist.ReduceOp.MAX)
+    return int(tensor)
+
+
 def gather_rows(rows: Tensor, keep: Tensor) -> Tensor:
     """Kept rows of all processes in rank order.
 

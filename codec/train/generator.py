@@ -17,7 +17,7 @@ from codec.train.types import QuantizerOutput
 
 @dataclass
 class Generated:
-    """What one pass through the generator gives.
+    """The outputs of one pass through the generator.
 
     Attributes:
         fake: ``(B, T)`` float32, aligned with the input and as long.
@@ -31,7 +31,7 @@ class Generated:
 class Generator(nn.Module):
     """Waveform to waveform through the quantizer, as :mod:`codec.model.chunked` does it.
 
-    A crop is a clip of its own: encoder and decoder start from the state of silence, frames after
+    A crop is treated as a whole clip: encoder and decoder start from the state of silence, frames after
     its end are zero latents, and the decoder is flushed by ``delay`` samples of them.
     """
 
@@ -92,7 +92,7 @@ class Generator(nn.Module):
             self.quantizer.freeze()
 
     def train(self, mode: bool = True) -> Self:
-        """As of every module, but frozen parts stay in eval mode."""
+        """Set the mode as usual, but keep frozen parts in eval mode."""
         super().train(mode)
         for part in self._frozen:
             self.codec.get_submodule(part).eval()

@@ -1,4 +1,4 @@
-"""What a run tells: a progress bar, ``log.jsonl``, and TensorBoard or W&B through accelerate."""
+"""The output of a run: a progress bar, ``log.jsonl``, and TensorBoard or W&B through accelerate."""
 
 import json
 import time
@@ -15,7 +15,7 @@ from codec.progress import ProgressBar
 
 
 class Meter:
-    """Averages scalars over steps; they stay on the device until asked for."""
+    """Averages scalars over steps; they stay on the device until requested."""
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
@@ -37,7 +37,7 @@ class Meter:
 
 
 class RunLog:
-    """Progress and curves of one run; only the main process says anything."""
+    """Progress and curves of one run; only the main process writes anything."""
 
     def __init__(self, accelerator: Accelerator, output: Path, start: int, max_steps: int):
         self._accelerator, self._active = accelerator, accelerator.is_main_process

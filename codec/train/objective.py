@@ -11,14 +11,10 @@ from torch import Tensor, nn
 from codec.atomic import atomic_path
 from codec.errors import CodecError
 from codec.train import losses as _registered  # noqa: F401  (losses register themselves)
-from codec.train.losses.context import LossContext
 from codec.train.losses.distillation import TeacherLoss
-from codec.train.losses.registry import build_loss, typed_options
+from codec.train.losses.registry import LossContext, build_loss, typed_options
 from codec.train.types import LossInput
 from codec.train.weighting import TeacherWeights, WeightingConfig
-
-__all__ = ["Objective", "loss_weight", "typed_options"]
-
 
 RESERVED = {"total", "grad_norm", "discriminator", "discriminator_grad_norm", "hours_per_hour"}
 """Tags of the log that are no losses."""
@@ -44,7 +40,7 @@ class Objective(nn.Module):
         """
         super().__init__()
         for name in losses:
-            # Modules are named so, and the log has values of its own.
+            # Modules are named so, and the log has other values.
             if not name.isidentifier() or name in RESERVED:
                 raise CodecError(f"config losses.{name}: not a name for a loss; use letters, digits and _")
         self.subjects = {name: loss_subject(name, options) for name, options in losses.items()}

@@ -1,4 +1,4 @@
-"""AdamW, or Muon for hidden matrices with AdamW for the rest, behind one interface; learning rates by step."""
+"""AdamW, or Muon for hidden matrices with AdamW for the rest, behind one interface; rates by step; averaged weights."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ from codec.errors import CodecError
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """How weights move."""
+    """Settings of the optimizer."""
 
     name: Literal["adamw", "muon"] = "adamw"
     """``muon`` (Jordan 2024) orthogonalizes the updates of hidden 2-D weights; scaled to AdamW's size."""
@@ -21,7 +21,7 @@ class OptimizerConfig:
     """Peak learning rate."""
     betas: tuple[float, ...] = (0.8, 0.99)
     eps: float = 1e-8
-    """Of AdamW: gradients far below it count as zero."""
+    """Epsilon of AdamW: gradients far below it count as zero."""
     weight_decay: float = 0.01
     clip: float = 1.0
     """Largest gradient norm; larger gradients are scaled down to it."""
@@ -55,7 +55,7 @@ class Optimizer:
         rest = [p for p in self.parameters if id(p) not in chosen]
         device = self.parameters[0].device
         on_gpu = device.type == "cuda"
-        # On a GPU the rate lives there too: a recorded step reads it anew at every replay.
+        # On a GPU the rate lives there too: a recorded step reads it at every replay.
         rate = torch.tensor(config.lr, device=device) if on_gpu else config.lr
         first, second = config.betas
         # The fused kernel updates all tensors in one pass, also on the CPU.
@@ -140,7 +140,7 @@ class ScheduleConfig:
     hold_share: float = 0.4
     """Of ``tri_stage``."""
     floor: float = 0.05
-    """Share of the peak rate that is left at the end; it stays there if training goes on."""
+    """Share of the peak rate that is left at the end; it stays there if training continues."""
 
     def __post_init__(self) -> None:
         if self.warmup_share < 0 or self.hold_share < 0 or self.warmup_share + self.hold_share > 1:
@@ -164,7 +164,7 @@ class Rates:
     start: int = 0
 
     def __call__(self, step: int) -> float:
-        """Of step ``step`` of the run."""
+        """Learning rate of step ``step`` of the run."""
         return learning_rate_scale(self.config, max(0, step - self.start), max(1, self.max_steps - self.start))
 
 
@@ -185,3 +185,32 @@ def _tri_stage(config: ScheduleConfig, progress: float) -> float:
     level = config.warmup_share + config.hold_share
     left = min(1.0, (1 - progress) / (1 - level)) if level < 1 else 1.0
     return config.floor + (1 - config.floor) * max(0.0, left)
+
+
+class WeightAverage:
+    """Exponential moving average of a module's parameters; buffers (codebooks among them) are taken as they are."""
+
+    def __init__(self, module: nn.Module, decay: float):
+        """
+        Args:
+            module: whose parameters are followed.
+            decay: per step, in [0, 1); less in the first steps, so that the start is forgotten.
+        """
+        self.decay = decay
+        self._parameters = dict(module.named_parameters())
+        self._average = {name: value.detach().clone() for name, value in self._parameters.items()}
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Take in the parameters after step ``step`` (from 0)."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(list(self._average.values()), list(self._parameters.values()), 1 - decay)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The averages by parameter name."""
+        return dict(self._average)
+
+    @torch.no_grad()
+    def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
+        for name, value in self._average.items():
+            value.copy_(tensors[name])

@@ -95,7 +95,7 @@ def _tensors(batch: Batch) -> list[Tensor]:
 
 
 def _like(batch: Batch) -> Batch:
-    """A copy in memory of its own."""
+    """A copy in separate memory."""
     return batch.map(Tensor.clone)
 
 

@@ -10,14 +10,13 @@ from codec.discriminators.container import Discriminators
 from codec.errors import CodecError
 from codec.model.codec import Codec
 from codec.model.files import load_model
-from codec.model.fingerprint import token_settings
+from codec.model.transfer import fitting_weights
 from codec.teachers.teaching import weighted_teachers
 from codec.train.balancer import Balancer
 from codec.train.checkpoint import Checkpoint, Parts, list_checkpoints, read_checkpoint
-from codec.train.ema import WeightAverage
 from codec.train.generator import Generator
 from codec.train.objective import Objective, loss_subject
-from codec.train.optimizer import Optimizer
+from codec.train.optimizer import Optimizer, WeightAverage
 
 
 class TrainState:
@@ -119,31 +118,12 @@ def initialize(state: TrainState, source: str) -> None:
         state.load_weights(read_checkpoint(folder), str(folder))
         return
     model, mine = load_model(folder, "cpu"), state.generator.codec
-    mine.load_state_dict(_fitting(model, mine, source))
-    state.generator.quantizer.adopt_codebooks()
-    state.restart_average()
-
-
-def _fitting(model: Codec, mine: Codec, source: str) -> dict[str, Tensor]:
-    """The tensors of ``model``; those that ``mine`` has beyond them, as drawn noise has in a decoder, stay.
-
-    Raises:
-        CodecError: when encoder or quantizer have other settings, or a tensor does not fit.
-    """
-    # With plain weights, as a file has them: those of a SEANet in training are in the weight-norm form.
-    plain = Codec(mine.config)
-    plain.load_state_dict(mine.state_dict())
-    merged = plain.state_dict()
-    fits = token_settings(model) == token_settings(mine)
-    for name, tensor in model.state_dict().items() if fits else ():
-        own = merged.get(name)
-        if own is None or own.shape[1:] != tensor.shape[1:] or len(own) < len(tensor):
-            fits = False
-            break
-        merged[name] = torch.cat([tensor, own[len(tensor) :]])
-    if not fits:
+    weights = fitting_weights(model, mine)
+    if weights is None:
         raise CodecError(
             f"init_from {source}: its config.json differs from this run's model; "
             "copy its settings into the config's model section"
         )
-    return merged
+    mine.load_state_dict(weights)
+    state.generator.quantizer.adopt_codebooks()
+    state.restart_average()

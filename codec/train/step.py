@@ -45,7 +45,7 @@ class FiniteGuard:
             raise CodecError(
                 f"step {step}: {', '.join(sorted(set(found[step])))} became NaN or infinite; the last "
                 "checkpoint is from before. Resume with a lower optimizer.lr or optimizer.clip, or "
-                "look at the data of this step"
+                "check the data of this step"
             )
 
 

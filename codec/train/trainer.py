@@ -10,6 +10,7 @@ import torch
 
 from codec.config import from_dict, to_dict
 from codec.errors import CodecError
+from codec.jobs.stop import StopRequest
 from codec.train.checkpoint import (
     Checkpoint,
     check_same_run,
@@ -17,14 +18,14 @@ from codec.train.checkpoint import (
     read_latest,
     write_checkpoint,
 )
-from codec.train.interrupt import StopRequest
+from codec.train.distributed import largest
 from codec.train.logs import Meter, RunLog
 from codec.train.tasks.base import TASKS, RunConfig, make_accelerator, output_folders
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """How a run ended.
+    """The end of a run.
 
     Attributes:
         step: steps done in all.
@@ -44,7 +45,7 @@ class Trainer:
         """
         Raises:
             CodecError: for anything wrong with config, data, features, or the model or checkpoint
-                to go on from.
+                to resume from.
         """
         self.config = config
         self.output = Path(config.output)
@@ -52,7 +53,7 @@ class Trainer:
         existing = list_checkpoints(self.checkpoints)
         if existing and not config.resume:
             raise CodecError(
-                f"{self.output} holds a run ({existing[-1].name}); set resume=true to go on with it, or "
+                f"{self.output} holds a run ({existing[-1].name}); set resume=true to continue it, or "
                 "another output"
             )
         task = TASKS.find(config.task, "config task")
@@ -104,7 +105,9 @@ class Trainer:
                 self._save_midway(log)
             if config.sample_every and self.step % config.sample_every == 0:
                 task.samples(self.step)
-            if stop.agreed(self.accelerator.device):
+            # When one process was asked to stop, all leave after the same step.
+            stop.signal = largest(stop.signal or 0, self.accelerator.device) or None
+            if stop.signal is not None:
                 log.say(f"asked to stop: saving after step {self.step}")
                 return
 
@@ -114,7 +117,7 @@ class Trainer:
         try:
             self._save()
         except CodecError as error:
-            log.say(f"warning: {error}; training goes on")
+            log.say(f"warning: {error}; training continues")
 
     def _save(self) -> None:
         if self.accelerator.is_main_process:
@@ -125,7 +128,7 @@ class Trainer:
         self.accelerator.wait_for_everyone()
 
     def _resume(self) -> bool:
-        """Go on from the newest good checkpoint; false where there is none."""
+        """Resume from the newest good checkpoint; false where there is none."""
         checkpoint = read_latest(self.checkpoints, lambda line: print(f"warning: {line}"))
         if checkpoint is None:
             return False

@@ -1,4 +1,4 @@
-"""What the parts of training hand to each other."""
+"""Types that the parts of training exchange."""
 
 from dataclasses import dataclass
 
@@ -40,7 +40,7 @@ class QuantizerOutput:
 
 @dataclass
 class LossInput:
-    """All that a generator loss may look at.
+    """Everything that a generator loss may use.
 
     Attributes:
         real: ``(B, T)`` target waveform.

@@ -1,4 +1,4 @@
-"""Clips of a Hugging Face dataset, whose recordings are written beside the manifest as they come.
+"""Clips of a Hugging Face dataset, whose recordings are written next to the manifest unchanged.
 
 Recordings are never decoded by the datasets library (that needs torchcodec): their bytes are copied.
 """
@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from codec.atomic import atomic_path
 from codec.data import Clip
 from codec.errors import CodecError
 
 
 def hub_clips(config: Any, skipped: list[tuple[str, str]]) -> Iterator[Clip]:
-    """Clips in the dataset's order; files that are there already are not written again.
+    """Clips in the dataset's order; existing files are not written again.
 
     Args:
         config: a :class:`codec.data.corpus.CorpusConfig`.
@@ -62,14 +63,15 @@ def _load(config: Any) -> Any:
 
 
 def _store(audio: dict[str, Any], folder: Path, number: int) -> Path | None:
-    """Where the row's recording lies: a local file as it is, bytes in a file of their own."""
+    """Path of the row's recording: a local file as it is, bytes in a new file."""
     name, data = audio.get("path"), audio.get("bytes")
     if data is None:
         return Path(name).resolve() if name and Path(name).is_file() else None
     stem = Path(name).stem if name else "clip"
     path = folder / f"{number:06d}-{stem}{Path(name or '').suffix or _suffix(data)}"
     if not path.is_file() or path.stat().st_size != len(data):
-        path.write_bytes(data)
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(data)
     return path
 
 

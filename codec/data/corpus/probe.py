@@ -3,21 +3,21 @@
 from pathlib import Path
 from typing import BinaryIO
 
-from codec.audio.io import sound_seconds
+from codec.audio.io import duration_of
 from codec.errors import CodecError
 
 
-def probe(source: Path | BinaryIO, verify: bool) -> float:
-    """Seconds of a sound file.
+def verified_seconds(source: Path | BinaryIO, verify: bool) -> float:
+    """Seconds of an audio file.
 
     Args:
         verify: decode all of it, so that a damaged body or NaN is found now and not in training.
 
     Raises:
-        CodecError: when it is no sound file, is empty, damaged, or holds NaN or infinity; without the
+        CodecError: when it is not an audio file, is empty or damaged, or holds NaN or infinity; without the
             file's name.
     """
     try:
-        return sound_seconds(source, verify)
+        return duration_of(source, verify)
     except CodecError as error:
         raise CodecError(str(error).removeprefix(f"{source}: ")) from None

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Literal
 
 from codec.data import Clip, read_manifest
-from codec.data.corpus.probe import probe
+from codec.data.corpus.probe import verified_seconds
 from codec.data.corpus.texts import sidecar_text
 from codec.errors import CodecError
 
 
 @dataclass(frozen=True)
 class CorpusConfig:
-    """What to put into a manifest, and what to say about it."""
+    """The clips of a manifest, and their fields."""
 
     source: str
     """An audio folder, a JSONL manifest, or a Hugging Face dataset id."""
@@ -26,27 +26,27 @@ class CorpusConfig:
     kind: Literal["auto", "folder", "manifest", "hub"] = "auto"
     """auto: a folder if it is one, a manifest if it ends in .jsonl, else a dataset id."""
     speaker: Literal["none", "parent", "top"] = "parent"
-    """Of a folder's clips: the name of the file's folder, or of the first folder below the source."""
+    """Speaker of a folder's clips: the name of the file's folder, or of the first folder below the source."""
     speaker_regex: str | None = None
     """Searched in the path below the source; its first group is the speaker, before the above."""
     language: str | None = None
-    """Of clips that say none."""
+    """Language of clips that name none."""
     domain: str | None = None
-    """By default a manifest's own, and speech for everything else."""
+    """Domain of the clips; by default a manifest's own, and speech for everything else."""
     include: str | None = None
-    """Only clips whose path below the source (or in the manifest) fits this pattern, e.g. ``read/*``."""
+    """Pattern for the path of clips below the source (or in the manifest), e.g. ``read/*``."""
     extensions: tuple[str, ...] = ("wav", "flac", "ogg", "opus", "mp3")
-    """Of a folder's files."""
+    """Suffixes of a folder's files."""
     min_seconds: float = 0.1
     max_seconds: float | None = None
     verify: bool = True
     """Decode every file to find damage and NaN; false only reads headers."""
     limit: int | None = None
-    """Only the first so many."""
+    """Limit on the number of clips; the first ones are kept."""
     subset: str | None = None
-    """Of a dataset: its configuration's name."""
+    """Name of a dataset's configuration."""
     split: str = "train"
-    """Of a dataset."""
+    """Split of a dataset."""
     audio_column: str = "audio"
     text_column: str | None = "text"
     speaker_column: str | None = "speaker_id"
@@ -55,7 +55,7 @@ class CorpusConfig:
 
 @dataclass
 class Corpus:
-    """What was found.
+    """The clips that were found.
 
     Attributes:
         clips: good ones, in a stable order.
@@ -67,10 +67,10 @@ class Corpus:
 
 
 def collect(config: CorpusConfig) -> Corpus:
-    """Look at every recording of the source; bad ones are skipped with a reason.
+    """Check every recording of the source; bad ones are skipped with a reason.
 
     Raises:
-        CodecError: when the source does not exist or gives nothing at all.
+        CodecError: when the source does not exist or has no usable clip.
     """
     corpus = Corpus()
     kind = config.kind if config.kind != "auto" else _guess(config.source)
@@ -87,7 +87,7 @@ def collect(config: CorpusConfig) -> Corpus:
         if config.limit is not None and number >= config.limit:
             break
         try:
-            seconds = probe(clip.audio, config.verify)
+            seconds = verified_seconds(clip.audio, config.verify)
             _check_length(seconds, config)
         except CodecError as error:
             corpus.skipped.append((clip.path, str(error)))

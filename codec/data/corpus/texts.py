@@ -1,4 +1,4 @@
-"""Transcripts that lie beside recordings."""
+"""Transcripts in the folders of the recordings."""
 
 from functools import lru_cache
 from pathlib import Path

@@ -72,7 +72,7 @@ class CropBatches:
         return Batch(wav=wav, mask=mask, teachers=teachers)
 
     def audio(self, plan: CropPlan) -> CropAudio:
-        """Read, change the speed, pad, augment; sound after the clip's end is cut off again."""
+        """Read, change the speed, pad, augment; audio after the clip's end is cut off again."""
         store, length = self.planner.store, self.planner.crop_length
         source = store.read(plan.clip, plan.start, plan.length)
         used = min(length, round(len(source) / plan.augmentation.speed))

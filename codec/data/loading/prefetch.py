@@ -24,7 +24,7 @@ def prefetch(
         start: first step.
         stop: step after the last.
         config: how many threads or processes, how far ahead.
-        pin: put batches into page-locked memory, for copies to a GPU beside its work.
+        pin: put batches into page-locked memory, for copies to a GPU during its work.
     """
     if config.processes:
         return ProcessPrefetcher(batches, start, stop, config.processes, config.prefetch, pin)

@@ -1,4 +1,4 @@
-"""From the config's data section to crops: manifests, decoded audio, teachers' features."""
+"""Crops from the config's data section: manifests, decoded audio, teachers' features."""
 
 import dataclasses
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from codec.teachers.language import is_speech
 from codec.teachers.teaching import TeacherSource
 
 
-def read_clips(config: DataConfig) -> list[Clip]:
+def training_clips(config: DataConfig) -> list[Clip]:
     """Clips of all manifests, thinned evenly to ``max_clips``.
 
     Raises:
@@ -69,14 +69,14 @@ def open_audio(
     """The decoded audio.
 
     Raises:
-        CodecError: for missing files, and for bad ones unless the config says to skip them.
+        CodecError: for missing files, and for bad ones unless the config skips them.
     """
     store = open_store(clips, sample_rate, Path(config.cache), progress)
     if store.errors and not config.skip_bad_audio:
         more = f" (and {len(store.errors) - 1} more clips)" if len(store.errors) > 1 else ""
         raise CodecError(f"{store.errors[0]}{more}; or set data.skip_bad_audio=true to leave them out")
     for error in store.errors:
-        warn(f"left out: {error}")
+        warn(f"skipped: {error}")
     return store
 
 

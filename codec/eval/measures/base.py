@@ -1,4 +1,4 @@
-"""What a measure offers."""
+"""The interface of a metric."""
 
 import hashlib
 import importlib.metadata
@@ -23,8 +23,8 @@ class Column:
 
 
 @dataclass(frozen=True)
-class JudgeSettings:
-    """Options of the judges that have any."""
+class MetricSettings:
+    """Options of the metrics that have any."""
 
     asr: str | None = None
     """faster-whisper model folder, or a transformers model id or folder, for WER."""
@@ -33,15 +33,15 @@ class JudgeSettings:
 
 
 class Measure:
-    """A judge. Light and picklable: models are loaded on first use, once in each process."""
+    """A metric. It is light and picklable: models are loaded on first use, once in each process."""
 
     name: str
     packages: tuple[str, ...] = ()
     """Distributions of the package index that it needs."""
     install: str = "pip install 'codec[eval]'"
-    """What brings them."""
+    """The command that installs them."""
     intrusive: bool = True
-    """Whether it compares with the reference, and so cannot judge against a silent one."""
+    """Whether it compares with the reference, and so cannot score against a silent one."""
 
     if TYPE_CHECKING:
         # Attributes of most measures, properties of others: all that is said here is that they can be read.
@@ -50,13 +50,13 @@ class Measure:
 
         @property
         def resembles(self) -> tuple[str, ...]:
-            """Losses, or their teachers, that a model must not be trained with to be judged without a mark."""
+            """Losses, or their teachers, that a model must not be trained with to be scored without a mark."""
 
     else:
         resembles = ()
 
     @classmethod
-    def from_settings(cls, settings: JudgeSettings) -> "Measure":
+    def from_settings(cls, settings: MetricSettings) -> "Measure":
         """Build it, checking its own settings.
 
         Raises:
@@ -73,7 +73,7 @@ class Measure:
         raise NotImplementedError
 
     def notes(self, pair: Pair) -> dict[str, str]:
-        """Text to keep beside the values, asked for after ``__call__`` on the same pair."""
+        """Text to keep with the values, requested after ``__call__`` on the same pair."""
         return {}
 
     def versions(self) -> dict[str, str]:

@@ -28,14 +28,14 @@ class DistillMos(Measure):
 
     def __call__(self, pair: Pair) -> dict[str, float]:
         if not pair.output.any():
-            # The model divides by the peak; what it says of digital silence is no judgement.
+            # The model divides by the peak; its score of digital silence means nothing.
             raise Skip("the output is silent")
         with torch.inference_mode():
-            return {"distillmos": float(_judge()(torch.from_numpy(pair.output.copy())[None]))}
+            return {"distillmos": float(_model()(torch.from_numpy(pair.output.copy())[None]))}
 
 
 @lru_cache(maxsize=1)
-def _judge() -> torch.nn.Module:
+def _model() -> torch.nn.Module:
     with _stand_in("torchaudio"):
         from distillmos import ConvTransformerSQAModel
     # It greets on stdout, where the tables go.

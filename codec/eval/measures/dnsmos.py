@@ -21,7 +21,7 @@ class Dnsmos(Measure):
     intrusive = False
 
     def __call__(self, pair: Pair) -> dict[str, float]:
-        scores = _judge()(np.clip(pair.output, -1.0, 1.0), SCORING_RATE, False)
+        scores = _model()(np.clip(pair.output, -1.0, 1.0), SCORING_RATE, False)
         return {
             "dnsmos": float(scores["ovrl_mos"]),
             "dnsmos_signal": float(scores["sig_mos"]),
@@ -31,16 +31,16 @@ class Dnsmos(Measure):
 
 
 @lru_cache(maxsize=1)
-def _judge() -> Any:
+def _model() -> Any:
     import onnxruntime
     from speechmos import dnsmos
 
     folder = Path(dnsmos.__file__).parent / "dnsmos_models"
     primary, p808 = str(folder / "sig_bak_ovr.onnx"), str(folder / "model_v8.onnx")
-    judge = dnsmos.DNSMOS(primary, p808)
+    model = dnsmos.DNSMOS(primary, p808)
     # speechmos lets each session take all cores; workers that share them would only get slower.
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    judge.onnx_sess = onnxruntime.InferenceSession(primary, options)
-    judge.p808_onnx_sess = onnxruntime.InferenceSession(p808, options)
-    return judge
+    model.onnx_sess = onnxruntime.InferenceSession(primary, options)
+    model.p808_onnx_sess = onnxruntime.InferenceSession(p808, options)
+    return model

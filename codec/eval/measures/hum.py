@@ -12,11 +12,11 @@ from codec.eval.types import SCORING_RATE, Pair, Skip
 HUM_FREQUENCIES = (50, 100, 150, 200)
 """Hz: the multiples of the commonest frame rate of speech tokenizers."""
 _STEP_SECONDS = 0.002
-"""Of one value of the envelope."""
+"""Seconds between two values of the envelope."""
 _CROSSOVER = 1500.0
 _FLOOR = 1e-4
 _NEIGHBOURS = (5, 12)
-"""Hz beside a peak, from and to, that it is compared with."""
+"""Distances in Hz, from and to, of the neighbours that a peak is compared with."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,12 @@ class Peak:
     """Mean power of a modulation frequency (3 bins) and of its neighbours (16 bins)."""
 
     power: float
-    beside: float
+    neighbours: float
 
     @property
     def prominence(self) -> float:
         """Decibels of the peak over its neighbours."""
-        return float(10 * np.log10(self.power / self.beside))
+        return float(10 * np.log10(self.power / self.neighbours))
 
 
 def modulation_spectrum(wav: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -57,13 +57,16 @@ def modulation_spectrum(wav: np.ndarray, sample_rate: int) -> np.ndarray:
 def find_peak(spectrum: np.ndarray, frequency: float) -> Peak:
     """The peak at a frequency of 13 to 238 Hz of a :func:`modulation_spectrum`."""
     place, (near, far) = round(frequency), _NEIGHBOURS
-    beside = np.r_[spectrum[place - far : place - near + 1], spectrum[place + near : place + far + 1]]
-    return Peak(float(spectrum[place - 1 : place + 2].mean()), float(beside.mean()))
+    neighbours = np.r_[spectrum[place - far : place - near + 1], spectrum[place + near : place + far + 1]]
+    return Peak(float(spectrum[place - 1 : place + 2].mean()), float(neighbours.mean()))
 
 
 @measure("hum")
 class Hum(Measure):
-    """Modulation of the log level above 1.5 kHz at 50 to 200 Hz, in dB over what is 5 to 12 Hz beside it: 0 is none."""
+    """Modulation of the log level above 1.5 kHz at 50 to 200 Hz.
+
+    It is in dB over the power 5 to 12 Hz away, so 0 means no hum.
+    """
 
     columns = tuple(Column(f"hum_{f}", f"hum {f} Hz dB", False, digits=1) for f in HUM_FREQUENCIES)
     packages = ("scipy",)
@@ -80,13 +83,13 @@ class Hum(Measure):
         for frequency in HUM_FREQUENCIES:
             peak = find_peak(spectrum, frequency)
             name = f"hum_{frequency}"
-            values |= {name: peak.prominence, f"{name}_power": peak.power, f"{name}_beside": peak.beside}
+            values |= {name: peak.prominence, f"{name}_power": peak.power, f"{name}_beside": peak.neighbours}
         return values
 
     def pool(self, column: str, values: dict[str, np.ndarray], weights: np.ndarray) -> np.ndarray:
         """Prominence in the spectrum over all windows of the set, not the mean of the clips' prominences."""
-        power, beside = (weights @ values[f"{column}_{part}"] for part in ("power", "beside"))
-        return 10 * np.log10(power / beside)
+        power, neighbours = (weights @ values[f"{column}_{part}"] for part in ("power", "beside"))
+        return 10 * np.log10(power / neighbours)
 
 
 def prominences(spectrum: np.ndarray, frequencies: Sequence[float]) -> list[float]:

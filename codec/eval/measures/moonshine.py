@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from codec.errors import CodecError
-from codec.eval.measures.base import JudgeSettings
+from codec.eval.measures.base import MetricSettings
 from codec.eval.measures.recognition import WordErrors
 from codec.eval.measures.registry import measure
 from codec.eval.types import SCORING_RATE, Pair, Skip
@@ -38,7 +38,7 @@ class MoonshineErrors(WordErrors):
     resembles = ("moonshine",)
 
     @classmethod
-    def from_settings(cls, settings: JudgeSettings) -> "MoonshineErrors":
+    def from_settings(cls, settings: MetricSettings) -> "MoonshineErrors":
         if not all((_folder() / name).is_file() for name in _FILES):
             raise CodecError(f"this moonshine-voice carries no weights in assets/tiny-en; {cls.install}")
         return cls()
@@ -47,7 +47,7 @@ class MoonshineErrors(WordErrors):
         if (pair.clip.language or "en") != "en":
             raise Skip("Moonshine knows English only")
         if not _SHORTEST <= len(pair.output) / SCORING_RATE <= _LONGEST:
-            raise Skip(f"outside the {_SHORTEST:g} to {_LONGEST:g} s that Moonshine can hear")
+            raise Skip(f"outside the {_SHORTEST:g} to {_LONGEST:g} s that Moonshine accepts")
         return _cached_transcript(pair.output.tobytes())
 
 
@@ -87,7 +87,7 @@ def _recogniser() -> Callable[[np.ndarray], str]:
             if best == _END:
                 break
             tokens.append(best)
-            # What the encoder said comes out of the first step alone.
+            # Only the first step returns the encoder's output.
             new = dict(zip(memory, present, strict=True))
             past |= {name: value for name, value in new.items() if step == 0 or ".decoder." in name}
         text = b"".join(words[token] for token in tokens[1:] if token < _FIRST_CONTROL)

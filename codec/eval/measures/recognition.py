@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from codec.errors import CodecError
-from codec.eval.measures.base import Column, JudgeSettings, Measure
+from codec.eval.measures.base import Column, Measure, MetricSettings
 from codec.eval.measures.registry import measure
 from codec.eval.types import SCORING_RATE, Pair, Skip
 
@@ -20,7 +20,7 @@ Recogniser = Callable[[np.ndarray, str], str]
 
 @dataclass(frozen=True)
 class WordCounts:
-    """Alignment of a transcript with the reference text, in words."""
+    """Word counts of the alignment of a transcript with the reference text."""
 
     hits: int
     errors: int
@@ -29,7 +29,7 @@ class WordCounts:
 
 
 class WordErrors(Measure):
-    """Word errors of one recogniser; a subclass says which, and transcribes."""
+    """Word errors of one recogniser; a subclass names it and transcribes."""
 
     if TYPE_CHECKING:
 
@@ -38,7 +38,7 @@ class WordErrors(Measure):
             """The recogniser's name in the table's headings; a class attribute, or a property."""
 
     suffix: str = ""
-    """Behind the names of columns and values, so that those of two recognisers stay apart."""
+    """Suffix of the names of columns and values, so that those of two recognisers differ."""
     packages: tuple[str, ...] = ("jiwer", "whisper_normalizer")
     intrusive = False
 
@@ -54,7 +54,7 @@ class WordErrors(Measure):
         """Text of the output.
 
         Raises:
-            Skip: when the recogniser cannot hear this clip.
+            Skip: when the recogniser cannot process this clip.
         """
         raise NotImplementedError
 
@@ -93,7 +93,7 @@ class AsrErrors(WordErrors):
     asr: str
 
     @classmethod
-    def from_settings(cls, settings: JudgeSettings) -> "AsrErrors":
+    def from_settings(cls, settings: MetricSettings) -> "AsrErrors":
         if not settings.asr:
             raise CodecError("measure 'wer' needs a recogniser; pass --asr FOLDER|ID")
         return cls(settings.asr)

@@ -1,22 +1,18 @@
 """Measures by name."""
 
-from collections.abc import Callable
-
 from codec.errors import CodecError
-from codec.eval.measures.base import JudgeSettings, Measure
+from codec.eval.measures.base import Measure, MetricSettings
 from codec.registry import Registry
 
-MEASURES: Registry[type[Measure]] = Registry("measure")
+
+def _introduce(name: str, measure_class: type[Measure]) -> None:
+    measure_class.name = name
 
 
-def measure(name: str) -> Callable[[type[Measure]], type[Measure]]:
-    """Class decorator: register a :class:`Measure` under ``name``."""
+MEASURES: Registry[type[Measure]] = Registry("measure", "codec.eval.measures", introduce=_introduce)
 
-    def register(measure_class: type[Measure]) -> type[Measure]:
-        measure_class.name = name
-        return MEASURES.register(name)(measure_class)
-
-    return register
+measure = MEASURES.register
+"""Class decorator: register a :class:`Measure` under a name."""
 
 
 def measure_names() -> list[str]:
@@ -24,8 +20,8 @@ def measure_names() -> list[str]:
     return list(MEASURES)
 
 
-def build_measures(names: list[str], settings: JudgeSettings) -> list[Measure]:
-    """Measures by name, ready to judge.
+def build_measures(names: list[str], settings: MetricSettings) -> list[Measure]:
+    """Metrics by name, ready to use.
 
     Raises:
         CodecError: for an unknown name, a missing package or a missing setting.
@@ -44,7 +40,7 @@ def build_measures(names: list[str], settings: JudgeSettings) -> list[Measure]:
 
 
 def installed_measures(names: list[str]) -> list[str]:
-    """Those of ``names`` whose packages are there."""
+    """The metrics among ``names`` whose packages are installed."""
     return [name for name in names if not MEASURES[name].missing_packages()]
 
 

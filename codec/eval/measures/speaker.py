@@ -12,7 +12,7 @@ import numpy as np
 
 from codec.encoders.hub import load_pretrained
 from codec.errors import CodecError
-from codec.eval.measures.base import Column, JudgeSettings, Measure
+from codec.eval.measures.base import Column, Measure, MetricSettings
 from codec.eval.measures.registry import measure
 from codec.eval.types import SCORING_RATE, Pair
 
@@ -41,7 +41,7 @@ class XvectorSimilarity(Measure):
     packages = ("transformers",)
 
     @classmethod
-    def from_settings(cls, settings: JudgeSettings) -> "XvectorSimilarity":
+    def from_settings(cls, settings: MetricSettings) -> "XvectorSimilarity":
         if not settings.speaker_model:
             raise CodecError("measure 'xvector' needs a model; pass --speaker-model FOLDER|ID")
         return cls(settings.speaker_model)

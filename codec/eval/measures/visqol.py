@@ -29,20 +29,20 @@ class Visqol(Measure):
     def __call__(self, pair: Pair) -> dict[str, float]:
         if len(pair.reference) < _MIN_SECONDS * SCORING_RATE:
             raise Skip(f"shorter than the {_MIN_SECONDS} s that ViSQOL needs")
-        result = _judge().measure_from_arrays(
+        result = _model().measure_from_arrays(
             pair.reference.astype(np.float64), pair.output.astype(np.float64), SCORING_RATE
         )
         return {"visqol": float(result.moslqo), "visqol_nsim": float(result.vnsim)}
 
 
 @lru_cache(maxsize=1)
-def _judge() -> Any:
+def _model() -> Any:
     from visqol import VisqolApi
 
-    judge = VisqolApi()
+    model = VisqolApi()
     with _quiet_stderr():
-        judge.create(mode="speech", use_lattice_model=True)
-    return judge
+        model.create(mode="speech", use_lattice_model=True)
+    return model
 
 
 @contextmanager

@@ -1,17 +1,18 @@
-"""Probes: what the tokens mean. Phones, text, speaker, and user-given labels."""
+"""Probes: which information the tokens carry about phones, text, speaker and labels of the user."""
 
+from codec.deprecation import renamed
 from codec.eval.probes.registry import build_probe, probe, probe_names, resemblances
 from codec.eval.probes.report import to_markdown
 from codec.eval.probes.run import probe_tokens, run_probes
 from codec.eval.probes.sources import ModelTokens, TokenSource, TokenTable
-from codec.eval.probes.types import Measure, ProbeResult, ProbeTask, Skip
+from codec.eval.probes.types import Finding, Omitted, ProbeResult, ProbeTask
 
 __all__ = [
-    "Measure",
+    "Finding",
     "ModelTokens",
+    "Omitted",
     "ProbeResult",
     "ProbeTask",
-    "Skip",
     "TokenSource",
     "TokenTable",
     "build_probe",
@@ -22,3 +23,5 @@ __all__ = [
     "run_probes",
     "to_markdown",
 ]
+
+__getattr__ = renamed(__name__, {"Measure": ("Finding", Finding), "Skip": ("Omitted", Omitted)})

@@ -19,7 +19,7 @@ from codec.eval.probes.phone_labels import can_be_aligned
 from codec.eval.probes.registry import probe
 from codec.eval.probes.sources import LATENTS, LatentSource, TokenSource, View, views
 from codec.eval.probes.statistics import few_speakers_note, mean_of_ratios, speaker_interval
-from codec.eval.probes.types import CodedClip, Measure, ProbeResult, ProbeTask, Skip
+from codec.eval.probes.types import CodedClip, Finding, Omitted, ProbeResult, ProbeTask
 
 CHANCE = 0.5
 
@@ -69,9 +69,9 @@ class AbxProbe:
     @dataclass(frozen=True)
     class Config:
         items: int = 10
-        """At most so many of a triphone by a speaker are compared, drawn at random."""
+        """Limit on the instances of a triphone by a speaker, drawn at random."""
         others: int = 5
-        """At most so many speakers of A and B for each X, drawn at random."""
+        """Limit on the speakers of A and B for each X, drawn at random."""
 
     def __init__(self, config: "AbxProbe.Config"):
         self.config = config
@@ -105,12 +105,12 @@ class AbxProbe:
         return result
 
     def _aligned(
-        self, task: ProbeTask, skipped: list[Skip]
+        self, task: ProbeTask, skipped: list[Omitted]
     ) -> tuple[list[CodedClip], list[Sequence[Interval]]]:
         """Clips that have tokens and phones, and their phones."""
         usable = [clip for clip in task.clips if can_be_aligned(clip)]
         skipped += [
-            Skip(clip.name, "not English" if clip.text else "no text")
+            Omitted(clip.name, "not English" if clip.text else "no text")
             for clip in task.clips
             if not can_be_aligned(clip)
         ]
@@ -161,7 +161,7 @@ def _group(items: list[Item], limit: int, rng: np.random.Generator) -> Groups:
         places = groups[item.context][item.phone][item.speaker]
         if len(places) < limit:
             places.append(index)
-    # In an order of its own: the draw must not decide in which order figures are added.
+    # In a fixed order: the draw must not decide in which order values are added.
     return {
         context: {p: dict(phones[p]) for p in sorted(phones)} for context, phones in sorted(groups.items())
     }
@@ -193,7 +193,7 @@ def _ordered(first: Name, second: Name) -> tuple[Name, Name]:
 
 def _measure(
     name: str, view: View, cells: list[Cell], pieces: list[np.ndarray], clips: int, seed: int
-) -> Measure:
+) -> Finding:
     wanted = sorted({_ordered(i, x) for cell in cells for x in cell.x for i in (*cell.a, *cell.b) if i != x})
     values = pair_distances(pieces, np.array(wanted))
     distances = dict(zip(wanted, values.tolist(), strict=True))
@@ -201,7 +201,7 @@ def _measure(
     value = mean_of_ratios(counts.sum(axis=0))
     # Draws without a speaker of many pairs lean to one side.
     interval = speaker_interval(counts, units, mean_of_ratios, seed, recentre=True)
-    return Measure.of(name, view, value, interval, CHANCE, "lower", clips)
+    return Finding.of(name, view, value, interval, CHANCE, "lower", clips)
 
 
 def _error(cell: Cell, distances: dict[tuple[int, int], float]) -> float:

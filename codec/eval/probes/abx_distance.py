@@ -8,6 +8,8 @@ _BATCH = 1024
 """Pairs that are warped at once."""
 _DIGITS = 12
 """Decimals kept: rounding must not decide between equal distances."""
+_TIE = 1e-9
+"""Paths whose costs differ by less cost the same: sums of the same angles in another order are not equal to the bit."""
 
 
 def pair_distances(items: Sequence[np.ndarray], pairs: np.ndarray) -> np.ndarray:
@@ -66,7 +68,7 @@ def warp(distances: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.nda
             taken = np.stack([steps[i, j], steps[i, j + 1], steps[i + 1, j]])
             least = before.min(axis=0)
             cost[i + 1, j + 1] = least + distances[:, i, j]
-            steps[i + 1, j + 1] = np.where(before == least, taken, np.inf).min(axis=0) + 1
+            steps[i + 1, j + 1] = np.where(before <= least + _TIE, taken, np.inf).min(axis=0) + 1
     ends = (rows, columns, np.arange(pairs))
     return np.round(cost[ends] / steps[ends], _DIGITS)
 

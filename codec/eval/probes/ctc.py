@@ -26,7 +26,7 @@ class CtcConfig:
 
 
 @dataclass(frozen=True)
-class Utterance:
+class CtcExample:
     """Tokens ``(K, T)`` and the text they should spell."""
 
     codes: Tensor
@@ -59,7 +59,7 @@ class TokenRecognizer(nn.Module):
         hidden, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True)
         return self.output(self.dropout(hidden)).log_softmax(dim=-1)
 
-    def loss(self, utterances: list[Utterance]) -> Tensor:
+    def loss(self, utterances: list[CtcExample]) -> Tensor:
         """Mean CTC loss per character."""
         codes, lengths = _pad([utterance.codes for utterance in utterances])
         targets = [[self.alphabet.index(c) + 1 for c in utterance.text] for utterance in utterances]
@@ -77,7 +77,7 @@ class TokenRecognizer(nn.Module):
 
 
 def train_recognizer(
-    config: CtcConfig, utterances: list[Utterance], codebook_size: int, frame_rate: float, seed: int
+    config: CtcConfig, utterances: list[CtcExample], codebook_size: int, frame_rate: float, seed: int
 ) -> TokenRecognizer:
     """Train on all ``utterances`` with AdamW and a one-cycle rate; global random state is kept."""
     alphabet = "".join(sorted({character for utterance in utterances for character in utterance.text}))

@@ -15,7 +15,7 @@ from codec.data import Clip
 from codec.errors import CodecError
 from codec.eval.probes.sources import View
 from codec.eval.probes.statistics import mean_of_ratios, speaker_interval
-from codec.eval.probes.types import CodedClip, Measure, ProbeResult, Skip
+from codec.eval.probes.types import CodedClip, Finding, Omitted, ProbeResult
 
 Embed = Callable[[list[Clip]], np.ndarray]
 """Clips to one row each, ``(N, D)``."""
@@ -30,10 +30,10 @@ class EmbeddingProbeConfig:
     """Which labels are probed, and from how many clips of each class."""
 
     manifests: tuple[str, ...] = ()
-    """Clips to probe; the clips kept aside by training when there are none."""
+    """Clips to probe; the clips held out by training when there are none."""
     labels: tuple[Label, ...] = ("speaker", "source")
     shots: tuple[int, ...] = (1, 5, 20)
-    """Clips of each class to learn from. Classes with no clip more than that are left out."""
+    """Clips of each class to learn from. Classes with no clip more than that are skipped."""
     full: bool = True
     """Learn from all clips but those of a fold, too."""
     draws: int = 10
@@ -56,7 +56,7 @@ def probe_embedding(embed: Embed, clips: Sequence[Clip], config: EmbeddingProbeC
 
     Args:
         embed: the encoder; called once.
-        clips: with labels; clips without one are left out of its figures.
+        clips: with labels; clips without one are skipped of its figures.
 
     Returns:
         Measures ``<label>_accuracy_<k>_shot`` and ``<label>_accuracy_full``; the baseline is chance.
@@ -73,7 +73,7 @@ def probe_embedding(embed: Embed, clips: Sequence[Clip], config: EmbeddingProbeC
     result = ProbeResult("embedding", settings=to_dict(config))
     for label in config.labels:
         named = [dataclasses.replace(clip, label=label_of(clip, label)) for clip in clips]
-        result.skipped += [Skip(clip.name, f"no {label}") for clip in named if clip.label is None]
+        result.skipped += [Omitted(clip.name, f"no {label}") for clip in named if clip.label is None]
         for shots in config.shots:
             _measure(f"{label}_accuracy_{shots}_shot", named, vectors, shots, config, seed, result)
         if config.full:
@@ -124,5 +124,5 @@ def _measure(
     interval = speaker_interval(tally, [clip.speaker for clip in coded], mean_of_ratios, seed)
     value = mean_of_ratios(tally.sum(axis=0))
     result.measures.append(
-        Measure.of(name, _VECTORS, value, interval, 1 / len(classes), "higher", len(used))
+        Finding.of(name, _VECTORS, value, interval, 1 / len(classes), "higher", len(used))
     )

@@ -13,7 +13,7 @@ from codec.eval.probes.features import clip_features, fit_predict
 from codec.eval.probes.registry import probe
 from codec.eval.probes.sources import View, views
 from codec.eval.probes.statistics import few_speakers_note, mean_of_ratios, speaker_interval
-from codec.eval.probes.types import CodedClip, Measure, ProbeResult, ProbeTask, Skip
+from codec.eval.probes.types import CodedClip, Finding, Omitted, ProbeResult, ProbeTask
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class FewShotProbe:
 
     def run(self, task: ProbeTask) -> ProbeResult:
         result = ProbeResult("fewshot", settings=to_dict(self.config))
-        result.skipped += [Skip(clip.name, "no label") for clip in task.clips if not clip.label]
+        result.skipped += [Omitted(clip.name, "no label") for clip in task.clips if not clip.label]
         clips = task.code([clip for clip in task.clips if clip.label], result.skipped)
         result.notes += few_speakers_note([clip.speaker for clip in clips])
         result.per_clip = {clip.clip.name: {"label": clip.clip.label} for clip in clips}
@@ -98,7 +98,7 @@ class FewShotProbe:
         interval = speaker_interval(by_clip, speakers, mean_of_ratios, seed)
         value = mean_of_ratios(by_clip.sum(axis=0))
         name = f"balanced_accuracy_{shots}_shot"
-        measure = Measure.of(name, view, value, interval, 1 / len(classes), "higher", len(clips))
+        measure = Finding.of(name, view, value, interval, 1 / len(classes), "higher", len(clips))
         result.measures.append(measure)
         result.notes.append(
             f"{name} {view.codebooks} {view.features}: {by_draw.mean():.3f} ± {by_draw.std():.3f} "
@@ -112,7 +112,7 @@ class FewShotProbe:
 def draw_clips(
     clips: list[CodedClip], shots: int, draws: int, split: Literal["clip", "speaker"], seed: int
 ) -> list[Draw]:
-    """Stratified draws of ``shots`` clips of every class; fewer than asked for when most fail.
+    """Stratified draws of ``shots`` clips of every class; fewer than requested when most fail.
 
     Each draw has its own random generator, so that a further draw leaves the others as they are.
     """

@@ -1,4 +1,4 @@
-"""Phone probe: how much the codes tell about the phone that is being spoken."""
+"""Phone probe: how much information the codes carry about the current phone."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from codec.eval.probes.phone_labels import LabelledClip, can_be_aligned, label_c
 from codec.eval.probes.registry import probe
 from codec.eval.probes.sources import View, views
 from codec.eval.probes.statistics import few_speakers_note, joint_counts, pnmi, ratio, speaker_interval
-from codec.eval.probes.types import Measure, ProbeResult, ProbeTask
+from codec.eval.probes.types import Finding, ProbeResult, ProbeTask
 
 
 @probe("phone")
@@ -30,9 +30,9 @@ class PhoneProbe:
     @dataclass(frozen=True)
     class Config:
         train_clips: int = 200
-        """At most so many training clips are aligned, drawn at random."""
+        """Limit on the aligned training clips, drawn at random."""
         max_frames: int = 60_000
-        """At most so many frames train the regression, drawn at random."""
+        """Limit on the frames that train the regression, drawn at random."""
         strength: float = 1.0
         """Inverse weight of the L2 penalty."""
         folds: int = 5
@@ -76,7 +76,7 @@ class PhoneProbe:
             result.notes.append(f"regression cross-validated over {unit}")
         return train
 
-    def _pnmi(self, test: list[LabelledClip], task: ProbeTask) -> list[Measure]:
+    def _pnmi(self, test: list[LabelledClip], task: ProbeTask) -> list[Finding]:
         phones = np.concatenate([clip.phones for clip in test])
         codes = np.concatenate([clip.coded.codes[0].numpy() for clip in test])
         owner = np.repeat(np.arange(len(test)), [len(clip.phones) for clip in test])
@@ -87,7 +87,7 @@ class PhoneProbe:
             interval = speaker_interval(joint, _speakers(test), pnmi, task.seed, recentre=True)
             baseline = self._shifted_pnmi(phones[keep], codes[keep], task.seed)
             view = View(1, "one-hot")
-            measures.append(Measure.of(name, view, value, interval, baseline, "higher", len(test)))
+            measures.append(Finding.of(name, view, value, interval, baseline, "higher", len(test)))
         return measures
 
     def _shifted_pnmi(self, phones: np.ndarray, codes: np.ndarray, seed: int) -> float:
@@ -115,7 +115,7 @@ class PhoneProbe:
             counts, base = _correct(labels, guesses, left_out), _correct(labels, majority, left_out)
             value, baseline = ratio(counts.sum(axis=0)), ratio(base.sum(axis=0))
             interval = speaker_interval(counts, _speakers(test), ratio, task.seed)
-            result.measures.append(Measure.of(name, view, value, interval, baseline, "higher", len(test)))
+            result.measures.append(Finding.of(name, view, value, interval, baseline, "higher", len(test)))
             for clip, (correct, _) in zip(test, counts, strict=True):
                 key = f"{name} {view.codebooks} {view.features}"
                 result.per_clip[clip.coded.clip.name][key] = int(correct)
@@ -123,7 +123,7 @@ class PhoneProbe:
     def _predict(
         self, view: View, train: list[LabelledClip], test: list[LabelledClip], task: ProbeTask
     ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """For each test clip, the guessed phones, and the commonest phone of its training data."""
+        """The predicted phones of each test clip, and the commonest phone of its training data."""
         if train:
             folds = [(train, list(range(len(test))))]
         else:

@@ -8,7 +8,7 @@ from sklearn.model_selection import GroupKFold
 
 from codec.align.phones import align_clips, phones_at_frames
 from codec.data import Clip
-from codec.eval.probes.types import CodedClip, ProbeTask, Skip
+from codec.eval.probes.types import CodedClip, Omitted, ProbeTask
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ def can_be_aligned(clip: Clip) -> bool:
     return bool(clip.text) and (clip.language or "en").lower().startswith("en")
 
 
-def label_clips(clips: list[Clip], task: ProbeTask, skipped: list[Skip]) -> list[LabelledClip]:
+def label_clips(clips: list[Clip], task: ProbeTask, skipped: list[Omitted]) -> list[LabelledClip]:
     """Tokens and phones of the clips; those without either are added to ``skipped``."""
     usable = [clip for clip in clips if can_be_aligned(clip)]
     skipped += [
-        Skip(clip.name, "not English" if clip.text else "no text")
+        Omitted(clip.name, "not English" if clip.text else "no text")
         for clip in clips
         if not can_be_aligned(clip)
     ]
@@ -47,7 +47,7 @@ def label_clips(clips: list[Clip], task: ProbeTask, skipped: list[Skip]) -> list
         phones = phones_at_frames(alignments[name], item.codes.shape[1], task.tokens.frame_rate)
         kept = [i for i, phone in enumerate(phones) if phone is not None]
         if not kept:
-            skipped.append(Skip(name, "no frame has a phone"))
+            skipped.append(Omitted(name, "no frame has a phone"))
             continue
         known = np.array([phones[i] for i in kept])
         labelled.append(LabelledClip(CodedClip(item.clip, item.codes[:, kept]), known))

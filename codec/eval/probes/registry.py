@@ -1,6 +1,5 @@
 """Probes by name. A further probe is one file in this folder with one decorated class."""
 
-from collections.abc import Callable
 from typing import Any, Protocol
 
 from codec.config import from_dict
@@ -9,32 +8,29 @@ from codec.registry import Registry
 
 
 class Probe(Protocol):
-    """What a registered class offers; it has a nested ``Config`` dataclass too."""
+    """The interface of a registered class, which also has a nested ``Config`` dataclass."""
 
     name: str
     config: Any
     resembles: tuple[str, ...]
-    """Losses that a model must not be trained with to be judged without a mark; none by default."""
+    """Losses that a model must not be trained with to be scored without a mark; none by default."""
 
     def check(self, task: ProbeTask) -> None:
         """Raise a :class:`CodecError` when the clips cannot serve, before any work."""
 
     def run(self, task: ProbeTask) -> ProbeResult:
-        """Measure; clips that fail are listed in the result, not raised."""
+        """Run the probe; clips that fail are listed in the result, not raised."""
 
 
-PROBES: Registry[type[Any]] = Registry("probe", "codec.eval.probes")
+def _introduce(name: str, probe_class: type[Any]) -> None:
+    probe_class.name = name
+    probe_class.resembles = getattr(probe_class, "resembles", ())
 
 
-def probe(name: str) -> Callable[[type[Any]], type[Any]]:
-    """Class decorator: register a probe, built as ``cls(cls.Config(...))``."""
+PROBES: Registry[type[Any]] = Registry("probe", "codec.eval.probes", introduce=_introduce)
 
-    def register(probe_class: type[Any]) -> type[Any]:
-        probe_class.name = name
-        probe_class.resembles = getattr(probe_class, "resembles", ())
-        return PROBES.register(name)(probe_class)
-
-    return register
+probe = PROBES.register
+"""Class decorator: register a probe, built as ``cls(cls.Config(...))``."""
 
 
 def probe_names() -> list[str]:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Container
 
-from codec.eval.probes.types import Measure, ProbeResult
+from codec.eval.probes.types import Finding, ProbeResult
 
 
 def to_markdown(results: dict[str, ProbeResult], marked: Container[str] = ()) -> str:
@@ -11,7 +11,7 @@ def to_markdown(results: dict[str, ProbeResult], marked: Container[str] = ()) ->
 
     Args:
         results: by name of the probe.
-        marked: probes whose figures get an asterisk, since they resemble a loss of the model.
+        marked: probes whose results get an asterisk, since they resemble a loss of the model.
     """
     lines = [
         "| probe | measure | codebooks | features | value | 95 % CI | no information | better | clips |",
@@ -28,7 +28,7 @@ def to_markdown(results: dict[str, ProbeResult], marked: Container[str] = ()) ->
     return "\n".join(lines + [""] * bool(remarks) + remarks) + "\n"
 
 
-def _row(probe: str, measure: Measure, mark: str) -> str:
+def _row(probe: str, measure: Finding, mark: str) -> str:
     interval = "–"
     if measure.low is not None and measure.high is not None:
         interval = f"{measure.low:.3f} to {measure.high:.3f} ({measure.units} {measure.unit}s)"

@@ -1,4 +1,4 @@
-"""Where a probe's tokens come from: a model, or a table of codes made by any other tokenizer."""
+"""Sources of a probe's tokens: a model, or a table of codes made by any other tokenizer."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -52,14 +52,14 @@ class View:
 
     @property
     def codebooks(self) -> str:
-        """The layers in words: ``none``, ``1`` or ``1-8``."""
+        """The layers as text: ``none``, ``1`` or ``1-8``."""
         if self.num_codebooks == 0:
             return "none"
         return "1" if self.num_codebooks == 1 else f"1-{self.num_codebooks}"
 
 
 LATENTS = View(0, "latents")
-"""What the encoder says before it is quantized; only sources that have a method ``latents`` can show it."""
+"""The encoder's output before quantization; only sources that have a method ``latents`` can show it."""
 
 
 def views(tokens: TokenSource) -> Iterator[View]:

@@ -12,7 +12,7 @@ from codec.eval.probes.features import clip_features, fit_predict
 from codec.eval.probes.registry import probe
 from codec.eval.probes.sources import views
 from codec.eval.probes.statistics import few_speakers_note, ratio, speaker_interval
-from codec.eval.probes.types import CodedClip, Measure, ProbeResult, ProbeTask, Skip
+from codec.eval.probes.types import CodedClip, Finding, Omitted, ProbeResult, ProbeTask
 
 
 @probe("speaker")
@@ -59,19 +59,19 @@ class SpeakerProbe:
             correct = np.stack([guesses == speakers, np.ones(len(clips))], axis=1)
             interval = speaker_interval(correct, names, ratio, task.seed)
             value = ratio(correct.sum(axis=0))
-            # All layers may tell the speaker; it is the first that should not.
+            # All layers may reveal the speaker; only the first should not.
             result.measures.append(
-                Measure.of("speaker_accuracy", view, value, interval, majority, "lower", len(clips))
+                Finding.of("speaker_accuracy", view, value, interval, majority, "lower", len(clips))
             )
             for clip, guess in zip(clips, guesses, strict=True):
                 entry = result.per_clip.setdefault(clip.clip.name, {"speaker": clip.speaker})
                 entry[f"guess {view.codebooks} {view.features}"] = str(guess)
         return result
 
-    def _clips(self, task: ProbeTask, skipped: list[Skip]) -> list[CodedClip]:
+    def _clips(self, task: ProbeTask, skipped: list[Omitted]) -> list[CodedClip]:
         named = [clip for clip in task.clips if clip.speaker]
-        skipped += [Skip(clip.name, "no speaker") for clip in task.clips if not clip.speaker]
+        skipped += [Omitted(clip.name, "no speaker") for clip in task.clips if not clip.speaker]
         coded = task.code(named, skipped)
         counts = Counter(clip.speaker for clip in coded)
-        skipped += [Skip(c.clip.name, "the only clip of its speaker") for c in coded if counts[c.speaker] < 2]
+        skipped += [Omitted(c.clip.name, "the only clip of its speaker") for c in coded if counts[c.speaker] < 2]
         return [clip for clip in coded if counts[clip.speaker] >= 2]

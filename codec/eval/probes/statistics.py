@@ -71,7 +71,7 @@ def mean_of_ratios(counts: np.ndarray) -> float:
 
 
 def joint_counts(rows: np.ndarray, columns: np.ndarray, owner: np.ndarray, owners: int) -> np.ndarray:
-    """How often each pair of values occurs, ``(owners, A, B)``, by clip (``owner`` 0 to owners - 1)."""
+    """Counts of each pair of values, ``(owners, A, B)``, by clip (``owner`` 0 to owners - 1)."""
     row_values, row_index = np.unique(rows, return_inverse=True)
     column_values, column_index = np.unique(columns, return_inverse=True)
     shape = (owners, len(row_values), len(column_values))

@@ -1,7 +1,7 @@
 """Text probe: can a small recogniser read the words off the frozen tokens?
 
 The text alignment of SLMTokBench (Zhang et al. 2023, SpeechTokenizer), at a size for a CPU. Its
-mutual-information estimate is left out: under CTC a text that is longer than the clip has
+mutual-information estimate is omitted: under CTC a text that is longer than the clip has
 probability zero, which makes the estimate over all pairs infinite.
 """
 
@@ -13,16 +13,16 @@ import jiwer
 import numpy as np
 import torch
 
-from codec.align.transcript import normalise
+from codec.align.transcript import plain_words
 from codec.config import to_dict
 from codec.console import counted
 from codec.data import Clip
 from codec.errors import CodecError
-from codec.eval.probes.ctc import CtcConfig, TokenRecognizer, Utterance, train_recognizer
+from codec.eval.probes.ctc import CtcConfig, CtcExample, TokenRecognizer, train_recognizer
 from codec.eval.probes.registry import probe
 from codec.eval.probes.sources import View
 from codec.eval.probes.statistics import few_speakers_note, ratio, speaker_interval
-from codec.eval.probes.types import CodedClip, Measure, ProbeResult, ProbeTask, Skip
+from codec.eval.probes.types import CodedClip, Finding, Omitted, ProbeResult, ProbeTask
 
 
 @probe("text")
@@ -38,11 +38,11 @@ class TextProbe:
     @dataclass(frozen=True)
     class Config:
         codebooks: list[int] = field(default_factory=lambda: [1])
-        """Numbers of layers to train on, each a training of its own, e.g. [1, 8]."""
+        """Numbers of layers to train on, each in a separate training, e.g. [1, 8]."""
         train_clips: int = 2000
-        """At most so many training clips, drawn at random."""
+        """Limit on the training clips, drawn at random."""
         max_seconds: float = 15.0
-        """Longer training clips are left out."""
+        """Longer training clips are skipped."""
         recognizer: CtcConfig = field(default_factory=CtcConfig)
 
     def __init__(self, config: "TextProbe.Config"):
@@ -90,7 +90,7 @@ class TextProbe:
         result: ProbeResult,
     ) -> None:
         view = View(num_codebooks, "learned embedding")
-        spoken = [Utterance(clip.codes[:num_codebooks], text) for clip, text in train]
+        spoken = [CtcExample(clip.codes[:num_codebooks], text) for clip, text in train]
         tokens = task.tokens
         recognizer = train_recognizer(
             self.config.recognizer, spoken, tokens.codebook_size, tokens.frame_rate, task.seed
@@ -103,7 +103,7 @@ class TextProbe:
             errors, base = count(references, read), count(references, shuffled)
             value, baseline = ratio(errors.sum(axis=0)), ratio(base.sum(axis=0))
             interval = speaker_interval(errors, speakers, ratio, task.seed)
-            result.measures.append(Measure.of(name, view, value, interval, baseline, "lower", len(test)))
+            result.measures.append(Finding.of(name, view, value, interval, baseline, "lower", len(test)))
             for (clip, text), guess, (wrong, total) in zip(test, read, errors, strict=True):
                 entry = result.per_clip.setdefault(clip.clip.name, {"text": text})
                 entry[f"read {view.codebooks}"] = guess
@@ -111,13 +111,13 @@ class TextProbe:
                 entry[f"{name} of"] = int(total)
 
 
-def _with_text(clips: list[CodedClip], skipped: list[Skip]) -> list[tuple[CodedClip, str]]:
+def _with_text(clips: list[CodedClip], skipped: list[Omitted]) -> list[tuple[CodedClip, str]]:
     kept = []
     for clip in clips:
         try:
-            kept.append((clip, normalise(clip.clip.text)))
+            kept.append((clip, plain_words(clip.clip.text)))
         except CodecError as error:
-            skipped.append(Skip(clip.clip.name, str(error)))
+            skipped.append(Omitted(clip.clip.name, str(error)))
     return kept
 
 

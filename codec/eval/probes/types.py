@@ -1,4 +1,4 @@
-"""What probes are given and what they report."""
+"""The inputs and results of probes."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from codec.align.types import Skip
+from codec.align.types import Omitted
 from codec.data import Clip
 from codec.errors import CodecError
 from codec.eval.probes.sources import TokenSource, View
@@ -27,23 +27,23 @@ class CodedClip:
 
     @property
     def speaker(self) -> str:
-        """The speaker; a clip that names none counts as a speaker of its own."""
+        """The speaker; a clip that names none counts as a separate speaker."""
         return self.clip.speaker or f"unknown:{self.clip.name}"
 
 
 @dataclass(frozen=True)
-class Measure:
-    """One figure of a probe.
+class Finding:
+    """One result of a probe.
 
     Attributes:
         name: what is measured, e.g. ``phone_accuracy``.
         codebooks: the layers used, e.g. ``1`` or ``1-8``.
         features: how the tokens were shown to the probe, e.g. ``one-hot``.
-        value: the figure.
+        value: the result.
         low, high: 95 % confidence interval; None where the clips are too few for one.
-        baseline: the same figure for tokens without information.
+        baseline: the same result for tokens without information.
         better: ``higher`` or ``lower``, for a tokenizer whose tokens should mean this.
-        clips: clips that the figure rests on.
+        clips: number of clips behind the result.
         units: speakers (or clips) that the bootstrap drew from.
         unit: ``speaker`` or ``clip``.
     """
@@ -63,7 +63,7 @@ class Measure:
     @classmethod
     def of(
         cls, name: str, view: View, value: float, interval: ProbeInterval, baseline: float, better: str, clips: int
-    ) -> "Measure":
+    ) -> "Finding":
         """A measure of one view of the tokens."""
         return cls(
             name=name,
@@ -90,13 +90,13 @@ class ProbeResult:
     """
 
     probe: str
-    measures: list[Measure] = field(default_factory=list)
-    skipped: list[Skip] = field(default_factory=list)
+    measures: list[Finding] = field(default_factory=list)
+    skipped: list[Omitted] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     per_clip: dict[str, dict[str, Any]] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
 
-    def measure(self, name: str, codebooks: str = "1", features: str | None = None) -> Measure:
+    def measure(self, name: str, codebooks: str = "1", features: str | None = None) -> Finding:
         """The measure of that name.
 
         Raises:
@@ -125,12 +125,12 @@ class ProbeTask:
     seed: int
     out: Path
 
-    def code(self, clips: Iterable[Clip], skipped: list[Skip]) -> list[CodedClip]:
+    def code(self, clips: Iterable[Clip], skipped: list[Omitted]) -> list[CodedClip]:
         """Tokens of the clips; a clip that has none is added to ``skipped`` instead."""
         coded = []
         for clip in clips:
             try:
                 coded.append(CodedClip(clip, self.tokens.codes(clip)))
             except CodecError as error:
-                skipped.append(Skip(clip.name, str(error)))
+                skipped.append(Omitted(clip.name, str(error)))
         return coded

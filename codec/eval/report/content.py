@@ -1,4 +1,4 @@
-"""What a report says, whatever its form."""
+"""The content of a report, independent of its form."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +11,7 @@ from codec.eval.types import Row
 
 @dataclass(frozen=True)
 class About:
-    """What another needs to repeat the run. No dates: two runs give one report."""
+    """All that is needed to repeat the run. There are no dates, so two runs give the same report."""
 
     command: str
     codec: str
@@ -20,7 +20,7 @@ class About:
     seed: int
     versions: dict[str, str]
     measures: dict[str, str]
-    """How each measure is computed, by name."""
+    """Descriptions of the metrics, by name."""
     settings: dict[str, Any]
 
 

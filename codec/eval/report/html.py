@@ -1,4 +1,4 @@
-"""The report as one page that needs nothing beside it."""
+"""The report as one self-contained page."""
 
 import base64
 from collections import Counter
@@ -68,10 +68,10 @@ def _probe_table(probes: dict[str, Any], marks: dict[str, list[str]]) -> _ProbeT
         for m in result.measures:
             interval = ABSENT if m.low is None else f"{m.low:.3f}–{m.high:.3f}"
             title = f"{m.name.replace('_', ' ')} ({m.better} is better)"
-            figures = [f"{m.value:.3f}" + MARK * (name in marks), interval, f"{m.baseline:.3f}", str(m.clips)]
-            rows.append([name, title, m.codebooks, m.features, *figures])
+            cells = [f"{m.value:.3f}" + MARK * (name in marks), interval, f"{m.baseline:.3f}", str(m.clips)]
+            rows.append([name, title, m.codebooks, m.features, *cells])
         reasons = Counter(skip.reason for skip in result.skipped)
-        notes += [f"{name}: {counted(count, 'clip')} left out: {reason}" for reason, count in reasons.items()]
+        notes += [f"{name}: {counted(count, 'clip')} skipped: {reason}" for reason, count in reasons.items()]
         notes += [f"{name}: {note}" for note in result.notes]
     return _ProbeTable(rows, notes)
 

@@ -1,4 +1,4 @@
-"""Clips to listen to: which, and their sound under every system."""
+"""Clips to listen to: their choice, and their audio from every system."""
 
 import io
 from dataclasses import dataclass

@@ -17,7 +17,7 @@ from codec.eval.report.table import (
 
 
 def to_markdown(report: Report) -> str:
-    """Tables, what was left out, and what it was made with."""
+    """Tables, skipped measurements, and the versions used."""
     sections = [
         "# Evaluation",
         f"{counted(len(report.clips), 'clip')}, {report.seconds / 60:.1f} minutes.",
@@ -26,7 +26,7 @@ def to_markdown(report: Report) -> str:
         _coding(report),
         _codebooks(report),
         _probes(report),
-        _list("Left out", omission_lines(report) or ["nothing"]),
+        _list("Skipped", omission_lines(report) or ["nothing"]),
         _list("Means", _means(report)),
         _list("Measures", [f"{name}: {text}" for name, text in report.about.measures.items()]),
         _list("Versions", [f"{name} {version}" for name, version in report.about.versions.items()]),
@@ -108,7 +108,7 @@ def _means(report: Report) -> list[str]:
         "kbps: bits of the codes or packets, without the container, over the clips' length",
         "delay: median of what was found by cross-correlation and removed before scoring",
         (
-            "RTF: seconds of computing per second of sound on one thread of this machine; for "
+            "RTF: seconds of computing per second of audio on one thread of this machine; for "
             "command-line tools that includes starting them"
         ),
     ]

@@ -107,15 +107,15 @@ def _panel(
 ) -> None:
     for index, (family, members) in enumerate(families.items()):
         points = [s for s in members if column.name in s.figures]
-        figures = [s.figures[column.name] for s in points]
+        values = [s.figures[column.name] for s in points]
         x = [s.kbps or 0.0 for s in points]
-        y = np.array([f.value for f in figures]) * column.scale
+        y = np.array([f.value for f in values]) * column.scale
         colour = _COLOURS[index % len(_COLOURS)]
         marker = "os^Dv*"[index // len(_COLOURS) % 6]
         axes.plot(x, y, marker=marker, markersize=5, linewidth=1.6, color=colour, label=family)
-        if figures and all(f.low is not None for f in figures):
-            low = np.array([f.low for f in figures]) * column.scale
-            high = np.array([f.high for f in figures]) * column.scale
+        if values and all(f.low is not None for f in values):
+            low = np.array([f.low for f in values]) * column.scale
+            high = np.array([f.high for f in values]) * column.scale
             axes.vlines(x, low, high, color=colour, alpha=0.35, linewidth=2)
     if original and column.name in original.figures:
         _original_line(axes, original.figures[column.name].value * column.scale)

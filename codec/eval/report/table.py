@@ -10,7 +10,7 @@ from codec.eval.summary import SystemSummary
 
 ABSENT = "–"
 MARK = "*"
-"""Behind a figure that resembles a loss of the model it judges."""
+"""The mark of a metric that resembles a loss of the model."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ def heading(column: Column) -> str:
 
 
 def figure_cells(report: Report) -> dict[str, list[Cell]]:
-    """By system, the cells of the measures' columns; the best of each column among peers is marked."""
+    """The cells of the metrics' columns by system; the best baseline of each column is marked."""
     best = {column.name: _best(report, column) for column in report.columns}
     return {
         system.label: [
@@ -55,7 +55,7 @@ CODING_HEADINGS = ("kbps", "delay ms", "RTF enc", "RTF dec")
 
 
 def clip_counts(report: Report) -> dict[str, int]:
-    """By column, how many clips its figures stand on."""
+    """The number of clips behind each column's values."""
     counts = {}
     for column in report.columns:
         figures = [s.figures[column.name] for s in report.systems if column.name in s.figures]
@@ -64,7 +64,7 @@ def clip_counts(report: Report) -> dict[str, int]:
 
 
 def omission_lines(report: Report) -> list[str]:
-    """Everything that was left out, one line each, with count and reason."""
+    """Everything that was skipped, one line each, with count and reason."""
     lines = [f"{system.label}: not run: {system.absent}" for system in report.systems if system.absent]
     for system in report.systems:
         for omission in system.omissions:
@@ -97,7 +97,7 @@ def doubt_lines(report: Report) -> list[str]:
 
 
 def mark_lines(report: Report) -> list[str]:
-    """What the asterisk means, in one sentence, and which models do not tell their losses."""
+    """The meaning of the asterisk in one sentence, and the models that do not list their losses."""
     titles = {column.name: column.title for column in report.columns}
     models: dict[str, list[str]] = {}
     for system in report.systems:
@@ -117,7 +117,7 @@ def mark_lines(report: Report) -> list[str]:
         )
     untold = dict.fromkeys(system.family for system in report.systems if system.untold)
     lines += [
-        f"{family}: no training.json tells the losses it was trained with, so none of its figures is marked"
+        f"{family}: no training.json lists the losses it was trained with, so none of its metrics is marked"
         for family in untold
     ]
     return lines

@@ -1,4 +1,4 @@
-"""What a system offers."""
+"""The interface of a system."""
 
 import shutil
 import subprocess
@@ -34,7 +34,7 @@ class System:
 
     @classmethod
     def parse(cls, argument: str) -> "System":
-        """The system that ``NAME:ARGUMENT`` means, of a registered peer.
+        """The system that ``NAME:ARGUMENT`` means, of a registered baseline.
 
         Raises:
             CodecError: when the argument is not understood.
@@ -42,7 +42,7 @@ class System:
         raise NotImplementedError
 
     def missing(self) -> str | None:
-        """Why this system cannot run on this machine, and what to do; ``None`` when it can."""
+        """The reason why this system cannot run on this machine, with a remedy; ``None`` if it can."""
         return None
 
     def signature(self) -> str:
@@ -50,14 +50,14 @@ class System:
         raise NotImplementedError
 
     def clip_signature(self, clip: Clip) -> str:
-        """What its output for ``clip`` depends on beside the recording."""
+        """Everything besides the recording on which its output for ``clip`` depends."""
         return ""
 
     def training(self) -> Training | None:
-        """Losses that it was trained with, where it tells them.
+        """Losses that it was trained with, where it lists them.
 
         Raises:
-            CodecError: when what it tells cannot be read.
+            CodecError: when its list cannot be read.
         """
         return None
 

@@ -10,14 +10,14 @@ import numpy as np
 from codec.data.manifest import Clip
 from codec.errors import CodecError
 from codec.eval.systems.base import System, missing_tools, run_tool
-from codec.eval.systems.registry import peer
+from codec.eval.systems.registry import baseline
 from codec.eval.types import Coded, Skip
 
 _MODES = ("3200", "2400", "1600", "1400", "1300", "1200", "700C", "450")
 _FULL_SCALE = 32_768.0
 
 
-@peer("codec2")
+@baseline("codec2")
 @dataclass(frozen=True)
 class Codec2(System):
     """``c2enc MODE`` and ``c2dec MODE`` on 8 kHz speech."""
@@ -30,7 +30,7 @@ class Codec2(System):
     @classmethod
     def parse(cls, argument: str) -> "Codec2":
         if argument not in _MODES:
-            raise CodecError(f"peer codec2:{argument}: expected a mode of {', '.join(_MODES)}")
+            raise CodecError(f"baseline codec2:{argument}: expected a mode of {', '.join(_MODES)}")
         return cls(argument)
 
     @property
@@ -41,7 +41,7 @@ class Codec2(System):
         return missing_tools(("c2enc", "c2dec"), "codec2")
 
     def signature(self) -> str:
-        # The tools tell no version.
+        # The tools print no version.
         return self.label
 
     def code(self, clip: Clip, wav: np.ndarray) -> Coded:

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import numpy as np
 
-from codec.audio.io import SOUND_SUFFIXES, load_audio
+from codec.audio.io import AUDIO_SUFFIXES, load_audio
 from codec.data.manifest import Clip
 from codec.errors import CodecError
 from codec.eval.systems.base import System
-from codec.eval.systems.registry import parse_number, peer
+from codec.eval.systems.registry import baseline, parse_number
 from codec.eval.types import Coded, Skip
 
 
-@peer("dir")
+@baseline("dir")
 @dataclass(frozen=True)
 class Directory(System):
     """Files of a folder, named as the manifest's clips: by relative path, or by stem alone."""
@@ -27,9 +27,9 @@ class Directory(System):
         name, equals, path = argument.partition("=")
         name, at, rate = name.partition("@")
         if not equals or not name or not path:
-            raise CodecError(f"peer dir:{argument}: expected dir:NAME=FOLDER or dir:NAME@KBPS=FOLDER")
+            raise CodecError(f"baseline dir:{argument}: expected dir:NAME=FOLDER or dir:NAME@KBPS=FOLDER")
         if not Path(path).is_dir():
-            raise CodecError(f"peer dir:{argument}: no folder {path}")
+            raise CodecError(f"baseline dir:{argument}: no folder {path}")
         return cls(name, Path(path), parse_number(rate, f"dir:{name}@", 0.01, 2000) if at else None)
 
     @property
@@ -57,7 +57,7 @@ class Directory(System):
 
     def _find(self, clip: Clip) -> Path | None:
         for stem in (clip.name, Path(clip.path).stem):
-            for suffix in SOUND_SUFFIXES:
+            for suffix in AUDIO_SUFFIXES:
                 candidate = self.path / f"{stem}{suffix}"
                 if candidate.is_file():
                     return candidate

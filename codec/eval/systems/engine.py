@@ -6,12 +6,12 @@ from pathlib import Path
 
 from codec.errors import CodecError
 from codec.eval.systems.ours import Ours, load_cached, model_systems
-from codec.eval.systems.registry import parse_number, peer
+from codec.eval.systems.registry import baseline, parse_number
 from codec.model.codec import Codec
 from codec.model.files import load_model
 
 
-@peer("engine")
+@baseline("engine")
 @dataclass(frozen=True)
 class ByEngine(Ours):
     """A checkpoint in an engine of ``codec.load``, for instance a folder of ``codec export``."""
@@ -24,13 +24,13 @@ class ByEngine(Ours):
         name, at, count = name.partition("@")
         if not equals or not name or not engine:
             raise CodecError(
-                f"peer engine:{argument}: expected engine:MODEL=ENGINE or engine:MODEL@CODEBOOKS=ENGINE, "
+                f"baseline engine:{argument}: expected engine:MODEL=ENGINE or engine:MODEL@CODEBOOKS=ENGINE, "
                 "the engine being torch, compile, onnx or a folder of codec export"
             )
         counts = [int(parse_number(count, f"engine:{name}@", 1, 64))] if at else None
         (ours,) = model_systems([name], counts)
         family = f"{ours.family}+{Path(engine).resolve().name}"
-        # Told now, not at the first clip.
+        # Checked now, not at the first clip.
         load_model(ours.folder, "cpu", engine)
         return cls(ours.folder, family, ours.codebooks, ours.sample_rate, ours.device, engine)
 

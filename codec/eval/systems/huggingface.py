@@ -13,13 +13,13 @@ from codec.data.manifest import Clip
 from codec.encoders.hub import load_pretrained
 from codec.errors import CodecError
 from codec.eval.systems.base import System
-from codec.eval.systems.registry import parse_number, peer
+from codec.eval.systems.registry import baseline, parse_number
 from codec.eval.types import Coded
 
 _FAMILIES = ("encodec", "dac", "mimi", "xcodec")
 
 
-@peer("hf")
+@baseline("hf")
 @dataclass(frozen=True)
 class HuggingFace(System):
     """A codec of transformers by hub id or folder, at a bitrate it offers (the highest by default)."""
@@ -31,7 +31,7 @@ class HuggingFace(System):
     def parse(cls, argument: str) -> "HuggingFace":
         model, at, rate = argument.partition("@")
         if not model:
-            raise CodecError(f"peer hf:{argument}: expected hf:ID or hf:ID@KBPS")
+            raise CodecError(f"baseline hf:{argument}: expected hf:ID or hf:ID@KBPS")
         return cls(model, parse_number(rate, f"hf:{model}@", 0.01, 2000) if at else None)
 
     @property

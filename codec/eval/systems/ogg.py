@@ -12,7 +12,7 @@ import torch
 from codec.audio.io import load_audio, save_audio
 from codec.data.manifest import Clip
 from codec.eval.systems.base import System, missing_tools, run_tool
-from codec.eval.systems.registry import parse_number, peer
+from codec.eval.systems.registry import baseline, parse_number
 from codec.eval.types import Coded
 
 _HEADER_PACKETS = 2
@@ -77,7 +77,7 @@ class OggTool(System):
             )
 
 
-@peer("opus")
+@baseline("opus")
 @dataclass(frozen=True)
 class Opus(OggTool):
     """``opusenc --bitrate KBPS --framesize 20 --speech``, ``opusdec --rate 16000``."""
@@ -95,7 +95,7 @@ class Opus(OggTool):
         return "--quiet", "--rate", str(self.sample_rate)
 
 
-@peer("speex")
+@baseline("speex")
 @dataclass(frozen=True)
 class Speex(OggTool):
     """``speexenc --wideband --bitrate BPS``: the best quality that needs no more than that rate."""
@@ -114,7 +114,7 @@ def packet_sizes(data: bytes) -> list[int]:
     """Bytes of each packet of a one-stream Ogg file, in order, headers included.
 
     Raises:
-        ValueError: when ``data`` is no whole Ogg file.
+        ValueError: when ``data`` is not a whole Ogg file.
     """
     sizes, current, position = [], 0, 0
     while position < len(data):

@@ -75,7 +75,7 @@ def model_systems(names: list[str], codebooks: list[int] | None, device: str = "
     most = max((config.quantizer.num_codebooks for config in configs), default=0)
     for count in codebooks or []:
         if names and not 1 <= count <= most:
-            raise CodecError(f"{count} codebooks asked for; {', '.join(names)} has 1 to {most}")
+            raise CodecError(f"{count} codebooks requested; {', '.join(names)} has 1 to {most}")
     systems = []
     for name, folder, family, config in zip(names, folders, families, configs, strict=True):
         available = config.quantizer.num_codebooks

@@ -1,29 +1,30 @@
-"""Peers by name: ``opus:6`` is the peer ``opus`` with the argument ``6``."""
+"""Baselines by name: ``opus:6`` is the baseline ``opus`` with the argument ``6``."""
 
+from codec.deprecation import renamed
 from codec.errors import CodecError
 from codec.eval.systems.base import System
 from codec.registry import Registry
 
-PEERS: Registry[type[System]] = Registry("peer")
+BASELINES: Registry[type[System]] = Registry("baseline", "codec.eval.systems", earlier="peer")
 
 
-peer = PEERS.register
+baseline = BASELINES.register
 """Class decorator: register a :class:`System` that has ``parse(argument) -> System``."""
 
 
-def peer_names() -> list[str]:
+def baseline_names() -> list[str]:
     """Registered names."""
-    return sorted(PEERS)
+    return sorted(BASELINES)
 
 
-def parse_peer(spec: str) -> System:
-    """A peer from ``NAME:ARGUMENT``.
+def parse_baseline(spec: str) -> System:
+    """A baseline from ``NAME:ARGUMENT``.
 
     Raises:
-        CodecError: for an unknown name or an argument that the peer does not understand.
+        CodecError: for an unknown name or an argument that the baseline does not understand.
     """
     name, _, argument = spec.partition(":")
-    return PEERS.find(name).parse(argument)
+    return BASELINES.find(name).parse(argument)
 
 
 def parse_number(argument: str, spec: str, low: float, high: float) -> float:
@@ -37,5 +38,8 @@ def parse_number(argument: str, spec: str, low: float, high: float) -> float:
     except ValueError:
         value = float("nan")
     if not low <= value <= high:
-        raise CodecError(f"peer {spec}:{argument}: expected a number from {low:g} to {high:g}")
+        raise CodecError(f"baseline {spec}:{argument}: expected a number from {low:g} to {high:g}")
     return value
+
+
+__getattr__ = renamed(__name__, {"peer": ("baseline", baseline), "parse_peer": ("parse_baseline", parse_baseline)})

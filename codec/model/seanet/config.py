@@ -12,7 +12,7 @@ class SeanetConfig:
     """Sizes of the SEANet encoder and decoder; the defaults are SpeechTokenizer's and DM-Codec's.
 
     With ``causal`` every frame depends on the past only and the latency is one hop; an LSTM must
-    then be unidirectional, or be left out with ``lstm_layers: 0``.
+    then be unidirectional, or be omitted with ``lstm_layers: 0``.
     """
 
     decoder_settings: ClassVar = ()
@@ -20,15 +20,15 @@ class SeanetConfig:
     n_filters: int = 64
     """Width at the waveform; every stride doubles it."""
     strides: tuple[int, ...] = (8, 5, 4, 2)
-    """Of the decoder, from the latent to the waveform; the encoder runs them backwards."""
+    """Strides of the decoder, from the latent to the waveform; the encoder has them in reverse."""
     latent_dim: int = 1024
     """Width of the quantized latent, and so of the codebooks."""
     lstm_layers: int = 2
-    """Of the encoder's LSTM and of the decoder's; 0 leaves both out."""
+    """Layers of the encoder's LSTM and of the decoder's; 0 omits both."""
     bidirectional: bool = True
     """Whether the encoder's LSTM reads both ways; the decoder's never does."""
     kernel_size: int = 7
-    """Of the first convolution."""
+    """Kernel size of the first convolution."""
     last_kernel_size: int = 7
     residual_kernel_size: int = 3
     n_residual_layers: int = 1

@@ -40,7 +40,7 @@ class SpectralConfig:
     noise_bands: int = 0
     """Bands of the decoder's drawn noise; 0: no noise, every phase is the network's."""
     noise_from: float = 0.375
-    """Where noise takes over, as a part of half the sample rate (0.375 is 3 kHz at 16 kHz)."""
+    """Frequency above which noise takes over, as a part of half the sample rate (0.375 is 3 kHz at 16 kHz)."""
     noise_fade: float = 1.0
     """Octaves around ``noise_from`` in which it takes over."""
 

@@ -18,7 +18,7 @@ _MAX_LOG_GAIN = 6.0
 
 @dataclass
 class DecoderState:
-    """What later samples need of the earlier frames."""
+    """The part of earlier frames that later samples need."""
 
     backbone: BackboneState | None
     overlap: Tensor | None
@@ -63,7 +63,7 @@ class SpectralDecoder(Decoder):
             self.register_buffer("harmonic_share", harmonic, persistent=False)
             # Noise may come in an octave below the place where it takes over; the network says how much.
             with torch.no_grad():
-                # Hardly to be heard until it is learnt.
+                # Almost inaudible until it is learnt.
                 self.backbone.out.bias[-PARTS * config.noise_bands :] -= 3.0
             self.register_buffer("noise_share", rise(config.noise_from / 2, bins), persistent=False)
 

@@ -20,7 +20,7 @@ _LEVEL_SCALE = 0.3
 
 @dataclass
 class EncoderState:
-    """What later frames need of the earlier signal."""
+    """The part of the earlier signal that later frames need."""
 
     samples: Tensor
     backbone: BackboneState
@@ -29,7 +29,7 @@ class EncoderState:
 class SpectralEncoder(Encoder):
     """Causal encoder: frame h depends on samples before ``(h + 1) * hop_length`` only.
 
-    It sees each frame twice. The spectrum at unit energy, with the energy's logarithm beside it, is a
+    It sees each frame twice. The spectrum at unit energy, together with the energy's logarithm, is a
     linear picture of the waveform, from which phase can be coded; the power-compressed spectrum shows
     the quiet bins. Compressed bins alone hide the phase behind a non-linearity that takes very long
     to learn (docs/experiments/README.md).

@@ -1,9 +1,9 @@
 """Noise of a decoder: short frames whose phases are drawn from a table, by the index of the frame.
 
 Speech above some kilohertz is noise-like; a phase that a network makes up there repeats from frame to
-frame, which is heard as a buzz. So the network says how loud each band is, twice a frame, and the phases are
-random numbers. They depend on the frame's index and the frequency alone: the same tokens give the same
-sound, whole or in pieces. The split of speech into harmonics and noise is that of Stylianou (2001).
+frame, which is audible as a buzz. So the network gives the level of each band, twice a frame, and the
+phases are random numbers. They depend on the frame's index and the frequency alone: the same tokens give the same
+audio, whole or in pieces. The split of speech into harmonics and noise is that of Stylianou (2001).
 """
 
 import math

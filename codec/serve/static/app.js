@@ -1,4 +1,4 @@
-// The page: buttons and meters between sound, connection and pictures.
+// The page: buttons and meters between audio, connection and pictures.
 
 import { Spectrogram, TokenMatrix, Wave } from "./draw.js";
 import { Link } from "./link.js";
@@ -173,7 +173,7 @@ function chooseSide() {
   const side = document.querySelector("[name=side]:checked").value;
   sound.setSide(side);
   for (const panel of document.querySelectorAll(".panel[data-side]")) {
-    panel.classList.toggle("heard", panel.dataset.side === side);
+    panel.classList.toggle("audible", panel.dataset.side === side);
   }
 }
 

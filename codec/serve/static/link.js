@@ -1,4 +1,4 @@
-// The connection: one WebSocket a signal, JSON both ways, sound up, codes and sound down.
+// The connection: one WebSocket a signal, JSON both ways, audio up, codes and audio down.
 
 const CODES = 1;
 
@@ -19,7 +19,7 @@ export class Link {
   }
 
   sendSound(buffer) {
-    // What a slow network has not taken would only be heard too late.
+    // Audio that a slow network has not taken would only arrive too late.
     if (this.socket.readyState === WebSocket.OPEN && this.socket.bufferedAmount < 1 << 18) {
       this.socket.send(buffer);
       return true;

@@ -1,4 +1,4 @@
-// Sound in from microphone or file, and out: original (A) and decoded (B), one of them heard.
+// Audio input from microphone or file, and output: original (A) and decoded (B), one of them audible.
 
 const KEEP_SECONDS = 120;
 
@@ -80,7 +80,7 @@ export class Sound {
     this.source = this.stream = null;
   }
 
-  // Both sides at the same time, one of them heard: switching goes on at the same word.
+  // Both sides at the same time, one of them audible: switching continues at the same word.
   replay(onEnd) {
     this.stopReplay();
     this.replaying = [
@@ -117,9 +117,9 @@ export class Sound {
   balance() {
     if (!this.gains) return;
     for (const [name, gain] of Object.entries(this.gains)) {
-      const heard = name === this.side && (this.isLive || Boolean(this.replaying));
+      const audible = name === this.side && (this.isLive || Boolean(this.replaying));
       // A jump would click.
-      gain.gain.setTargetAtTime(heard ? 1 : 0, this.context.currentTime, 0.01);
+      gain.gain.setTargetAtTime(audible ? 1 : 0, this.context.currentTime, 0.01);
     }
   }
 

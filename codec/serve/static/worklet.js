@@ -1,4 +1,4 @@
-// Cuts sound into chunks of one frame, 16 bits a sample, on the audio thread.
+// Cuts audio into chunks of one frame, 16 bits a sample, on the audio thread.
 
 class Chunks extends AudioWorkletProcessor {
   constructor(options) {

@@ -3,14 +3,14 @@
 ``<folder>/<teacher name>/<clip name>.safetensors`` holds
 
 - ``features (N, D)`` float16,
-- ``mask (T,)`` bool, false where the teacher has nothing to say,
+- ``mask (T,)`` bool, false where the teacher has no features,
 - ``index (T,)`` int32, optional: frame t has row ``index[t]``. Without it N = T. A language teacher
   repeats a sub-word's state over many frames; stored once, a corpus takes a tenth of the room.
 
 A teacher of level ``clip`` has one vector for the whole clip: ``features (1, D)`` or ``(D,)``, and
-``mask (1,)``, false where it has nothing to say about the clip.
+``mask (1,)``, false where the teacher has no vector for the clip.
 
-The metadata say which teacher, layer, rate (Hz), offset (seconds of frame 0's centre), mode and level.
+The metadata name the teacher, layer, rate (Hz), offset (seconds of frame 0's centre), mode and level.
 """
 
 import dataclasses
@@ -33,7 +33,7 @@ REMEDY = "run codec features, or name another cache folder"
 
 @dataclass(frozen=True)
 class FeatureInfo:
-    """What a teacher's features are; the same for all clips of a cache."""
+    """Description of a teacher's features, the same for all clips of a cache."""
 
     teacher: str
     """Hub id or folder name of the model (a machine's own paths are not kept)."""
@@ -67,7 +67,7 @@ class FeatureInfo:
 
 @dataclass(frozen=True)
 class ExpectedFeatures:
-    """What a training run was told about a teacher; ``None`` accepts anything."""
+    """A training run's expectation of a teacher; ``None`` accepts anything."""
 
     teacher: str | None = None
     layer: str | None = None
@@ -94,7 +94,7 @@ class ClipFeatures:
 
 
 class CachedFeatures:
-    """One clip's features, read from disk as they are asked for.
+    """One clip's features, read from disk as they are requested.
 
     Attributes:
         info: teacher, layer, rate, offset, mode and width.
@@ -145,7 +145,7 @@ class FeatureCache:
         self.folder, self.teacher_name = Path(folder), teacher_name
 
     def path(self, clip: Clip) -> Path:
-        """Where the clip's features lie, or will."""
+        """Path of the clip's features, which may not exist yet."""
         return self.folder / self.teacher_name / f"{clip.name}.safetensors"
 
     def missing(self, clips: Iterable[Clip]) -> list[Clip]:
@@ -184,7 +184,7 @@ class FeatureCache:
             temporary.write_bytes(save(tensors, metadata=info.to_metadata()))
 
     def check(self, clips: list[Clip], expected: ExpectedFeatures | None = None) -> FeatureInfo:
-        """Look at every clip's header before the first step.
+        """Check every clip's header before the first step.
 
         Raises:
             CodecError: when clips have no features, or features of another teacher, layer, rate or

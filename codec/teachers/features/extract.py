@@ -1,4 +1,4 @@
-"""Teachers' features and word times for all clips of a manifest: resumable, in batches."""
+"""Teachers' features and word timestamps for all clips of a manifest: resumable, in batches."""
 
 from codec.align.registry import Aligner
 from codec.align.store import AlignmentStore
@@ -6,12 +6,12 @@ from codec.align.types import Alignment, Utterance
 from codec.audio.io import load_audio
 from codec.data import Clip
 from codec.errors import CodecError
-from codec.jobs.batches import Report, run_batches
+from codec.jobs.batches import StageReport, run_batches
 from codec.teachers.features.cache import ClipFeatures, FeatureCache, read_info
 from codec.teachers.registry import Teacher
 
 
-def extract_words(clips: list[Clip], aligner: Aligner, store: AlignmentStore, batch_seconds: float) -> Report:
+def extract_words(clips: list[Clip], aligner: Aligner, store: AlignmentStore, batch_seconds: float) -> StageReport:
     """Time the words of the clips that ``store`` lacks."""
     known = store.read()
     todo = [clip for clip in clips if clip.name not in known]
@@ -32,7 +32,7 @@ def extract_features(
     cache: FeatureCache,
     words: dict[str, Alignment],
     batch_seconds: float,
-) -> Report:
+) -> StageReport:
     """Compute the features that ``cache`` lacks. Clips without timed words fail if the teacher needs them.
 
     Raises:
@@ -66,7 +66,7 @@ def compute(batch: list[Clip], teacher: Teacher, words: dict[str, Alignment]) ->
 
 
 def lacks_words(clip: Clip, teacher: Teacher, words: dict[str, Alignment]) -> bool:
-    """Whether the teacher needs word times that nobody made; clips without speech need none."""
+    """Whether the teacher lacks word timestamps; clips without speech need none."""
     return teacher.needs_words and clip.domain == "speech" and clip.name not in words
 
 

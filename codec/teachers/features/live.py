@@ -1,4 +1,4 @@
-"""Features on the fly: computed when first asked for, and kept in the cache."""
+"""Features on the fly: computed when first requested, and kept in the cache."""
 
 from codec.align.types import Alignment
 from codec.data import Clip
@@ -11,7 +11,7 @@ from codec.teachers.registry import Teacher
 class LiveFeatures:
     """Stands in for a :class:`FeatureCache` where nothing was extracted beforehand.
 
-    The first epoch pays for the teacher, the later ones read. Word times are not recognised on the
+    The first epoch pays for the teacher, the later ones read. Word timestamps are not recognised on the
     fly: a teacher that needs them takes them from ``words``.
     """
 
@@ -19,7 +19,7 @@ class LiveFeatures:
         self.cache, self.teacher, self._words = cache, teacher, words or {}
 
     def check(self, clips: list[Clip], expected: ExpectedFeatures | None = None) -> FeatureInfo:
-        """As :meth:`FeatureCache.check`, except that missing features are no error.
+        """The same as :meth:`FeatureCache.check`, except that missing features are no error.
 
         Raises:
             CodecError: for other features than expected, or clips without the words they need.

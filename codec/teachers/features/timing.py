@@ -1,4 +1,4 @@
-"""From the codec's frames to a teacher's frames, by time and never by index.
+"""Match the codec's frames with a teacher's frames, by time and never by index.
 
 ```
  codec    |--0--|--1--|--2--|    frame f of a crop: (f + 1/2) * hop / rate seconds after its start
@@ -58,7 +58,7 @@ class CropFrames:
 
 
 class FrameStore(Protocol):
-    """Where a clip's teacher frames come from; see :class:`CachedFeatures`."""
+    """A source of clips' teacher frames; see :class:`CachedFeatures`."""
 
     rate: float
     offset: float

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from codec.discriminators.objectives import GanKind, Reduction, generator_loss, reduce
-from codec.train.losses.context import LossContext
-from codec.train.losses.registry import loss
+from codec.train.losses.registry import LossContext, loss
 from codec.train.types import LossInput
 
 

@@ -11,8 +11,7 @@ from codec.data.batch import TeacherClip, TeacherFrames
 from codec.errors import CodecError
 from codec.teachers.teaching import Axis
 from codec.train.distributed import all_reduce_sum, world_size
-from codec.train.losses.context import LossContext
-from codec.train.losses.registry import loss
+from codec.train.losses.registry import LossContext, loss
 from codec.train.losses.similarity import Form, d_axis, t_axis
 from codec.train.losses.standardize import Standardize
 from codec.train.losses.translators import TranslatorKind, build_translator
@@ -129,7 +128,7 @@ class Distillation(TeacherLoss):
         axis: Axis = "d"
         """d: cosine over time for each dimension; t: cosine over dimensions for each frame."""
         form: Form = "log_sigmoid"
-        """What is made of a cosine: -log sigmoid(cos), or 1 - cos."""
+        """Function of the cosine: -log sigmoid(cos), or 1 - cos."""
         l1_weight: float = 1.0
         """Weight of the mean |F - Z| on the t axis."""
         standardize: Standardization = False
@@ -166,7 +165,7 @@ class ClipDistillation(TeacherLoss):
     With ``Q (B, T, D')`` the vectors at the attach point, ``f_b = mean_t (W Q[b, t] + b)`` over unmasked
     frames and the teacher's vector ``z (B, D)``: the mean over clips of ``penalty(cos(f_b, z_b)) +
     l1_weight / D sum_d |f_bd - z_bd|``, as each frame of :class:`Distillation` on its axis ``t``. Clips
-    that the teacher says nothing about do not count. In training it is a mean over all processes.
+    for which the teacher has no features do not count. In training it is a mean over all processes.
     """
 
     @dataclass(frozen=True)
@@ -174,7 +173,7 @@ class ClipDistillation(TeacherLoss):
         """How one teacher is distilled."""
 
         form: Form = "one_minus_cosine"
-        """What is made of a cosine: -log sigmoid(cos), or 1 - cos."""
+        """Function of the cosine: -log sigmoid(cos), or 1 - cos."""
         l1_weight: float = 0.0
         """Weight of the mean |f - z|."""
         standardize: Standardization = False

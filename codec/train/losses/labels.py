@@ -6,9 +6,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from codec.errors import CodecError
-from codec.train.losses.context import LossContext
 from codec.train.losses.distillation import AttachConfig, TeacherLoss
-from codec.train.losses.registry import loss
+from codec.train.losses.registry import LossContext, loss
 from codec.train.types import LossInput
 
 

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from codec.audio.spectrum import Spectrum
+from codec.audio.spectrum import Spectrum, magnitude
 from codec.errors import CodecError
 from codec.model.spectral.noise import fall
-from codec.train.losses.context import LossContext
-from codec.train.losses.registry import loss
+from codec.train.losses.registry import LossContext, loss
 from codec.train.types import LossInput
 
 
@@ -55,7 +54,7 @@ class LogSpectrumLoss(nn.Module):
         for number, spectrum in enumerate(self.spectra):
             weight = getattr(self, f"weight{number}")
             real = spectrum(inputs.real).abs()
-            fake = _magnitude(spectrum(inputs.fake))
+            fake = magnitude(spectrum(inputs.fake))
             floor = self.config.floor
             logs = weight * (fake.clamp(min=floor).log() - real.clamp(min=floor).log())
             total = total + (logs.square().sum(2) + 1e-6).sqrt().mean()
@@ -67,8 +66,3 @@ class LogSpectrumLoss(nn.Module):
         if self.config.below is None:
             return torch.ones(bins)
         return fall(2 * self.config.below / context.sample_rate, bins, self.config.fade)
-
-
-def _magnitude(spectrum: Tensor) -> Tensor:
-    """Absolute values whose slope is finite at zero."""
-    return (spectrum.real.square() + spectrum.imag.square() + 1e-12).sqrt()

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -9,9 +10,26 @@ from torch import nn
 
 from codec.config import from_dict
 from codec.registry import Registry
-from codec.train.losses.context import LossContext
+from codec.teachers.features.calibrate import TargetStatistics
 
-_LOSSES: Registry[type[Any]] = Registry("loss")
+_LOSSES: Registry[type[Any]] = Registry("loss", "codec.train.losses")
+
+
+@dataclass(frozen=True)
+class LossContext:
+    """Facts of the model and data, fixed for a run."""
+
+    sample_rate: int
+    latent_dim: int
+    num_codebooks: int
+    teacher_dims: dict[str, int] = field(default_factory=dict)
+    """Feature width of each teacher, by its name."""
+    clip_teachers: frozenset[str] = frozenset()
+    """Those that give one vector for a whole clip."""
+    statistics: dict[str, TargetStatistics] = field(default_factory=dict)
+    """Moments of the targets of each teacher that was calibrated."""
+    name: str = ""
+    """The loss's own, for its errors."""
 
 
 def loss(name: str) -> Callable[[type[Any]], type[Any]]:
@@ -25,9 +43,9 @@ def loss(name: str) -> Callable[[type[Any]], type[Any]]:
 
 
 def typed_options(name: str, options: dict[str, Any]) -> dict[str, Any]:
-    """A loss's options with its ``type``: its name, unless they say another.
+    """A loss's options with its ``type``: its name, unless they have another.
 
-    A name ``distill_NAME`` that is no type itself distils the teacher NAME.
+    A name ``distill_NAME`` that is not a type itself distils the teacher NAME.
     """
     prefix, _, teacher = name.partition("distill_")
     if "type" in options or name in _LOSSES or prefix or not teacher:
@@ -42,13 +60,13 @@ def told_losses(losses: Mapping[str, dict[str, Any]], teachers: Mapping[str, str
         losses: options by name.
         teachers: of the config, by name: the models they are.
     """
-    told = []
+    known = []
     for name, options in losses.items():
         values = typed_options(name, options)
         teacher = values.get("teacher")
         model = PurePosixPath(teachers.get(teacher, teacher)).name if teacher else None
-        told.append(f"{values['type']}:{model}" if model else values["type"])
-    return told
+        known.append(f"{values['type']}:{model}" if model else values["type"])
+    return known
 
 
 def build_loss(name: str, options: dict[str, Any], context: LossContext) -> nn.Module:
@@ -60,7 +78,7 @@ def build_loss(name: str, options: dict[str, Any], context: LossContext) -> nn.M
             several of one type.
 
     Raises:
-        CodecError: for a type that nobody registered, or an unknown option.
+        CodecError: for a type that is not registered, or an unknown option.
     """
     values = typed_options(name, options)
     loss_class = _LOSSES.find(values.pop("type"), f"losses.{name}")

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from codec.audio.spectrum import CompressedSpectrum, Spectrum, power_compress
 from codec.errors import CodecError
-from codec.train.losses.context import LossContext
-from codec.train.losses.registry import loss
+from codec.train.losses.registry import LossContext, loss
 from codec.train.types import LossInput
 
 

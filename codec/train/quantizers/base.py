@@ -1,20 +1,24 @@
-"""What training asks of every quantizer: an output with gradients, and draws that repeat."""
+"""Requirements of training on every quantizer: an output with gradients, and draws that repeat."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from codec.quantizers.base import Quantizer
+from codec.registry import Registry
 from codec.train.distributed import all_reduce_sum, rank, world_size
 from codec.train.types import QuantizerOutput
 
 
 @dataclass(frozen=True)
 class QuantizerTrainingConfig:
-    """How codebooks learn."""
+    """Settings of codebook training."""
 
     decay: float = 0.99
-    """Of the moving averages, per step."""
+    """Decay of the moving averages, per step."""
     init_steps: int = 50
     """Steps that run without quantization before k-means; latents are still noise then."""
     init_vectors: int = 8192
@@ -45,9 +49,9 @@ class Walk:
 
 
 class QuantizerTrainer(nn.Module):
-    """Trains a quantizer in place; a subclass says how a batch is quantized and what is learnt from it.
+    """Trains a quantizer in place; a subclass defines how a batch is quantized and what is learnt from it.
 
-    The quantizer is no submodule, so its tensors appear once in a checkpoint.
+    The quantizer is not a submodule, so its tensors appear once in a checkpoint.
     """
 
     def __init__(self, num_codebooks: int, config: QuantizerTrainingConfig):
@@ -152,3 +156,20 @@ def perplexity_of(counts: Tensor) -> Tensor:
     """``(K,)`` of counts ``(K, C)``."""
     shares = counts / counts.sum(dim=1, keepdim=True).clamp(min=1e-12)
     return torch.special.entr(shares).sum(dim=1).exp()
+
+
+TRAINERS: Registry[Callable[[Any, QuantizerTrainingConfig], QuantizerTrainer]] = Registry(
+    "quantizer trainer", "codec.train.quantizers"
+)
+
+trains = TRAINERS.register
+"""Class decorator: register what trains the quantizers of a type, built as ``cls(quantizer, config)``."""
+
+
+def train_quantizer(quantizer: Quantizer, config: QuantizerTrainingConfig) -> QuantizerTrainer:
+    """What trains a quantizer in place.
+
+    Raises:
+        CodecError: for a quantizer that nobody registered a trainer for.
+    """
+    return TRAINERS.find(quantizer.config.type)(quantizer, config)

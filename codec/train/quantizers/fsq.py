@@ -5,10 +5,11 @@ from torch import Tensor
 
 from codec.quantizers.fsq import FiniteScalarQuantizer
 from codec.train.distributed import all_reduce_sum
-from codec.train.quantizers.base import QuantizerTrainer, QuantizerTrainingConfig, Walk, perplexity_of
+from codec.train.quantizers.base import QuantizerTrainer, QuantizerTrainingConfig, Walk, perplexity_of, trains
 from codec.train.types import QuantizerOutput
 
 
+@trains("fsq")
 class FsqTrainer(QuantizerTrainer):
     """Straight-through rounding (Mentzer et al. 2023); counts codes only to report how many are used."""
 
@@ -39,7 +40,7 @@ class FsqTrainer(QuantizerTrainer):
     def forward(
         self, latent: Tensor, mask: Tensor, step: int, active: Tensor | None = None
     ) -> QuantizerOutput:
-        """As :meth:`QuantizerTrainer.forward`; the commitment is 0."""
+        """Implement :meth:`QuantizerTrainer.forward`; the commitment is 0."""
         (quantizer,) = self._quantizer
         with torch.autocast(latent.device.type, enabled=False):
             latent = latent.float()

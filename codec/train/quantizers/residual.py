@@ -13,13 +13,14 @@ it from the commitment too.
 import torch
 from torch import Tensor
 
+from codec.quantizers.kmeans import cluster_sums, draw_rows, kmeans
 from codec.quantizers.rvq import ResidualVQ, nearest
 from codec.train.distributed import all_reduce_sum, gather_rows
-from codec.train.kmeans import cluster_sums, draw_rows, kmeans
-from codec.train.quantizers.base import QuantizerTrainer, QuantizerTrainingConfig, Walk, perplexity_of
+from codec.train.quantizers.base import QuantizerTrainer, QuantizerTrainingConfig, Walk, perplexity_of, trains
 from codec.train.types import QuantizerOutput
 
 
+@trains("rvq")
 class EMAResidualVQ(QuantizerTrainer):
     """Trains the codebooks of a :class:`ResidualVQ` in place."""
 
@@ -68,7 +69,7 @@ class EMAResidualVQ(QuantizerTrainer):
     def forward(
         self, latent: Tensor, mask: Tensor, step: int, active: Tensor | None = None
     ) -> QuantizerOutput:
-        """As :meth:`QuantizerTrainer.forward`."""
+        """Implement :meth:`QuantizerTrainer.forward`."""
         with torch.autocast(latent.device.type, enabled=False):
             latent = latent.float()
             walk = self.walk(latent, mask, step)

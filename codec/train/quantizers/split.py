@@ -6,13 +6,14 @@ import torch
 from torch import Tensor
 
 from codec.quantizers.split import Side, SplitVQ
-from codec.train.quantizers.base import QuantizerTrainer, QuantizerTrainingConfig, Walk
+from codec.train.quantizers.base import QuantizerTrainer, QuantizerTrainingConfig, Walk, trains
 from codec.train.quantizers.residual import EMAResidualVQ
 from codec.train.types import QuantizerOutput
 
 _OTHER_SEED = 1 << 20
 
 
+@trains("split_rvq")
 class SplitTrainer(QuantizerTrainer):
     """Trains a :class:`SplitVQ` in place. Each side is an :class:`EMAResidualVQ` in its own space.
 
@@ -45,7 +46,7 @@ class SplitTrainer(QuantizerTrainer):
     def forward(
         self, latent: Tensor, mask: Tensor, step: int, active: Tensor | None = None
     ) -> QuantizerOutput:
-        """As :meth:`QuantizerTrainer.forward`."""
+        """Implement :meth:`QuantizerTrainer.forward`."""
         (quantizer,) = self._quantizer
         with torch.autocast(latent.device.type, enabled=False):
             latent = latent.float()

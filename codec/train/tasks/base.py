@@ -1,4 +1,4 @@
-"""What the trainer asks of a kind of training, and the settings that every kind has."""
+"""The interface of a kind of training for the trainer, and the settings that every kind has."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
@@ -31,13 +31,13 @@ class RunConfig:
     max_steps: int = 100_000
     checkpoint_every: int = 1000
     keep: int = 3
-    """Checkpoints that stay; older ones are deleted."""
+    """Number of checkpoints that are kept; older ones are deleted."""
     log_every: int = 20
     sample_every: int = 1000
-    """Steps between samples, such as sound and spectrograms; 0 for none."""
+    """Steps between samples, such as audio and spectrograms; 0 for none."""
     tracker: Literal["tensorboard", "wandb", "none"] = "tensorboard"
     resume: bool = False
-    """Go on from the newest good checkpoint in output."""
+    """Resume from the newest good checkpoint in output."""
     init_from: str | None = None
     """Start from a model folder, or from a training checkpoint (discriminators included)."""
 
@@ -57,7 +57,7 @@ class Task(ABC):
 
     Config: ClassVar[type[RunConfig]]
     free_settings: ClassVar[frozenset[str]] = frozenset()
-    """Settings of its own that may change on resume, since no step depends on them."""
+    """Settings of the task that may change on resume, since no step depends on them."""
 
     @abstractmethod
     def __init__(self, config: Any, accelerator: Accelerator) -> None:
@@ -99,7 +99,7 @@ class Task(ABC):
         raise CodecError(f"init_from {source}: a run of this task cannot start from another")
 
     def data_facts(self) -> Mapping[str, Any]:
-        """Plain data that tells one training set from another; a resumed run's must be equal."""
+        """Plain data that identifies the training set; a resumed run's must be equal."""
         return {}
 
     def facts(self, seconds_per_step: float) -> dict[str, float]:
@@ -110,11 +110,11 @@ class Task(ABC):
         """Hand samples to the tracker."""
 
 
-TASKS: Registry[type[Task]] = Registry("task", "codec.train.tasks")
+TASKS: Registry[type[Task]] = Registry("task", "codec.train.tasks", "codec.distilling.task")
 
 
 def task(name: str) -> Callable[[type[Task]], type[Task]]:
-    """Class decorator: register a :class:`Task`, whose configs say ``task: name``."""
+    """Class decorator: register a :class:`Task`, whose configs have ``task: name``."""
     return TASKS.register(name)
 
 
@@ -122,7 +122,7 @@ def config_class(values: Mapping[str, Any]) -> type[RunConfig]:
     """The dataclass of plain settings, by their ``task``.
 
     Raises:
-        CodecError: for a task that nobody registered.
+        CodecError: for a task that is not registered.
     """
     return TASKS.find(values.get("task", RunConfig.task), "config task").Config
 

@@ -1,14 +1,18 @@
 """Training of a codec: reconstruction, discriminators, teachers."""
 
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from codec.audio.mel import mel_picture
 from codec.data.batch import Batch
 from codec.data.loading.prefetch import Prefetcher, ProcessPrefetcher, move_batch, prefetch
+from codec.data.store import AudioStore
 from codec.eval.training import Training, read_training, write_training
+from codec.model.codec import Codec
 from codec.model.files import save_model
 from codec.model.lineage import Base, base_of, write_base
 from codec.teachers.teaching import teacher_losses
@@ -16,9 +20,12 @@ from codec.train.build import build_run
 from codec.train.checkpoint import Parts
 from codec.train.config import TrainConfig
 from codec.train.losses.registry import told_losses
-from codec.train.samples import log_samples
 from codec.train.state import initialize
 from codec.train.tasks.base import Task, task
+
+SAMPLES = 3
+"""Clips that are decoded for listening while a run goes on."""
+SAMPLE_SECONDS = 5.0
 
 
 @task("codec")
@@ -106,7 +113,7 @@ class CodecTask(Task):
         known: Training | None = Training([])
         if self.config.init_from is not None:
             source = Path(self.config.init_from)
-            # A model's own folder, or that of a run or of one of its checkpoints, which lie beside its model.
+            # A model's own folder, or that of a run or of one of its checkpoints, which lie next to its model.
             folders = (source, source / "export", source.parent.parent / "export")
             known = next((found for folder in folders if (found := read_training(folder))), None)
         if known is None:
@@ -115,3 +122,31 @@ class CodecTask(Task):
         losses = self.config.losses | teacher_losses(self.config.teachers, infos, self.config.losses)
         teachers = {name: info.teacher for name, info in infos.items()}
         return Training(list(dict.fromkeys([*known.losses, *told_losses(losses, teachers)])))
+
+
+def log_samples(accelerator: Accelerator, model: Codec, store: AudioStore, step: int) -> None:
+    """Decode the starts of a few clips, always the same; original and copy go to the tracker, if there is one."""
+    if not accelerator.trackers:
+        return
+    tracker = accelerator.trackers[0]
+    images = {}
+    for number, clip in enumerate(store.spread(SAMPLES)):
+        real = torch.from_numpy(store.read(clip, 0, round(SAMPLE_SECONDS * store.sample_rate)))
+        fake = model.decode(model.encode(real))[0]
+        _log_audio(tracker, f"sample/{number}", real, fake, store.sample_rate, step)
+        images[f"spectrogram/{number}"] = mel_picture([real, fake], store.sample_rate)[None]
+    tracker.log_images(images, step=step, **_image_options(tracker.name))
+
+
+def _log_audio(tracker: Any, name: str, real: Tensor, fake: Tensor, rate: int, step: int) -> None:
+    for kind, wav in (("original", real), ("decoded", fake)):
+        if tracker.name == "tensorboard":
+            tracker.writer.add_audio(f"{name}/{kind}", wav[None], step, rate)
+        else:
+            import wandb
+
+            tracker.run.log({f"{name}/{kind}": wandb.Audio(wav.numpy(), sample_rate=rate)}, step=step)
+
+
+def _image_options(tracker_name: str) -> dict[str, str]:
+    return {"dataformats": "NHWC"} if tracker_name == "tensorboard" else {}

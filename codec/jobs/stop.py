@@ -1,17 +1,16 @@
-"""Ctrl-C and SIGTERM ask the loop to save and leave; a second one leaves at once."""
+"""Ctrl-C and SIGTERM ask long work to save and leave; a second one leaves at once."""
 
 import signal
 import threading
 from typing import Any, Self
 
-import torch
-import torch.distributed as dist
-
-from codec.train.distributed import world_size
-
 
 class StopRequest:
-    """Context manager that turns the first signal into a flag."""
+    """Context manager that turns the first signal into a flag, in the main thread.
+
+    Attributes:
+        signal: its number; ``None`` until it comes.
+    """
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -25,15 +24,6 @@ class StopRequest:
 
     def __exit__(self, *error: object) -> None:
         self._restore()
-
-    def agreed(self, device: torch.device) -> bool:
-        """Whether any process was asked to stop: all must leave after the same step."""
-        if world_size() == 1:
-            return self.signal is not None
-        number = torch.tensor(self.signal or 0, device=device)
-        dist.all_reduce(number, op=dist.ReduceOp.MAX)
-        self.signal = int(number) or None
-        return self.signal is not None
 
     def _receive(self, number: int, frame: object) -> None:
         self.signal = number

@@ -7,12 +7,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from codec.data import Clip
+from codec.distilling.config import Normalization
 from codec.errors import CodecError
 from codec.teachers import build_teacher
 from codec.teachers.features import ExpectedFeatures, FeatureCache, FeatureInfo
 from codec.teachers.features.extract import extract_features
 from codec.teachers.teaching import TeacherSource
-from codec.train.distill.config import Normalization
 
 DEFAULT_NAME = "teacher"
 _BATCH_SECONDS = 60.0

@@ -2,8 +2,8 @@
 
 from torch import Tensor, nn
 
+from codec.distilling.config import HeadConfig
 from codec.students.student import Student
-from codec.train.distill.config import HeadConfig
 
 
 class MappingHead(nn.Sequential):

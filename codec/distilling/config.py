@@ -29,7 +29,7 @@ class EmbeddingDataConfig:
     cache: str = "cache/audio"
     """Folder for the decoded audio."""
     held_out: int = 64
-    """Clips, evenly spread, that are kept aside; the gain over a constant is measured on them."""
+    """Clips, evenly spread, that are held out; the gain over a constant is measured on them."""
     batch_size: int = 32
     """Windows of a step, over all processes."""
     workers: int = 1

@@ -29,7 +29,7 @@ class EmbeddingBatch:
         return EmbeddingBatch(change(self.wav), change(self.target))
 
     def pin_memory(self) -> "EmbeddingBatch":
-        """A copy in page-locked memory, from where copies to a GPU run beside its work."""
+        """A copy in page-locked memory, from where copies to a GPU run during its work."""
         return self.map(Tensor.pin_memory)
 
 

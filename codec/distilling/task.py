@@ -15,20 +15,19 @@ from torch import Tensor
 from codec.data.clusters import cluster_weights, effective_size, fit_clusters, read_clusters, write_clusters
 from codec.data.loading.config import DataConfig
 from codec.data.loading.prefetch import Prefetcher
-from codec.data.loading.source import open_audio, read_clips
+from codec.data.loading.source import open_audio, training_clips
 from codec.data.store import AudioStore
+from codec.distilling.batches import EmbeddingBatch, WindowBatches
+from codec.distilling.config import EmbeddingConfig
+from codec.distilling.losses import EmbeddingObjective
+from codec.distilling.network import Distiller
+from codec.distilling.targets import TargetScale, Vectors, read_vectors
 from codec.errors import CodecError
 from codec.students.files import load_student, save_student
 from codec.students.front import cut
 from codec.students.student import Student
 from codec.train.checkpoint import Parts
-from codec.train.distill.batches import EmbeddingBatch, WindowBatches
-from codec.train.distill.config import EmbeddingConfig
-from codec.train.distill.network import Distiller
-from codec.train.distill.targets import TargetScale, Vectors, read_vectors
-from codec.train.ema import WeightAverage
-from codec.train.losses.embedding import EmbeddingObjective
-from codec.train.optimizer import Optimizer, Rates
+from codec.train.optimizer import Optimizer, Rates, WeightAverage
 from codec.train.step import FiniteGuard
 from codec.train.tasks.base import Task, task
 
@@ -48,7 +47,7 @@ class EmbeddingTask(Task):
         batches: the windows of each step.
         store: the audio, at the student's rate.
         vectors: the teacher's, a row for each clip of the store.
-        training, held_out: indices into the store of the clips that are trained on and those kept aside.
+        training, held_out: indices into the store of the clips that are trained on and those held out.
     """
 
     Config = EmbeddingConfig
@@ -148,7 +147,7 @@ class EmbeddingTask(Task):
         }
 
     def facts(self, seconds_per_step: float) -> dict[str, float]:
-        """Speed, the gain on clips kept aside, and how evenly clips are drawn."""
+        """Speed, the gain on clips held out, and how evenly clips are drawn."""
         if not self.accelerator.is_main_process:
             return {}
         hours = self.config.data.batch_size * self.config.student.seconds / seconds_per_step
@@ -189,7 +188,7 @@ class EmbeddingTask(Task):
         data = DataConfig(
             own.manifests, own.root, own.max_clips, skip_bad_audio=own.skip_bad_audio, cache=own.cache
         )
-        store = open_audio(data, read_clips(data), config.student.front.sample_rate, progress, self._warn)
+        store = open_audio(data, training_clips(data), config.student.front.sample_rate, progress, self._warn)
         usable = np.flatnonzero(store.lengths)
         found = read_vectors(config.teacher, [store.clips[i] for i in usable])
         # As many rows as the store has clips; those without audio say nothing.
@@ -206,7 +205,7 @@ class EmbeddingTask(Task):
         count = self.config.data.held_out
         if len(known) <= count:
             raise CodecError(
-                f"config data.held_out: {count} clips are to be kept aside, and the teacher describes "
+                f"config data.held_out: {count} clips are to be held out, and the teacher describes "
                 f"{len(known)}; set fewer or add data"
             )
         aside = torch.zeros(len(known), dtype=torch.bool)

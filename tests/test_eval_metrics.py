@@ -10,7 +10,7 @@ import pytest
 from eval_helpers import RATE, add_noise, bundled_speech, pair
 
 from codec.errors import CodecError
-from codec.eval.measures import JudgeSettings, build_measures
+from codec.eval.measures import MetricSettings, build_measures
 from codec.eval.measures import distillmos as distillmos_module
 from codec.eval.measures.moonshine import read_vocabulary
 from codec.eval.types import Skip
@@ -18,12 +18,12 @@ from codec.eval.types import Skip
 PACKAGES = {"distillmos": "distillmos", "wer_moonshine": "moonshine-voice"}
 
 
-def judge(name: str):
+def metric(name: str):
     try:
         importlib.metadata.version(PACKAGES[name])
     except importlib.metadata.PackageNotFoundError:
         pytest.skip(f"{PACKAGES[name]} is not installed")
-    return build_measures([name], JudgeSettings())[0]
+    return build_measures([name], MetricSettings())[0]
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def speech() -> np.ndarray:
 
 
 def test_distillmos_hears_noise_and_clean_speech_best(speech):
-    measure = judge("distillmos")
+    measure = metric("distillmos")
     scores = [measure(pair(speech, speech))["distillmos"]]
     scores += [measure(pair(speech, add_noise(speech, snr)))["distillmos"] for snr in (30, 15, 0)]
     assert scores == sorted(scores, reverse=True)
@@ -40,14 +40,14 @@ def test_distillmos_hears_noise_and_clean_speech_best(speech):
 
 
 def test_distillmos_does_not_hear_the_reference_nor_the_level(speech):
-    measure = judge("distillmos")
+    measure = metric("distillmos")
     once = measure(pair(speech, speech))["distillmos"]
     assert measure(pair(np.zeros_like(speech), speech))["distillmos"] == once
     assert measure(pair(speech, 0.25 * speech))["distillmos"] == pytest.approx(once, abs=1e-3)
 
 
 def test_distillmos_leaves_no_trace_of_the_module_it_stands_in_for(speech, capsys):
-    judge("distillmos")(pair(speech, speech))
+    metric("distillmos")(pair(speech, speech))
     assert "torchaudio" not in sys.modules
     assert capsys.readouterr().out == ""
     real = types.ModuleType("torchaudio")
@@ -62,11 +62,11 @@ def test_distillmos_leaves_no_trace_of_the_module_it_stands_in_for(speech, capsy
 
 def test_distillmos_skips_silence(speech):
     with pytest.raises(Skip, match="silent"):
-        judge("distillmos")(pair(speech, np.zeros_like(speech)))
+        metric("distillmos")(pair(speech, np.zeros_like(speech)))
 
 
 def test_moonshine_makes_no_error_when_told_its_own_transcript(speech):
-    measure = judge("wer_moonshine")
+    measure = metric("wer_moonshine")
     heard = measure.notes(pair(speech, speech))["transcript_moonshine"]
     assert len(heard.split()) > 5
     values = measure(pair(speech, speech, text=heard))
@@ -78,13 +78,13 @@ def test_moonshine_makes_no_error_when_told_its_own_transcript(speech):
 
 
 def test_moonshine_hears_noise(speech):
-    measure = judge("wer_moonshine")
+    measure = metric("wer_moonshine")
     heard = measure.notes(pair(speech, speech))["transcript_moonshine"]
     assert measure(pair(speech, add_noise(speech, -10), text=heard))["wer_moonshine"] > 0.5
 
 
 def test_moonshine_pools_over_words_under_its_own_names():
-    measure = judge("wer_moonshine")
+    measure = metric("wer_moonshine")
     values = {
         "errors": [1.0, 0.0],
         "hits": [0.0, 9.0],
@@ -99,13 +99,13 @@ def test_moonshine_pools_over_words_under_its_own_names():
 
 def test_both_recognisers_name_their_columns_and_values_apart():
     whisper, moonshine = (
-        build_measures(["wer"], JudgeSettings(asr="some/whisper-base"))[0],
-        judge("wer_moonshine"),
+        build_measures(["wer"], MetricSettings(asr="some/whisper-base"))[0],
+        metric("wer_moonshine"),
     )
     assert [column.title for column in whisper.columns] == ["WER Whisper %", "WIL Whisper %"]
     assert [column.title for column in moonshine.columns] == ["WER Moonshine %", "WIL Moonshine %"]
     assert not {c.name for c in whisper.columns} & {c.name for c in moonshine.columns}
-    other = build_measures(["wer"], JudgeSettings(asr="some/wav2vec2"))[0]
+    other = build_measures(["wer"], MetricSettings(asr="some/wav2vec2"))[0]
     assert [column.title for column in other.columns] == ["WER wav2vec2 %", "WIL wav2vec2 %"]
 
 
@@ -117,7 +117,7 @@ def test_what_moonshine_cannot_hear_is_skipped(seconds, language, reason):
     said = pair(wav, wav, text="ein Wort")
     said = replace(said, clip=replace(said.clip, language=language))
     with pytest.raises(Skip, match=reason):
-        judge("wer_moonshine")(said)
+        metric("wer_moonshine")(said)
 
 
 def test_a_vocabulary_has_tokens_of_any_length():
@@ -138,5 +138,5 @@ def test_a_missing_package_is_one_line_with_the_command(monkeypatch, name, comma
         "codec.eval.measures.base._installed", lambda package: package in ("jiwer", "onnxruntime")
     )
     with pytest.raises(CodecError, match=command) as caught:
-        build_measures([name], JudgeSettings())
+        build_measures([name], MetricSettings())
     assert "\n" not in str(caught.value)
