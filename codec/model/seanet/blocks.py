@@ -10,6 +10,7 @@ from codec.model.seanet.config import SeanetConfig
 from codec.model.seanet.convolutions import Conv
 
 LSTMState = tuple[Tensor, Tensor]
+_LSTM_WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 class StatefulSequential(nn.Sequential):
@@ -104,11 +105,24 @@ class LSTM(nn.Module):
         """
         if state is not None:
             state = (_swap(state[0]), _swap(state[1]))
+            if x.shape[2] == 1 and x.device.type == "cpu" and not torch.compiler.is_exporting():
+                return self._one_frame(x, state)
         y, (hidden, cell) = self.lstm(x.permute(2, 0, 1), state)
         y = y.permute(1, 2, 0)
         if self.bidirectional:
             return y + torch.cat([x, x], dim=1), None
         return y + x, (_swap(hidden), _swap(cell))
+
+
+    def _one_frame(self, x: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
+        """The same for a frame of a stream, for which oneDNN would bring all weights to another form first."""
+        y, hidden, cell = x.squeeze(2), [], []
+        for layer, before in enumerate(zip(*state, strict=True)):
+            weights = [getattr(self.lstm, f"{kind}_l{layer}") for kind in _LSTM_WEIGHTS]
+            y, after = torch.lstm_cell(y, before, *weights)
+            hidden.append(y)
+            cell.append(after)
+        return y.unsqueeze(2) + x, (torch.stack(hidden, dim=1), torch.stack(cell, dim=1))
 
 
 def _swap(state: Tensor) -> Tensor:
