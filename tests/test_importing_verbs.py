@@ -14,6 +14,8 @@ pytest.importorskip("websockets", reason="needs the package websockets")
 from serve_client import stream, with_server
 
 import codec
+from codec.data.manifest import Clip
+from codec.eval.systems.ours import model_systems
 from codec.importing import import_checkpoint
 
 
@@ -111,3 +113,12 @@ def test_the_server(folders, name):
 def test_the_server_says_that_a_model_cannot_stream(folders, capfd, name):
     result = run(capfd, "serve", "-m", folders[name], "--port", 0)
     assert result.status == 1 and "needs the whole recording and cannot stream" in result.error_lines[0]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_an_evaluation_takes_the_models_rate(folders, name):
+    (system,) = model_systems([str(folders[name])], None)
+    wav = noise(3333).numpy()
+    coded = system.code(Clip("clip", "clip.wav", 1.0), wav)
+    assert coded.sample_rate == system.sample_rate == MODELS[name][1]
+    assert len(coded.wav) == len(wav)
