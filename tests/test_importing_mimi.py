@@ -93,7 +93,7 @@ def test_streams_in_any_pieces_have_the_codes_and_sound_of_the_whole(model, data
     cuts = sorted(data.draw(st.lists(st.integers(0, codes.shape[2]), max_size=6)))
     parts = [decoder.push(codes[:, :, a:b]) for a, b in zip([0, *cuts], [*cuts, codes.shape[2]], strict=True)]
     sound = torch.cat([*parts, decoder.flush()], dim=1)[:, :samples]
-    torch.testing.assert_close(sound, model.decode(whole), atol=2e-6, rtol=0)
+    torch.testing.assert_close(sound, model.decode(whole), atol=5e-6, rtol=0)
 
 
 def test_every_frame_comes_at_once(model):
@@ -131,7 +131,7 @@ def test_a_padded_batch_has_the_codes_of_single_clips(model):
     for index, wav in enumerate(wavs):
         alone = model.encode(wav)
         assert torch.equal(tokens[index].codes, alone.codes)
-        torch.testing.assert_close(sound[index, : len(wav)], model.decode(alone)[0], atol=2e-6, rtol=0)
+        torch.testing.assert_close(sound[index, : len(wav)], model.decode(alone)[0], atol=5e-6, rtol=0)
 
 
 @torch.inference_mode()

