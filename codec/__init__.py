@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from codec.model.config import CodecConfig
     from codec.model.files import load_model as load
     from codec.model.files import save_model as save
+    from codec.pretraining.models.files import load_pretrained
     from codec.students.files import load_student
     from codec.tokens.files import load_tokens, save_tokens
     from codec.tokens.tokens import Tokens
@@ -28,6 +29,7 @@ __all__ = [
     "__version__",
     "load",
     "load_audio",
+    "load_pretrained",
     "load_student",
     "load_tokens",
     "merge",
@@ -45,6 +47,7 @@ _LAZY = {
     "Tokens": ("codec.tokens.tokens", "Tokens"),
     "load": ("codec.model.files", "load_model"),
     "load_audio": ("codec.audio.io", "load_audio"),
+    "load_pretrained": ("codec.pretraining.models.files", "load_pretrained"),
     "load_student": ("codec.students.files", "load_student"),
     "load_tokens": ("codec.tokens.files", "load_tokens"),
     "merge": ("codec.merging.merge", "merge"),

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from conftest import make_tiny_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,8 +17,8 @@ from codec.model.spectral.noise import PARTS, PERIOD, DrawnNoise, drawn_phases, 
 HOP, BINS = 320, 161
 
 
-def make_noise() -> DrawnNoise:
-    return DrawnNoise(HOP, torch.eye(BINS))
+def make_noise(draw="phase") -> DrawnNoise:
+    return DrawnNoise(HOP, torch.eye(BINS), draw)
 
 
 def overlap_add(frames: torch.Tensor) -> torch.Tensor:
@@ -35,6 +36,37 @@ def test_phases_are_the_same_everywhere():
     assert hashlib.sha256(rounded.numpy().tobytes()).hexdigest()[:16] == "63ed1192e17e80c4"
     torch.testing.assert_close(phases.square().sum(2), torch.ones(2, PARTS, 9))
     assert not phases[:, :, 1, [0, -1]].any()
+
+
+def test_gaussian_numbers_have_the_same_phases_and_rayleigh_magnitudes():
+    phases, numbers = drawn_phases(PERIOD * PARTS, 161), drawn_phases(PERIOD * PARTS, 161, "gaussian")
+    torch.testing.assert_close(F.normalize(numbers, dim=2), phases, atol=1e-5, rtol=0)
+    power = numbers.square().sum(2).flatten()
+    # Powers of complex Gaussian numbers are distributed exponentially.
+    for quantile in (0.1, 0.5, 0.9):
+        expected = -math.log(1 - quantile)
+        assert power.quantile(torch.tensor(quantile)).item() == pytest.approx(expected, rel=0.05, abs=0.01)
+
+
+def pulse(draw: str) -> float:
+    """Mean envelope of the bands of one bin: at frames' centres over where two frames meet."""
+    noise = make_noise(draw)
+    ratios = []
+    for k in range(8, BINS - 8, 4):
+        levels = torch.full((1, PERIOD, PARTS, BINS), -20.0)
+        levels[..., k] = 0.0
+        wav = overlap_add(noise(levels.flatten(2), torch.ones(BINS), None)[0][0])
+        analytic = torch.fft.ifft(torch.fft.fft(wav) * torch.linspace(0, 2, len(wav)).lt(1) * 2)
+        rows = analytic.abs()[HOP : -2 * HOP].reshape(-1, HOP // 2)
+        mean = rows.mean(0)
+        ratios.append(float(mean.max() / mean.min()))
+    return sum(ratios) / len(ratios)
+
+
+def test_gaussian_noise_does_not_pulse_at_the_rate_of_its_frames():
+    # Where two frames meet, two phasors of half the power each have the mean modulus 4 / (pi sqrt(2)).
+    assert pulse("phase") == pytest.approx(math.pi * math.sqrt(2) / 4, abs=0.03)
+    assert pulse("gaussian") == pytest.approx(1, abs=0.05)
 
 
 @given(start=st.integers(0, 2 * PERIOD), frames=st.integers(2, 9), cut=st.integers(1, 8))

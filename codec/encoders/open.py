@@ -7,10 +7,12 @@ from codec.encoders.basic_pitch import is_basic_pitch, open_basic_pitch
 from codec.encoders.function import is_function, open_function
 from codec.encoders.musicnn import is_musicnn, open_musicnn
 from codec.encoders.onnx_file import is_onnx, open_onnx
+from codec.encoders.own import is_own, open_own
 from codec.encoders.pretrained import open_pretrained
 from codec.errors import CodecError
 
 _KINDS: tuple[tuple[Callable[[str], bool], Callable[[EncoderConfig], Encoder]], ...] = (
+    (is_own, open_own),
     (is_onnx, open_onnx),
     (is_function, open_function),
     (is_basic_pitch, open_basic_pitch),

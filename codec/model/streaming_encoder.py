@@ -187,4 +187,4 @@ def _harmless(pcm: Tensor) -> bool:
     if not pcm.numel():
         return True
     low, high = pcm.aminmax()
-    return bool((low >= -1.0) & (high <= 1.0))
+    return low.item() >= -1.0 and high.item() <= 1.0

@@ -75,7 +75,7 @@ class Quantizer(nn.Module):
         """Codes ``(B, K, T)`` of the first K layers, :data:`ABSENT` where one is left out, to ``(B, D, T)``."""
         tables = self.tables()
         # One row of zeros before the others: the vector of an absent code.
-        vectors = torch.cat([torch.zeros_like(tables[:, :1]), tables], dim=1)
+        vectors = torch.cat([torch.zeros_like(tables[:, :1]), tables], dim=1).unbind()
 
         def decode(codes: Tensor) -> Tensor:
             index = codes + 1

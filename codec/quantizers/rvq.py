@@ -106,11 +106,13 @@ class ResidualVQ(Quantizer):
 
     def prepare_encode(self, num_codebooks: int) -> Step:
         """:meth:`Quantizer.prepare_encode`: for a single frame, norms would be a tenth of the work."""
-        (keys, norms), tables = self.keys(), self.tables()
+        # Taken apart here, since a single frame would notice that too.
+        keys, norms = (parts.unbind() for parts in self.keys())
+        tables = self.tables().unbind()
 
         def encode(latent: Tensor) -> Tensor:
             batch, dim, frames = latent.shape
-            residual = latent.transpose(1, 2).reshape(-1, dim).to(tables.dtype)
+            residual = latent.transpose(1, 2).reshape(-1, dim).to(tables[0].dtype)
             codes = []
             for layer in range(num_codebooks):
                 index = nearest(self.project_in(layer, residual), keys[layer], norms[layer])

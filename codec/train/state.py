@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from codec.discriminators.container import Discriminators
 from codec.errors import CodecError
 from codec.model.codec import Codec
-from codec.model.files import load_model
+from codec.model.files import load_model, shipped_model
 from codec.model.transfer import fitting_weights
+from codec.pretraining.models.files import FRAMES, encoder_weights, kind_of
 from codec.teachers.teaching import weighted_teachers
 from codec.train.balancer import Balancer
 from codec.train.checkpoint import Checkpoint, Parts, list_checkpoints, read_checkpoint
@@ -99,31 +100,38 @@ class TrainState:
         return model.eval().requires_grad_(False)
 
 
+def start_folder(source: str) -> Path:
+    """Folder that ``init_from`` names: that of a shipped model for its bare name, else the path itself."""
+    return shipped_model(source) or Path(source)
+
+
 def initialize(state: TrainState, source: str) -> None:
     """Take weights from ``source``.
 
     Args:
         state: of the new run; its optimizers start afresh.
-        source: a model folder (``config.json``), a checkpoint folder (``step-...``, with its
-            discriminators), or the output folder of a run, whose newest checkpoint is taken.
+        source: a shipped model's name, a model folder (``config.json``), a checkpoint folder (``step-...``, with
+            its discriminators), the output folder of a run, whose newest checkpoint is taken, or an encoder of
+            frames that was pre-trained, which leaves decoder and quantizer as they are.
 
     Raises:
         CodecError: when there is no such thing, or its sizes do not fit the config.
     """
-    folder = Path(source)
+    folder = start_folder(source)
     checkpoints = list_checkpoints(folder / "checkpoints")
     if checkpoints:
         folder = checkpoints[-1]
     if (folder / "manifest.json").is_file():
         state.load_weights(read_checkpoint(folder), str(folder))
         return
-    model, mine = load_model(folder, "cpu"), state.generator.codec
-    weights = fitting_weights(model, mine)
+    mine, encoder_only = state.generator.codec, kind_of(folder) == FRAMES
+    weights = encoder_weights(folder, mine) if encoder_only else fitting_weights(load_model(folder, "cpu"), mine)
     if weights is None:
         raise CodecError(
             f"init_from {source}: its config.json differs from this run's model; "
             "copy its settings into the config's model section"
         )
     mine.load_state_dict(weights)
-    state.generator.quantizer.adopt_codebooks()
+    if not encoder_only:
+        state.generator.quantizer.adopt_codebooks()
     state.restart_average()

@@ -1,7 +1,7 @@
 """Settings of the ``spectral`` architecture."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from codec.errors import CodecError
 
@@ -16,7 +16,7 @@ class SpectralConfig:
 
     decoder_settings: ClassVar = (
         *("gain_bands", "decoder_dim", "decoder_layers"),
-        *("noise_bands", "noise_from", "noise_fade"),
+        *("noise_bands", "noise_from", "noise_fade", "noise_draw"),
     )
 
     hop_length: int = 320
@@ -43,6 +43,8 @@ class SpectralConfig:
     """Frequency above which noise takes over, as a part of half the sample rate (0.375 is 3 kHz at 16 kHz)."""
     noise_fade: float = 1.0
     """Octaves around ``noise_from`` in which it takes over."""
+    noise_draw: Literal["phase", "gaussian"] = "phase"
+    """What is random: phases alone, or magnitudes too, as in Gaussian noise, which does not pulse."""
 
     def __post_init__(self) -> None:
         if self.gain_bands < 2:

@@ -58,7 +58,7 @@ class SpectralDecoder(Decoder):
         self.noise = None
         if config.noise_bands:
             bins = config.hop_length // 2 + 1
-            self.noise = DrawnNoise(config.hop_length, gain_matrix(config.noise_bands, bins))
+            self.noise = DrawnNoise(config.hop_length, gain_matrix(config.noise_bands, bins), config.noise_draw)
             harmonic = fall(config.noise_from, config.num_bins, config.noise_fade)
             self.register_buffer("harmonic_share", harmonic, persistent=False)
             # Noise may come in an octave below the place where it takes over; the network says how much.

@@ -4,10 +4,16 @@ Speech above some kilohertz is noise-like; a phase that a network makes up there
 frame, which is audible as a buzz. So the network gives the level of each band, twice a frame, and the
 phases are random numbers. They depend on the frame's index and the frequency alone: the same tokens give the same
 audio, whole or in pieces. The split of speech into harmonics and noise is that of Stylianou (2001).
+
+If phases alone are drawn, the envelope of a narrow band is constant in the middle of a noise frame and random
+where two frames meet, so it pulses at the rate of the frames. If magnitudes are drawn too, as of Gaussian
+noise, it is equally random everywhere.
 """
 
 import math
+from typing import Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -19,6 +25,8 @@ PERIOD = 128
 PARTS = 2
 """Noise frames in a hop: half as long as the decoder's frames, so twice as fine in time."""
 _MAX_LOG_LEVEL = 6.0
+
+Draw = Literal["phase", "gaussian"]
 
 
 class DrawnNoise(nn.Module):
@@ -32,15 +40,16 @@ class DrawnNoise(nn.Module):
     window: Tensor
     bands: Tensor
 
-    def __init__(self, hop_length: int, bands: Tensor):
+    def __init__(self, hop_length: int, bands: Tensor, draw: Draw = "phase"):
         """
         Args:
             hop_length: H, a multiple of 4.
             bands: ``(bands, H / 2 + 1)`` by which levels at bands become levels at frequencies.
+            draw: see :func:`drawn_phases`.
         """
         super().__init__()
         self.hop_length = hop_length
-        self.register_buffer("phases", drawn_phases(PERIOD * PARTS, hop_length // 2 + 1), persistent=False)
+        self.register_buffer("phases", drawn_phases(PERIOD * PARTS, hop_length // 2 + 1, draw), persistent=False)
         self.register_buffer("window", sqrt_hann(hop_length), persistent=False)
         self.register_buffer("bands", bands, persistent=False)
 
@@ -69,25 +78,36 @@ class DrawnNoise(nn.Module):
         return noise, (index + frames).remainder(PERIOD)
 
 
-def drawn_phases(count: int, bins: int) -> Tensor:
-    """Cosine and sine of random phases: ``(count / PARTS, PARTS, 2, bins)`` float32.
+def drawn_phases(count: int, bins: int, draw: Draw = "phase") -> Tensor:
+    """Real and imaginary parts of random numbers: ``(count / PARTS, PARTS, 2, bins)`` float32, mean power 1.
 
-    The numbers are hashes of their places (the finalizer of SplitMix64, Steele et al. 2014), so they
-    are the same everywhere and need no file. The first and the last frequency are real.
+    The numbers are hashes of their places, so they are the same everywhere and need no file. The first and
+    the last frequency are real.
+
+    Args:
+        count: noise frames, a multiple of :data:`PARTS`.
+        bins: frequencies.
+        draw: ``phase`` for a magnitude of 1, ``gaussian`` for complex Gaussian numbers (Rayleigh magnitudes,
+            by the transform of Box and Muller 1958) of the same phases.
     """
-    mask = (1 << 64) - 1
-    angles = []
-    for place in range(count * bins):
-        z = (place + 1) * 0x9E3779B97F4A7C15 & mask
-        z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & mask
-        z = (z ^ z >> 27) * 0x94D049BB133111EB & mask
-        angles.append((z ^ z >> 31) / 2.0**64 * 2 * math.pi)
-    phase = torch.tensor(angles, dtype=torch.float64).reshape(count // PARTS, PARTS, bins)
-    real = torch.stack([phase.cos(), phase.sin()], dim=2)
+    shape = (count // PARTS, PARTS, bins)
+    phase = (_uniform(0, count * bins) * 2 * math.pi).reshape(shape)
+    parts = torch.stack([phase.cos(), phase.sin()], dim=2)
     edge = torch.tensor([0, bins - 1])
-    real[:, :, 0, edge] = real[:, :, 0, edge].sign()
-    real[:, :, 1, edge] = 0.0
-    return real.float()
+    parts[:, :, 0, edge] = parts[:, :, 0, edge].sign()
+    parts[:, :, 1, edge] = 0.0
+    if draw == "gaussian":
+        # One minus it lies above 0, and its logarithm is finite.
+        parts *= (-(1 - _uniform(count * bins, count * bins)).log()).sqrt().reshape(shape).unsqueeze(2)
+    return parts.float()
+
+
+def _uniform(first: int, count: int) -> Tensor:
+    """``(count,)`` float64 in [0, 1): hashes of the numbers from ``first`` (SplitMix64, Steele et al. 2014)."""
+    z = np.arange(first + 1, first + count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ z >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ z >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
+    return torch.from_numpy((z ^ z >> np.uint64(31)).astype(np.float64) / 2.0**64)
 
 
 def rise(position: float, bins: int, octaves: float = 1.0) -> Tensor:

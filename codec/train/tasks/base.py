@@ -110,7 +110,7 @@ class Task(ABC):
         """Hand samples to the tracker."""
 
 
-TASKS: Registry[type[Task]] = Registry("task", "codec.train.tasks", "codec.distilling.task")
+TASKS: Registry[type[Task]] = Registry("task", "codec.train.tasks", "codec.distilling.task", "codec.pretraining.tasks")
 
 
 def task(name: str) -> Callable[[type[Task]], type[Task]]:

@@ -1,0 +1,1 @@
+"""Encoders of audio that were trained without labels: on patches of a spectrogram, or on a codec's frames."""

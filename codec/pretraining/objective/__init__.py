@@ -1,0 +1,1 @@
+"""Masked latent prediction and unsupervised classification: masks, predictor, heads, losses, schedules."""
