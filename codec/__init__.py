@@ -3,6 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from codec.deprecation import keep_moved_modules
 from codec.errors import CodecError
 from codec.version import __version__
 
@@ -37,6 +38,8 @@ __all__ = [
     "save_audio",
     "save_tokens",
 ]
+
+keep_moved_modules()
 
 # Loaded on first use: torch takes seconds to import, and `codec --help` does not need it.
 _LAZY = {

@@ -152,3 +152,34 @@ def test_an_earlier_name_is_the_same_thing_with_a_warning(module, earlier, curre
     with pytest.warns(DeprecationWarning, match=f"{module}.{earlier} is now called {current}"):
         assert getattr(imported, earlier) is getattr(imported, current)
     assert not hasattr(imported, "nothing_of_that_name")
+
+
+@pytest.mark.parametrize(
+    ("earlier", "current", "name"),
+    [
+        ("codec.model.functions", "codec.engines.torch", "TorchEngine"),
+        ("codec.model.quantizer", "codec.quantizers.rvq", "ResidualVQ"),
+        ("codec.train.compare.config", "codec.compare.config", "SoundConfig"),
+        ("codec.train.corpus", "codec.data.corpus", "CorpusConfig"),
+        ("codec.train.data.prefetch", "codec.data.loading.prefetch", "Prefetcher"),
+        ("codec.train.discriminators.mpd", "codec.discriminators.mpd", "MultiPeriodDiscriminator"),
+        ("codec.train.features.live", "codec.teachers.features.live", "LiveFeatures"),
+        ("codec.train.quantizer", "codec.train.quantizers.residual", "EMAResidualVQ"),
+        ("codec.train.teachers.language", "codec.teachers.language", "is_speech"),
+    ],
+)
+def test_a_module_is_found_by_its_earlier_name_with_a_warning(earlier, current, name):
+    pytest.importorskip("accelerate")
+    module = importlib.import_module(current)
+    spec = module.__spec__.name
+    for known in [known for known in sys.modules if f"{known}.".startswith(f"{earlier}.")]:
+        del sys.modules[known]
+    with pytest.warns(DeprecationWarning, match=f"{earlier} is now {current}"):
+        assert importlib.import_module(earlier) is module
+    assert getattr(module, name) and module.__spec__.name == spec == module.__name__
+
+
+def test_a_module_that_never_was_is_not_found():
+    for name in ("codec.train.teachers.nobody", "codec.model.nothing"):
+        with pytest.raises(ModuleNotFoundError, match=name):
+            importlib.import_module(name)
