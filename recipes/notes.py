@@ -45,8 +45,18 @@ class NotesConfig:
     soundfont: str = "/usr/share/sounds/sf2/FluidR3_GM.sf2"
     instruments: dict[str, int] = field(
         default_factory=lambda: {
-            **{"piano": 0, "vibraphone": 11, "organ": 19, "accordion": 21, "guitar": 24, "bass": 33},
-            **{"violin": 40, "choir": 52, "trumpet": 56, "saxophone": 65, "clarinet": 71, "flute": 73},
+            "piano": 0,
+            "vibraphone": 11,
+            "organ": 19,
+            "accordion": 21,
+            "guitar": 24,
+            "bass": 33,
+            "violin": 40,
+            "choir": 52,
+            "trumpet": 56,
+            "saxophone": 65,
+            "clarinet": 71,
+            "flute": 73,
         }
     )
     """General MIDI programs, counted from 0, by name."""
@@ -109,7 +119,8 @@ def fluidsynth(soundfont: str) -> Render:
             source, target = Path(folder, "notes.mid"), Path(folder, "notes.wav")
             source.write_bytes(midi)
             options = ["-ni", "-q", "-R", "0", "-C", "0", "-g", "0.5", "-r", str(_RENDER_RATE), "-F", str(target)]
-            done = subprocess.run([program, *options, soundfont, str(source)], capture_output=True, text=True)
+            command = [program, *options, soundfont, str(source)]
+            done = subprocess.run(command, check=False, capture_output=True, text=True)
             if done.returncode or not target.is_file():
                 raise CodecError(f"fluidsynth failed: {done.stderr.strip() or done.returncode}")
             samples, _ = soundfile.read(target, dtype="float32", always_2d=True)

@@ -112,19 +112,14 @@ def measure_draws(
             result.notes.append(f"{name}, {shots} shots: only {len(draws)} of {config.draws} draws possible")
         for view, features in inputs.items():
             if draws:
-                _measure(f"{name}_{shots}_shot", view, features, clips, draws, config.strength, seed, result)
+                counts = _count_correct(view, features, clips, draws, config.strength)
+                _add_measure(f"{name}_{shots}_shot", view, clips, counts, seed, result)
 
 
-def _measure(
-    name: str,
-    view: View,
-    features: np.ndarray,
-    clips: list[CodedClip],
-    draws: list[Draw],
-    strength: float,
-    seed: int,
-    result: ProbeResult,
-) -> None:
+def _count_correct(
+    view: View, features: np.ndarray, clips: list[CodedClip], draws: list[Draw], strength: float
+) -> np.ndarray:
+    """``(draws, clips, classes, 2)``: correct guesses and all, of each draw's clips to test on."""
     labels = np.array([clip.clip.label for clip in clips])
     classes, which = np.unique(labels, return_inverse=True)
     counts = np.zeros((len(draws), len(clips), len(classes), 2))
@@ -132,15 +127,20 @@ def _measure(
         guesses = fit_predict(view, strength, features[draw.train], labels[draw.train], features[draw.test])
         counts[number, draw.test, which[draw.test], 0] = guesses == labels[draw.test]
         counts[number, draw.test, which[draw.test], 1] = 1
+    return counts
+
+
+def _add_measure(
+    name: str, view: View, clips: list[CodedClip], counts: np.ndarray, seed: int, result: ProbeResult
+) -> None:
     by_draw = np.array([mean_of_ratios(one.sum(axis=0)) for one in counts])
     by_clip = counts.sum(axis=0)
     interval = speaker_interval(by_clip, [clip.speaker for clip in clips], mean_of_ratios, seed)
-    value = mean_of_ratios(by_clip.sum(axis=0))
-    measure = Finding.of(name, view, value, interval, 1 / len(classes), "higher", len(clips))
-    result.measures.append(measure)
+    value, chance = mean_of_ratios(by_clip.sum(axis=0)), 1 / counts.shape[2]
+    result.measures.append(Finding.of(name, view, value, interval, chance, "higher", len(clips)))
     result.notes.append(
         f"{name} {view.codebooks} {view.features}: {by_draw.mean():.3f} ± {by_draw.std():.3f} "
-        f"(mean and deviation of {len(draws)} draws)"
+        f"(mean and deviation of {len(counts)} draws)"
     )
     for clip, own in zip(clips, by_clip.sum(axis=1), strict=True):
         key = f"{name} {view.codebooks} {view.features}"
