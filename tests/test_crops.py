@@ -147,7 +147,7 @@ def test_quotas_that_cannot_be_held_are_refused():
     store = make_store([9000])
     with pytest.raises(CodecError, match="keep one of them"):
         CropPlanner(store, HOP, 0, {"speech": 1.0}, domain_quota={"speech": 1})
-    with pytest.raises(CodecError, match="no clip of the domain 'musik'"):
+    with pytest.raises(CodecError, match="domain_quota: no clip of the domain 'musik'"):
         CropPlanner(store, HOP, 0, domain_quota={"musik": 1})
     with pytest.raises(CodecError, match=r"domain_quota\.speech: 0 crops"):
         CropPlanner(store, HOP, 0, domain_quota={"speech": 0})

@@ -59,13 +59,14 @@ class CropPlanner:
             domain_quota: crops by domain in every step, of the slots 0 to their sum; instead of shares.
 
         Raises:
-            CodecError: for a domain without clips, both shares and quotas, or music to mix in and none in the manifests.
+            CodecError: for a domain without clips, both shares and quotas, or music to mix in and none in the
+                manifests.
         """
         self.store, self.crop_length, self.seed = store, crop_length, seed
         self.augmentation = augmentation or AugmentationConfig()
         if domain_weights and domain_quota:
             raise CodecError("data.domain_weights, data.domain_quota: shares and exact numbers; keep one of them")
-        weights = {name: clip_weights(store, {name: 1.0}) for name in domain_quota or {}}
+        weights = {name: clip_weights(store, {name: 1.0}, "domain_quota") for name in domain_quota or {}}
         by_domain = {name: np.cumsum(values) for name, values in weights.items()}
         self._of_slots = [by_domain[name] for name in spread_quota(domain_quota or {})]
         self._cumulative = np.cumsum(clip_weights(store, domain_weights or {}))
@@ -109,8 +110,14 @@ def spread_quota(quota: Mapping[str, int]) -> list[str]:
     return [name for _, name in sorted(places)]
 
 
-def clip_weights(store: AudioStore, domain_weights: Mapping[str, float]) -> np.ndarray:
-    """``(clips,)`` float64 weights: by duration, scaled so that domains get their shares."""
+def clip_weights(
+    store: AudioStore, domain_weights: Mapping[str, float], setting: str = "domain_weights"
+) -> np.ndarray:
+    """``(clips,)`` float64 weights: by duration, scaled so that domains get their shares.
+
+    Raises:
+        CodecError: naming the setting, for a domain without clips.
+    """
     weights = store.lengths.astype(np.float64)
     if not domain_weights:
         return weights
@@ -118,7 +125,7 @@ def clip_weights(store: AudioStore, domain_weights: Mapping[str, float]) -> np.n
     for name in domain_weights:
         if not (domains == name).any():
             known = ", ".join(sorted(set(domains.tolist())))
-            raise CodecError(f"data.domain_weights: no clip of the domain {name!r}; there are: {known}")
+            raise CodecError(f"data.{setting}: no clip of the domain {name!r}; there are: {known}")
     scaled = np.zeros_like(weights)
     for name, share in domain_weights.items():
         inside = domains == name

@@ -97,8 +97,8 @@ def open_features(
     for name, source in teachers.items():
         seen = clips_seen(name, source.seen, used)
         if source.hears_output:
-            features = Unextracted(teacher_id(source.model or ""))
-            views[name] = TeacherView(features, features.info, source.seen, smooth=False)
+            unextracted = Unextracted(teacher_id(source.model or ""))
+            views[name] = TeacherView(unextracted, unextracted.info, source.seen, smooth=False)
             continue
         cache = FeatureCache(source.features, source.name or name)
         live = source.live is not None and cache.missing(seen)
