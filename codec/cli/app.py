@@ -77,6 +77,20 @@ def bench(context: typer.Context) -> int | None:
     return run_extra("bench", "codec.cli.bench", "bench", context.args)
 
 
+@app.command("tokenize", context_settings=_PASS_ON)
+def tokenize(context: typer.Context) -> int | None:
+    """Tokenize a corpus of any size; it can be stopped and started again (extra: corpora)."""
+    return run_extra("corpora", "codec.cli.tokenize", "tokenize", context.args, "tokenize")
+
+
+@app.command("corpus", context_settings=_PASS_ON)
+def corpus(context: typer.Context) -> int | None:
+    """Look into a corpus of tokens, or export it for trainers (extra: corpora)."""
+    with require_extra("corpora", "corpus"):
+        command = importlib.import_module("codec.cli.corpus").app
+    return command(context.args, prog_name="codec corpus", standalone_mode=False)
+
+
 @app.command("embed", context_settings=_PASS_ON)
 def embed(context: typer.Context) -> int | None:
     """Write embeddings of recordings, by any encoder, as Parquet (extra: embed)."""

@@ -72,8 +72,9 @@ app = typer.Typer(help="Live audio to tokens and back, on standard input and out
 def stream_encode(options: StreamEncodeOptions) -> None:
     """Raw PCM from standard input to a token stream on standard output, frame by frame.
 
-    arecord -q -t raw -f S16_LE -r 16000 | codec stream encode | codec stream decode
-    | aplay -q -t raw -f S16_LE -r 16000
+    arecord -q -t raw -f S16_LE -r 16000 |
+    codec stream encode | codec stream decode |
+    aplay -q -t raw -f S16_LE -r 16000
     """
     from codec.audio.pcm import PcmReader, check_pcm_format
     from codec.audio.resample import StreamResampler

@@ -125,7 +125,10 @@ def clip_weights(
     for name in domain_weights:
         if not (domains == name).any():
             known = ", ".join(sorted(set(domains.tolist())))
-            raise CodecError(f"data.{setting}: no clip of the domain {name!r}; there are: {known}")
+            raise CodecError(
+                f"data.{setting}: no clip of the domain {name!r}; there are: {known}; "
+                f"data.{setting}=null takes all alike"
+            )
     scaled = np.zeros_like(weights)
     for name, share in domain_weights.items():
         inside = domains == name

@@ -175,4 +175,4 @@ def _harmless(pcm: Tensor) -> bool:
     if not pcm.numel():
         return True
     low, high = pcm.aminmax()
-    return -1.0 <= low.item() and high.item() <= 1.0
+    return low.item() >= -1.0 and high.item() <= 1.0
