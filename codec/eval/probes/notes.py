@@ -12,7 +12,7 @@ from codec.eval.probes.fewshot import DrawsConfig, measure_draws
 from codec.eval.probes.registry import probe
 from codec.eval.probes.sources import views
 from codec.eval.probes.statistics import few_speakers_note
-from codec.eval.probes.types import CodedClip, Omitted, ProbeResult, ProbeTask
+from codec.eval.probes.types import Omitted, ProbeResult, ProbeTask
 
 
 @probe("notes")
@@ -55,7 +55,7 @@ class NotesProbe:
         inputs = {view: clip_features(coded, view, task.tokens) for view in views(task.tokens)} if coded else {}
         classes: dict[str, Callable[[Clip], Clip]] = {"instrument": _instrument, "pitch": _pitch}
         for name, of_class in classes.items():
-            clips = [CodedClip(of_class(clip.clip), clip.codes) for clip in coded]
+            clips = [dataclasses.replace(clip, clip=of_class(clip.clip)) for clip in coded]
             result.notes += [f"{name}: {note}" for note in few_speakers_note([clip.speaker for clip in clips])]
             measure_draws(f"{name}_accuracy", clips, inputs, self.config, "speaker", task.seed, result)
         return result
@@ -71,4 +71,5 @@ def _instrument(clip: Clip) -> Clip:
 
 
 def _pitch(clip: Clip) -> Clip:
+    """The class is the note; what is held out, the instrument."""
     return clip
