@@ -1,6 +1,7 @@
 """Laws of the training data: decoded once, cropped by (seed, step, slot), padded and masked."""
 
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -118,6 +119,40 @@ def test_domain_weights_set_the_shares_of_domains():
     drawn = np.array([planner.plan(0, slot).clip for slot in range(2000)])
     assert np.mean(drawn == 1) == pytest.approx(0.75, abs=0.039)
     assert not (drawn == 2).any()
+
+
+@settings(max_examples=20, deadline=None)
+@given(quota=st.dictionaries(st.sampled_from(["speech", "music", "noise"]), st.integers(1, 6), min_size=1))
+def test_quotas_are_exact_in_every_step_and_alike_in_every_process(quota):
+    names = ["speech", "speech", "music", "noise"]
+    planner = CropPlanner(make_store([30_000, 10_000, 9000, 5000], names), HOP, 0, domain_quota=quota)
+    total = sum(quota.values())
+    for step in range(4):
+        drawn = [names[planner.plan(step, slot).clip] for slot in range(total)]
+        assert Counter(drawn) == quota
+    if total % 2 == 0:
+        halves = Counter(drawn[: total // 2]), Counter(drawn[total // 2 :])
+        assert all(abs(halves[0][name] - halves[1][name]) <= 1 for name in quota)
+
+
+def test_within_a_quota_clips_are_drawn_by_duration():
+    store = make_store([30_000, 10_000, 9000], ["speech", "speech", "music"])
+    planner = CropPlanner(store, HOP, 0, domain_quota={"speech": 1, "music": 1})
+    slot = next(slot for slot in range(2) if planner.plan(0, slot).clip != 2)
+    drawn = np.array([planner.plan(step, slot).clip for step in range(2000)])
+    assert np.mean(drawn == 1) == pytest.approx(0.25, abs=0.039)
+
+
+def test_quotas_that_cannot_be_held_are_refused():
+    store = make_store([9000])
+    with pytest.raises(CodecError, match="keep one of them"):
+        CropPlanner(store, HOP, 0, {"speech": 1.0}, domain_quota={"speech": 1})
+    with pytest.raises(CodecError, match="domain_quota: no clip of the domain 'musik'"):
+        CropPlanner(store, HOP, 0, domain_quota={"musik": 1})
+    with pytest.raises(CodecError, match=r"domain_quota\.speech: 0 crops"):
+        CropPlanner(store, HOP, 0, domain_quota={"speech": 0})
+    with pytest.raises(CodecError, match="3 crops in all, and batch_size is 4"):
+        DataConfig(batch_size=4, domain_quota={"speech": 2, "music": 1})
 
 
 def test_an_unknown_domain_is_refused():

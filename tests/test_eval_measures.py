@@ -214,8 +214,9 @@ def test_what_a_measure_lacks_is_said_before_work(name, message):
         build_measures([name], MetricSettings())
 
 
-def test_every_measure_tells_its_versions_and_method():
-    settings = MetricSettings(asr="some/id", speaker_model="some/id")
+def test_every_measure_tells_its_versions_and_method(tmp_path):
+    (tmp_path / "msd_musicnn.onnx").touch()
+    settings = MetricSettings(asr="some/id", speaker_model="some/id", tag_model=str(tmp_path))
     for measure in build_measures(installed_measures(measure_names()), settings):
         assert set(measure.packages) <= set(measure.versions())
         assert len(measure.describe()) > 20

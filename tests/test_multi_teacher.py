@@ -35,7 +35,7 @@ CONTEXT = LossContext(
 LOSSES = {
     "distill_speech": {"weight": 1.0, "axis": "t"},
     "distill_music": {"weight": 0.3, "axis": "d", "translator": "conv", "attach": "rvq1-2"},
-    "distill_clip": {"type": "distill_clip", "teacher": "clip", "weight": 0.5, "attach": "output"},
+    "distill_clip": {"type": "distill_clip", "teacher": "clip", "weight": 0.5, "attach": "quantized"},
     "phones": {"type": "labels", "teacher": "phones", "weight": 0.2, "translator": "mlp"},
 }
 FRAMES = 9
@@ -265,7 +265,7 @@ def two_teachers(tmp_path, corpus, **changes):
             "voice": {**FUNCTION, **where, "domains": ["speech"], "weight": 1.0},
             "tune": {
                 "kind": "music", "model": "tiny_encoders:good_vector", **where,
-                "weight": 0.3, "translator": "mlp", "attach": "output",
+                "weight": 0.3, "translator": "mlp", "attach": "quantized",
             },
         },
         "max_steps": 6, "log_every": 1, **changes
@@ -300,7 +300,7 @@ def test_translators_lie_next_to_the_codec_and_not_in_it(tmp_path, corpus):
     with safe_open(tmp_path / "run/translators.safetensors", "pt") as file:
         translators = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         facts = json.loads(file.metadata()["distill_tune"])
-    assert facts == {"teacher": "tune", "attach": "output"}
+    assert facts == {"teacher": "tune", "attach": "quantized"}
     head = trainer.task.parts.state.objective.losses["distill_voice"].head
     assert torch.equal(translators["distill_voice.head.weight"], head.weight)
     assert not [key for key in shipped if "head" in key or "distill" in key]

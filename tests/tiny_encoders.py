@@ -57,6 +57,8 @@ def save_musicnn(folder: Path) -> str:
         helper.make_node("Transpose", ["mixed"], ["mid"], perm=[0, 2, 1]),
         helper.make_node("ReduceMax", ["mid", "axes"], ["highest"], keepdims=0),
         helper.make_node("MatMul", ["highest", "pool"], ["penultimate"]),
+        helper.make_node("MatMul", ["penultimate", "tagger"], ["odds"]),
+        helper.make_node("Sigmoid", ["odds"], ["tags"]),
     ]
     graph = helper.make_graph(
         nodes,
@@ -65,10 +67,12 @@ def save_musicnn(folder: Path) -> str:
         [
             helper.make_tensor_value_info("mid", TensorProto.FLOAT, ["B", "T", 753]),
             helper.make_tensor_value_info("penultimate", TensorProto.FLOAT, ["B", 200]),
+            helper.make_tensor_value_info("tags", TensorProto.FLOAT, ["B", 50]),
         ],
         [
             numpy_helper.from_array(kernel, "kernel"),
             numpy_helper.from_array(pool, "pool"),
+            numpy_helper.from_array(pool[:200, :50], "tagger"),
             numpy_helper.from_array(np.array([1]), "axes"),
         ],
     )

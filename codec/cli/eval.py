@@ -32,7 +32,8 @@ _FLAGS = {
     "max_delay": flag(min=0.0, max=2.0),
 }
 _ORDER = (
-    *("models", "codebooks", "baselines", "measures", "asr", "speaker_model", "probes", "probe_train", "out"),
+    *("models", "codebooks", "baselines", "measures", "asr", "speaker_model", "tag_model"),
+    *("probes", "probe_train", "out"),
     *("selection.per_speaker", "selection.limit", "selection.min_seconds", "selection.max_seconds"),
 )
 

@@ -40,11 +40,13 @@ class ScoringConfig:
     sound: dict[str, SoundConfig] = field(default_factory=dict)
     """Sets of decoded clips by any name, which precedes the metrics' names in the table."""
     probes: dict[str, ProbeConfig] = field(default_factory=dict)
-    """Probes by name: phone, text, speaker, fewshot."""
+    """Probes by name: phone, text, speaker, fewshot, notes, abx."""
     asr: str | None = None
     """Recogniser for the metric wer."""
     speaker_model: str | None = None
     """Model for the metric xvector."""
+    tag_model: str | None = None
+    """Folder of musicnn for the metric tags."""
     seed: int = 0
     """Seed of probes and bootstrap, the same for all runs, so that they differ by training alone."""
 

@@ -138,7 +138,7 @@ def _stamp(run: Trial, config: ScoringConfig) -> str:
 
 
 def _metrics(config: ScoringConfig, sound: SoundConfig) -> list[Measure]:
-    return build_measures(list(sound.measures), MetricSettings(config.asr, config.speaker_model))
+    return build_measures(list(sound.measures), MetricSettings(config.asr, config.speaker_model, config.tag_model))
 
 
 def _sound(name: str, of: Trial, config: ScoringConfig, out: Path) -> list[Score]:

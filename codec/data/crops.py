@@ -46,6 +46,7 @@ class CropPlanner:
         seed: int,
         domain_weights: Mapping[str, float] | None = None,
         augmentation: AugmentationConfig | None = None,
+        domain_quota: Mapping[str, int] | None = None,
     ):
         """
         Args:
@@ -55,12 +56,19 @@ class CropPlanner:
             domain_weights: share of crops by domain, any scale; clips of domains that are not
                 named are not used. By default all seconds of audio are equally likely.
             augmentation: none by default.
+            domain_quota: crops by domain in every step, of the slots 0 to their sum; instead of shares.
 
         Raises:
-            CodecError: for a domain without clips, or music to mix in and none in the manifests.
+            CodecError: for a domain without clips, both shares and quotas, or music to mix in and none in the
+                manifests.
         """
         self.store, self.crop_length, self.seed = store, crop_length, seed
         self.augmentation = augmentation or AugmentationConfig()
+        if domain_weights and domain_quota:
+            raise CodecError("data.domain_weights, data.domain_quota: shares and exact numbers; keep one of them")
+        weights = {name: clip_weights(store, {name: 1.0}, "domain_quota") for name in domain_quota or {}}
+        by_domain = {name: np.cumsum(values) for name, values in weights.items()}
+        self._of_slots = [by_domain[name] for name in spread_quota(domain_quota or {})]
         self._cumulative = np.cumsum(clip_weights(store, domain_weights or {}))
         music = np.array([clip.domain == MUSIC for clip in store.clips])
         self._music = np.cumsum(np.where(music, store.lengths, 0))
@@ -77,7 +85,7 @@ class CropPlanner:
         rng = np.random.Generator(bits)
         clip, position, music_clip, music_position = rng.random(4)
         augmentation = draw_augmentation(self.augmentation, rng)
-        chosen = _pick(self._cumulative, clip)
+        chosen = _pick(self._of_slots[slot] if self._of_slots else self._cumulative, clip)
         length = round(self.crop_length * augmentation.speed)
         music = None
         if augmentation.music_snr_db is not None:
@@ -89,8 +97,27 @@ class CropPlanner:
         return int(position * max(0, int(self.store.lengths[clip]) - length + 1))
 
 
-def clip_weights(store: AudioStore, domain_weights: Mapping[str, float]) -> np.ndarray:
-    """``(clips,)`` float64 weights: by duration, scaled so that domains get their shares."""
+def spread_quota(quota: Mapping[str, int]) -> list[str]:
+    """Domain of each slot, every domain spread evenly over the slots, so that processes get like shares.
+
+    Raises:
+        CodecError: for a quota that is no positive number.
+    """
+    for name, count in quota.items():
+        if count < 1:
+            raise CodecError(f"data.domain_quota.{name}: {count} crops; name only domains with one or more")
+    places = [((number + 0.5) / count, name) for name, count in quota.items() for number in range(count)]
+    return [name for _, name in sorted(places)]
+
+
+def clip_weights(
+    store: AudioStore, domain_weights: Mapping[str, float], setting: str = "domain_weights"
+) -> np.ndarray:
+    """``(clips,)`` float64 weights: by duration, scaled so that domains get their shares.
+
+    Raises:
+        CodecError: naming the setting, for a domain without clips.
+    """
     weights = store.lengths.astype(np.float64)
     if not domain_weights:
         return weights
@@ -99,8 +126,8 @@ def clip_weights(store: AudioStore, domain_weights: Mapping[str, float]) -> np.n
         if not (domains == name).any():
             known = ", ".join(sorted(set(domains.tolist())))
             raise CodecError(
-                f"data.domain_weights: no clip of the domain {name!r}; there are: {known}; "
-                "data.domain_weights=null takes all alike"
+                f"data.{setting}: no clip of the domain {name!r}; there are: {known}; "
+                f"data.{setting}=null takes all alike"
             )
     scaled = np.zeros_like(weights)
     for name, share in domain_weights.items():

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from codec.audio.spectrum import Spectrum, squared_magnitude
 from codec.encoders.hub import load_pretrained
 from codec.encoders.whisper_encoder import whisper_extractor
+from codec.errors import CodecError
 
 _FLOOR = 1e-10
 _RANGE = 8.0
@@ -38,6 +39,9 @@ class WhisperLayers(nn.Module):
         from transformers import AutoModel
 
         whisper = load_pretrained(AutoModel, model)
+        if getattr(whisper.config, "model_type", None) != "whisper":
+            kind = whisper.config.model_type
+            raise CodecError(f"{model}: a {kind} model; only Whisper's encoder hears decoded audio")
         extractor = whisper_extractor(model, whisper.config)
         self.sample_rate = int(extractor.sampling_rate)
         # In a list, where it is no submodule: its weights belong in no checkpoint and no optimizer.

@@ -117,11 +117,12 @@ def execute(plan: Plan, progress: Callable[[int, int], None] = lambda done, tota
 
 
 def _measures(options: Options) -> tuple[list[Measure], list[str]]:
-    settings = MetricSettings(options.asr, options.speaker_model)
+    settings = MetricSettings(options.asr, options.speaker_model, options.tag_model)
     if options.measures is not None:
         return build_measures(options.measures, settings), []
     wanted = [*DEFAULT_MEASURES]
     wanted += ["xvector"] if options.speaker_model else []
+    wanted += ["tags"] if options.tag_model else []
     if options.asr:
         # The recognisers stand side by side.
         wanted.insert(wanted.index("wer_moonshine"), "wer")

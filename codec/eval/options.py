@@ -60,8 +60,10 @@ class Options:
     """faster-whisper folder, or a transformers id or folder, for WER."""
     speaker_model: str | None = None
     """transformers x-vector model, for the metric xvector."""
+    tag_model: str | None = None
+    """Folder of musicnn (msd_musicnn.onnx), for the metric tags of music."""
     probes: list[str] = field(default_factory=list)
-    """What the tokens mean: phone,text,speaker,fewshot,abx, or what other packages register."""
+    """What the tokens mean: phone,text,speaker,fewshot,notes,abx, or what other packages register."""
     probe_train: Path | None = None
     """Manifest that probes are trained on."""
     selection: Selection = field(default_factory=Selection)

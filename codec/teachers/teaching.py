@@ -44,7 +44,8 @@ class TeacherSource:
     """Onto the codec's frames: the nearest one in time, or their mean or mixture; by default smooth with a
     kind of audio, else nearest."""
     attach: str = "rvq1"
-    """rvq1 | rvq1-K | latent | output."""
+    """rvq1 | rvq1-K | latent | quantized: vectors of the codec, which a translator compares with the features. output:
+    the decoded audio, which the model itself hears as it hears the recording; Whisper only."""
     translator: TranslatorKind = "linear"
     """linear | conv | mlp."""
     axis: Axis = "t"
@@ -73,8 +74,18 @@ class TeacherSource:
             raise CodecError("config teachers: kind and extract say the same thing; keep one of them")
         elif not self.model and self.kind != "labels":
             raise CodecError(f"config teachers: kind {self.kind} without a model; set model")
+        if self.attach == "output" and (self.kind != "speech" or self.layers not in (None, "avg")):
+            raise CodecError(
+                "config teachers: attach output hears the decoded audio, through a Whisper encoder (kind: speech) and "
+                "all of its layers; for the vectors that the decoder is given, set attach: quantized"
+            )
         if self.weight is not None and not self.weight >= 0:
             raise CodecError(f"config teachers: weight is {self.weight}; expected a number >= 0")
+
+    @property
+    def hears_output(self) -> bool:
+        """Whether it hears the decoded audio, and so needs no features of the recordings beforehand."""
+        return self.attach == "output"
 
     @property
     def live(self) -> dict[str, Any] | None:
@@ -130,6 +141,10 @@ def teacher_losses(
             continue
         if f"distill_{name}" in given:
             raise CodecError(f"config losses.distill_{name}: teachers.{name}.weight makes this loss; remove one")
+        if source.hears_output:
+            heard = {"type": "output_features", "weight": source.weight, "teacher": name, "model": source.model}
+            made[f"distill_{name}"] = heard | source.loss
+            continue
         options: dict[str, Any] = {
             "weight": source.weight,
             "teacher": name,

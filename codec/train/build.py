@@ -92,6 +92,12 @@ def build_step(
             f"config cuda_graphs: needs one process on a CUDA device, found {accelerator.num_processes} on "
             f"{accelerator.device.type}; set cuda_graphs=false"
         )
+    hearing = [name for name, source in config.teachers.items() if source.hears_output]
+    if config.cuda_graphs and hearing:
+        raise CodecError(
+            f"config teachers.{hearing[0]}.attach: output hears as many clips of a batch as are of its domains, which "
+            "no CUDA graph records; set cuda_graphs=false"
+        )
     state = _build_state(config, codec, teachers, statistics or {}, accelerator.device)
     adversary = None
     if state.discriminators is not None and state.discriminator_optimizer is not None:
@@ -158,8 +164,9 @@ def _batches(
             f"config data.processes: teachers.{live[0]} computes on the fly, which only threads can share; "
             "run codec features first, or set data.processes=0"
         )
+    length = data.crop_frames * codec.hop_length
     planner = CropPlanner(
-        store, data.crop_frames * codec.hop_length, config.seed, data.domain_weights, data.augmentation
+        store, length, config.seed, data.domain_weights, data.augmentation, data.domain_quota
     )
     share = data.batch_size // accelerator.num_processes
     return CropBatches(planner, codec.hop_length, share, accelerator.process_index, teachers)

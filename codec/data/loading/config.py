@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from codec.data.augment import AugmentationConfig
+from codec.errors import CodecError
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class DataConfig:
     """Crops of a step, over all processes."""
     domain_weights: dict[str, float] = field(default_factory=dict)
     """Share of crops by the clips' domain; by default all seconds are equally likely."""
+    domain_quota: dict[str, int] = field(default_factory=dict)
+    """Instead of shares: the exact number of crops of each domain in every step; they add up to batch_size."""
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     workers: int = 1
     """Threads that make batches."""
@@ -32,3 +35,8 @@ class DataConfig:
     """Processes that make batches instead, for a GPU that outruns threads."""
     prefetch: int = 4
     """Batches made ahead."""
+
+    def __post_init__(self) -> None:
+        total = sum(self.domain_quota.values())
+        if self.domain_quota and total != self.batch_size:
+            raise CodecError(f"config data.domain_quota: {total} crops in all, and batch_size is {self.batch_size}")

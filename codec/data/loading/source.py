@@ -10,12 +10,13 @@ from codec.data.corpus import CorpusConfig, collect
 from codec.data.loading.config import DataConfig
 from codec.data.manifest import Clip, read_manifest
 from codec.data.store import AudioStore, Progress, open_store
+from codec.encoders.hub import teacher_id
 from codec.errors import CodecError
 from codec.teachers import build_teacher
 from codec.teachers.features import FeatureCache
 from codec.teachers.features.extract import extract_words
 from codec.teachers.features.live import LiveFeatures
-from codec.teachers.features.view import TeacherView, clips_seen
+from codec.teachers.features.view import TeacherView, Unextracted, clips_seen
 from codec.teachers.language import is_speech
 from codec.teachers.teaching import TeacherSource
 
@@ -95,6 +96,10 @@ def open_features(
     views = {}
     for name, source in teachers.items():
         seen = clips_seen(name, source.seen, used)
+        if source.hears_output:
+            unextracted = Unextracted(teacher_id(source.model or ""))
+            views[name] = TeacherView(unextracted, unextracted.info, source.seen, smooth=False)
+            continue
         cache = FeatureCache(source.features, source.name or name)
         live = source.live is not None and cache.missing(seen)
         features = _live(name, source, words, cache, seen) if live else cache

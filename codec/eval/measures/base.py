@@ -30,6 +30,8 @@ class MetricSettings:
     """faster-whisper model folder, or a transformers model id or folder, for WER."""
     speaker_model: str | None = None
     """transformers x-vector model id or folder, for the measure ``xvector``."""
+    tag_model: str | None = None
+    """Folder of musicnn, for the measure ``tags``."""
 
 
 class Measure:

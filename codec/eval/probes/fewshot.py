@@ -1,6 +1,8 @@
 """Few-shot probes: labels of the user's own, learnt from a few clips of each class."""
 
+import dataclasses
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -8,6 +10,7 @@ import numpy as np
 from sklearn.model_selection import StratifiedKFold
 
 from codec.config import to_dict
+from codec.data import Clip
 from codec.errors import CodecError
 from codec.eval.probes.features import clip_features, fit_predict
 from codec.eval.probes.registry import probe
@@ -24,6 +27,25 @@ class Draw:
     test: np.ndarray
 
 
+Split = Literal["clip", "speaker"]
+
+
+@dataclass(frozen=True)
+class DrawsConfig:
+    """How a probe learns from few clips."""
+
+    shots: list[int] = field(default_factory=lambda: [1, 5])
+    """Clips of each class to learn from."""
+    draws: int = 20
+    """Random choices of them."""
+    strength: float = 100.0
+    """Inverse weight of the L2 penalty."""
+
+    def __post_init__(self) -> None:
+        if not self.shots or min(self.shots) < 1 or self.draws < 1:
+            raise CodecError("config probes: shots and draws must be at least 1")
+
+
 @probe("fewshot")
 class FewShotProbe:
     """Balanced accuracy of a linear probe on ``k`` clips of each class, over random draws.
@@ -33,23 +55,19 @@ class FewShotProbe:
     """
 
     @dataclass(frozen=True)
-    class Config:
-        shots: list[int] = field(default_factory=lambda: [1, 5])
-        draws: int = 20
-        split: Literal["clip", "speaker"] = "clip"
+    class Config(DrawsConfig):
+        by: Literal["label", "speaker", "language", "domain"] = "label"
+        """Field of the manifest that holds the class."""
+        split: Split = "clip"
         """``speaker``: each draw learns from one half of the speakers and is tested on the other."""
-        strength: float = 100.0
-        """Inverse weight of the L2 penalty."""
 
     def __init__(self, config: "FewShotProbe.Config"):
         self.config = config
 
     def check(self, task: ProbeTask) -> None:
-        counts = Counter(clip.label for clip in task.clips if clip.label)
+        counts = Counter(clip.label for clip in self._labelled(task) if clip.label)
         if len(counts) < 2:
-            raise CodecError(f"few-shot probes need two classes in `label`; found {len(counts)}")
-        if not self.config.shots or min(self.config.shots) < 1 or self.config.draws < 1:
-            raise CodecError("probes.fewshot: shots and draws must be at least 1")
+            raise CodecError(f"few-shot probes need two classes in `{self.config.by}`; found {len(counts)}")
         label, fewest = min(counts.items(), key=lambda item: item[1])
         if fewest <= max(self.config.shots):
             raise CodecError(
@@ -57,60 +75,80 @@ class FewShotProbe:
                 "least (set probes.fewshot.shots)"
             )
 
+    def _labelled(self, task: ProbeTask) -> list[Clip]:
+        return [dataclasses.replace(clip, label=getattr(clip, self.config.by)) for clip in task.clips]
+
     def run(self, task: ProbeTask) -> ProbeResult:
         result = ProbeResult("fewshot", settings=to_dict(self.config))
-        result.skipped += [Omitted(clip.name, "no label") for clip in task.clips if not clip.label]
-        clips = task.code([clip for clip in task.clips if clip.label], result.skipped)
+        named = self._labelled(task)
+        result.skipped += [Omitted(clip.name, f"no {self.config.by}") for clip in named if not clip.label]
+        clips = task.code([clip for clip in named if clip.label], result.skipped)
         result.notes += few_speakers_note([clip.speaker for clip in clips])
         result.per_clip = {clip.clip.name: {"label": clip.clip.label} for clip in clips}
         inputs = {view: clip_features(clips, view, task.tokens) for view in views(task.tokens)} if clips else {}
-        for shots in self.config.shots:
-            draws = draw_clips(clips, shots, self.config.draws, self.config.split, task.seed)
-            if len(draws) < self.config.draws:
-                result.notes.append(f"{shots} shots: only {len(draws)} of {self.config.draws} draws possible")
-            for view, features in inputs.items():
-                if draws:
-                    self._measure(view, features, clips, shots, draws, task.seed, result)
+        measure_draws("balanced_accuracy", clips, inputs, self.config, self.config.split, task.seed, result)
         return result
 
-    def _measure(
-        self,
-        view: View,
-        features: np.ndarray,
-        clips: list[CodedClip],
-        shots: int,
-        draws: list[Draw],
-        seed: int,
-        result: ProbeResult,
-    ) -> None:
-        labels = np.array([clip.clip.label for clip in clips])
-        classes, which = np.unique(labels, return_inverse=True)
-        counts = np.zeros((len(draws), len(clips), len(classes), 2))
-        for number, draw in enumerate(draws):
-            guesses = fit_predict(
-                view, self.config.strength, features[draw.train], labels[draw.train], features[draw.test]
-            )
-            counts[number, draw.test, which[draw.test], 0] = guesses == labels[draw.test]
-            counts[number, draw.test, which[draw.test], 1] = 1
-        by_draw = np.array([mean_of_ratios(one.sum(axis=0)) for one in counts])
-        by_clip = counts.sum(axis=0)
-        speakers = [clip.speaker for clip in clips]
-        interval = speaker_interval(by_clip, speakers, mean_of_ratios, seed)
-        value = mean_of_ratios(by_clip.sum(axis=0))
-        name = f"balanced_accuracy_{shots}_shot"
-        measure = Finding.of(name, view, value, interval, 1 / len(classes), "higher", len(clips))
-        result.measures.append(measure)
-        result.notes.append(
-            f"{name} {view.codebooks} {view.features}: {by_draw.mean():.3f} ± {by_draw.std():.3f} "
-            f"(mean and deviation of {len(draws)} draws)"
-        )
-        for clip, own in zip(clips, by_clip.sum(axis=1), strict=True):
-            key = f"{shots} shots {view.codebooks} {view.features}"
-            result.per_clip[clip.clip.name][key] = [int(own[0]), int(own[1])]
+
+def measure_draws(
+    name: str,
+    clips: list[CodedClip],
+    inputs: Mapping[View, np.ndarray],
+    config: DrawsConfig,
+    split: Split,
+    seed: int,
+    result: ProbeResult,
+) -> None:
+    """Add to ``result`` the balanced accuracy from few clips of each label, for every number of shots and view.
+
+    Args:
+        name: of the measures, which end in ``_<k>_shot``.
+        clips: with labels; ``speaker`` is what ``split: speaker`` and the intervals go by.
+        inputs: one row per clip, ``(N, D)``, by view.
+    """
+    for shots in config.shots:
+        draws = draw_clips(clips, shots, config.draws, split, seed)
+        if len(draws) < config.draws:
+            result.notes.append(f"{name}, {shots} shots: only {len(draws)} of {config.draws} draws possible")
+        for view, features in inputs.items():
+            if draws:
+                counts = _count_correct(view, features, clips, draws, config.strength)
+                _add_measure(f"{name}_{shots}_shot", view, clips, counts, seed, result)
+
+
+def _count_correct(
+    view: View, features: np.ndarray, clips: list[CodedClip], draws: list[Draw], strength: float
+) -> np.ndarray:
+    """``(draws, clips, classes, 2)``: correct guesses and all, of each draw's clips to test on."""
+    labels = np.array([clip.clip.label for clip in clips])
+    classes, which = np.unique(labels, return_inverse=True)
+    counts = np.zeros((len(draws), len(clips), len(classes), 2))
+    for number, draw in enumerate(draws):
+        guesses = fit_predict(view, strength, features[draw.train], labels[draw.train], features[draw.test])
+        counts[number, draw.test, which[draw.test], 0] = guesses == labels[draw.test]
+        counts[number, draw.test, which[draw.test], 1] = 1
+    return counts
+
+
+def _add_measure(
+    name: str, view: View, clips: list[CodedClip], counts: np.ndarray, seed: int, result: ProbeResult
+) -> None:
+    by_draw = np.array([mean_of_ratios(one.sum(axis=0)) for one in counts])
+    by_clip = counts.sum(axis=0)
+    interval = speaker_interval(by_clip, [clip.speaker for clip in clips], mean_of_ratios, seed)
+    value, chance = mean_of_ratios(by_clip.sum(axis=0)), 1 / counts.shape[2]
+    result.measures.append(Finding.of(name, view, value, interval, chance, "higher", len(clips)))
+    result.notes.append(
+        f"{name} {view.codebooks} {view.features}: {by_draw.mean():.3f} ± {by_draw.std():.3f} "
+        f"(mean and deviation of {len(counts)} draws)"
+    )
+    for clip, own in zip(clips, by_clip.sum(axis=1), strict=True):
+        key = f"{name} {view.codebooks} {view.features}"
+        result.per_clip[clip.clip.name][key] = [int(own[0]), int(own[1])]
 
 
 def draw_clips(
-    clips: list[CodedClip], shots: int, draws: int, split: Literal["clip", "speaker"], seed: int
+    clips: list[CodedClip], shots: int, draws: int, split: Split, seed: int
 ) -> list[Draw]:
     """Stratified draws of ``shots`` clips of every class; fewer than requested when most fail.
 

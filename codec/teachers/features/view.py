@@ -21,13 +21,18 @@ class FeatureReader(Protocol):
 
 
 class NoFeatures:
-    """What a teacher has to say about a clip of another domain: nothing, in the shapes of a clip's features."""
+    """What a teacher has to say about a clip of another domain: nothing, in the shapes of a clip's features.
+
+    Args:
+        info: of the teacher.
+        counts: whether the vector counts all the same.
+    """
 
     smooth: bool = False
     num_frames = 0
 
-    def __init__(self, info: FeatureInfo):
-        self.info = info
+    def __init__(self, info: FeatureInfo, counts: bool = False):
+        self.info, self.counts = info, counts
         self.rate, self.offset, self.mode, self.level = info.rate, info.offset, info.mode, info.level
 
     def slice(self, first: int, last: int) -> tuple[Tensor, Tensor]:
@@ -35,8 +40,23 @@ class NoFeatures:
         return torch.zeros(0, self.info.dim, dtype=torch.float16), torch.zeros(0, dtype=torch.bool)
 
     def vector(self) -> tuple[Tensor, Tensor]:
-        """Zeros ``(D,)`` that do not count."""
-        return torch.zeros(self.info.dim, dtype=torch.float16), torch.zeros((), dtype=torch.bool)
+        """Zeros ``(D,)``, and whether they count."""
+        return torch.zeros(self.info.dim, dtype=torch.float16), torch.tensor(self.counts)
+
+
+class Unextracted:
+    """In the place of features, of a teacher that hears the decoded audio: one vector that says which clips count.
+
+    Args:
+        teacher: the model.
+    """
+
+    def __init__(self, teacher: str):
+        self.info = FeatureInfo(teacher, "", rate=0.0, offset=0.0, mode="output", dim=1, level="clip")
+
+    def read(self, clip: Clip) -> NoFeatures:
+        """A zero that counts."""
+        return NoFeatures(self.info, counts=True)
 
 
 class TeacherView:

@@ -28,7 +28,7 @@ class AttachConfig:
     teacher: str
     """The teacher's name in the config's section teachers."""
     attach: str = "rvq1"
-    """rvq1, rvq1-K (layers 1 to K), latent (before the quantizer) or output (all that the decoder is given)."""
+    """rvq1, rvq1-K (layers 1 to K), latent (before the quantizer) or quantized (all that the decoder is given)."""
     translator: TranslatorKind = "linear"
     """From the latents to the teacher: linear, conv (three frames at a time) or mlp; never shipped with the codec."""
 
@@ -202,18 +202,23 @@ class ClipDistillation(TeacherLoss):
 
 
 def parse_attach(attach: str, num_codebooks: int, name: str) -> int | None:
-    """Number of quantizer layers of an attach point; ``None`` for ``latent`` and ``output``.
+    """Number of quantizer layers of an attach point; ``None`` for ``latent`` and ``quantized``.
 
     Raises:
         CodecError: for another word, or more layers than the model has.
     """
-    if attach in ("latent", "output"):
+    if attach in ("latent", "quantized"):
         return None
+    if attach == "output":
+        raise CodecError(
+            f"losses.{name}.attach: output is the decoded audio, for which there is type: output_features; "
+            "what the decoder is given is called quantized"
+        )
     match = re.fullmatch(r"rvq1(?:-(\d+))?", attach)
     layers = int(match[1] or 1) if match else 0
     if not 1 <= layers <= num_codebooks:
         raise CodecError(
             f"losses.{name}.attach: {attach!r} is no attach point; "
-            f"choose latent, output, rvq1 or rvq1-K with K up to {num_codebooks}"
+            f"choose latent, quantized, rvq1 or rvq1-K with K up to {num_codebooks}"
         )
     return layers

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from codec.encoders.whisper_layers import WhisperLayers
 from codec.errors import CodecError
+from codec.train.distributed import all_reduce_sum, world_size
 from codec.train.losses.registry import LossContext, loss
 from codec.train.types import LossInput
 
@@ -27,11 +28,16 @@ class OutputFeaturesLoss(nn.Module):
         """Whisper: a hub id, a folder, or package:NAME/FOLDER."""
         precision: str = "bf16"
         """bf16 or fp32, of the encoder's layers."""
+        teacher: str | None = None
+        """Of the config's teachers, the one whose domains say which clips count; by default all do."""
 
     def __init__(self, config: Config, context: LossContext):
         super().__init__()
         if config.precision not in ("bf16", "fp32"):
             raise CodecError(f"losses.output_features: precision {config.precision!r} is none of bf16, fp32")
+        if config.teacher is not None and config.teacher not in context.clip_teachers:
+            raise CodecError(f"losses.{context.name}: {config.teacher!r} is no teacher with attach: output")
+        self.teacher = config.teacher
         self.features = WhisperLayers(config.model, mixed=config.precision == "bf16")
         if self.features.sample_rate != context.sample_rate:
             raise CodecError(
@@ -41,6 +47,20 @@ class OutputFeaturesLoss(nn.Module):
 
     def forward(self, inputs: LossInput) -> Tensor:
         """See :class:`codec.train.losses.registry.loss`."""
+        if self.teacher is None:
+            return self._distance(inputs.real, inputs.fake).mean()
+        seen = inputs.batch.teachers[self.teacher].mask
+        total = seen.sum().float()
+        if self.training:
+            # DDP averages gradients over processes: with the mean count, that is the global mean.
+            total = all_reduce_sum(total) / world_size()
+        if not seen.any():
+            # Zero, and without a gradient: the model is not even asked.
+            return inputs.fake.new_zeros(())
+        return self._distance(inputs.real[seen], inputs.fake[seen]).sum() / total
+
+    def _distance(self, real: Tensor, fake: Tensor) -> Tensor:
+        """``(B,)``: mean over frames and dimensions."""
         with torch.no_grad():
-            real = self.features(inputs.real)
-        return (self.features(inputs.fake) - real).abs().mean()
+            target = self.features(real)
+        return (self.features(fake) - target).abs().mean(dim=(1, 2))
