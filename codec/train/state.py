@@ -120,7 +120,7 @@ def initialize(state: TrainState, source: str) -> None:
         state.load_weights(read_checkpoint(folder), str(folder))
         return
     mine, encoder_only = state.generator.codec, kind_of(folder) == FRAMES
-    weights = encoder_weights(folder, mine) if encoder_only else fitting_weights(load_model(folder, "cpu"), mine)
+    weights = encoder_weights(folder, mine) if encoder_only else fitting_weights(load_model(source, "cpu"), mine)
     if weights is None:
         raise CodecError(
             f"init_from {source}: its config.json differs from this run's model; "
