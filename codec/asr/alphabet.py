@@ -1,5 +1,7 @@
 """Texts as the labels that CTC learns: characters of a fixed alphabet."""
 
+import itertools
+
 from codec.align.transcript import plain_words
 from codec.errors import CodecError
 
@@ -45,10 +47,10 @@ class Alphabet:
 
     def text(self, labels: list[int]) -> str:
         """The text of one label per frame: repeats count once, and blanks not at all."""
-        kept = [b for a, b in zip([0, *labels], labels, strict=False) if b != a and b > 0]
+        kept = [b for a, b in itertools.pairwise([0, *labels]) if b != a and b > 0]
         return " ".join("".join(self.characters[label - 1] for label in kept).split())
 
 
 def frames_needed(labels: list[int]) -> int:
     """Fewest frames that can spell ``labels``: one each, and a blank between two that are the same."""
-    return len(labels) + sum(a == b for a, b in zip(labels, labels[1:], strict=False))
+    return len(labels) + sum(a == b for a, b in itertools.pairwise(labels))
