@@ -99,17 +99,21 @@ def find_model(name_or_path: str | Path) -> Path:
         CodecError: when there is neither.
     """
     path = Path(path_of(name_or_path, "a model"))
-    is_name = path.name == name_or_path
-    folders = [root / path for root in _CHECKPOINT_ROOTS] if is_name else []
-    folders.append(path)
-    for folder in folders:
-        if is_regular(folder / "config.json"):
-            return folder
+    folder = shipped_model(name_or_path) or path
+    if is_regular(folder / "config.json"):
+        return folder
     shipped = sorted({p.parent.name for root in _CHECKPOINT_ROOTS for p in root.glob("*/config.json")})
     raise CodecError(
         f"no model {str(name_or_path)!r}: neither a folder with config.json nor a shipped "
         f"checkpoint ({', '.join(shipped) or 'none found'})"
     )
+
+
+def shipped_model(name: str | Path) -> Path | None:
+    """Folder of the shipped checkpoint that a bare ``name`` means; None where it is a path or no such checkpoint."""
+    path = Path(path_of(name, "a model"))
+    folders = [root / path for root in _CHECKPOINT_ROOTS] if path.name == name else []
+    return next((folder for folder in folders if is_regular(folder / "config.json")), None)
 
 
 def pick_device(device: str | torch.device) -> torch.device:
