@@ -17,10 +17,12 @@ from test_merge_encoders import make, moved
 import codec
 from codec.cli.merge import expand_flags
 from codec.errors import CodecError
-from codec.eval.clips import read_clips
-from codec.merging.config import MergeConfig, native, sweep_values
+from codec.eval.clips import open_clips, read_clips
+from codec.eval.measures.moonshine import MoonshineErrors
+from codec.merging.config import MergeConfig, SweepConfig, native, sweep_values
 from codec.merging.figure import best
-from codec.merging.sweep import Point, Sweep
+from codec.merging.merge import read_family
+from codec.merging.sweep import Point, Sweep, Sweeper
 from codec.merging.tokens import compare_tokens, encode_clips, token_agreement
 from codec.settings import CONFIGS, read_config
 
@@ -272,3 +274,14 @@ def test_the_frontier_is_what_nothing_beats():
     assert [point.value for point in best(sweep, points, "good", "bad")] == [1.0, 4.0]
     higher = Sweep("alpha", {"good": "g", "bad": "b"}, {"good": True, "bad": True}, points, 1)
     assert [point.value for point in best(higher, points, "good", "bad")] == [0.0, 1.0, 2.0, 4.0, 5.0]
+
+
+def test_figures_are_in_the_units_of_their_titles(family, recordings, tmp_path, monkeypatch):
+    config = read_config(MergeConfig, write_config(tmp_path, family, recordings))
+    monkeypatch.setattr("codec.merging.sweep.score", lambda *ignored: {"wer_moonshine": 0.25})
+    monkeypatch.setattr("codec.merging.sweep.build_measures", lambda *ignored: [MoonshineErrors()])
+    settings = SweepConfig(values="0:1:1", measures=("wer_moonshine",), y="wer_moonshine")
+    sweep = Sweeper(read_family(config), settings, open_clips(config.clips)).run()
+    assert "%" in sweep.titles["wer_moonshine"]
+    assert [point.figures["wer_moonshine"] for point in sweep.points] == [25.0, 25.0]
+    assert sweep.points[0].figures["tokens_first"] == 1.0

@@ -157,3 +157,13 @@ def test_the_shipped_branch_trains_what_can_be_merged():
     assert {"quantizer", "decoder"} <= set(config.freeze) and config.heads_first == 0.1
     assert config.schedule.kind == "tri_stage" and config.schedule.floor == 0
     assert codec.load("default", "cpu").config == config.model
+
+
+def test_the_music_branch_is_trained_as_the_speech_branch_is():
+    speech, music = (read_config(TrainConfig, f"task_vector_{name}") for name in ("speech", "music"))
+    same = ("init_from", "freeze", "freeze_weights", "heads_first", "model", "optimizer", "schedule", "max_steps")
+    assert all(getattr(speech, name) == getattr(music, name) for name in same)
+    assert speech.output != music.output and speech.data.batch_size == music.data.batch_size
+    assert set(music.teachers) == {"music"} and music.teachers["music"].seen == ("music",)
+    assert set(speech.losses) - set(music.losses) == {"distill_sm"}
+    assert set(music.losses) - set(speech.losses) == {"distill_music"}

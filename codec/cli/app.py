@@ -105,6 +105,7 @@ _CONFIG_VERBS = {
     "train": "Train a codec as a config says (extra: train).",
     "merge": "Merge models that were trained from one base (extra: train).",
     "distill": "Train a small encoder on a teacher's vectors, one for each clip (extra: train).",
+    "finetune-encoder": "Fine-tune a speech encoder of transformers by CTC, to be merged with its base (extra: train).",
     "compare": "Train variants of a config at equal budget and score them alike (extras: train, eval).",
 }
 
@@ -114,7 +115,7 @@ def _add_config_verb(name: str, text: str) -> None:
 
     def verb(context: typer.Context) -> int | None:
         with require_extra("train", name):
-            module = importlib.import_module(f"codec.cli.{name}")
+            module = importlib.import_module(f"codec.cli.{name.replace('-', '_')}")
         return module.main(arguments=context.args, program=f"codec {name}")
 
     app.command(name, help=text, context_settings=_PASS_ON)(verb)

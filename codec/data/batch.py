@@ -40,11 +40,13 @@ class Batch:
         wav: ``(B, T)`` float32, T a multiple of the hop.
         mask: ``(B, F)`` bool over frames; false after a clip's end.
         teachers: by teacher name (``sm``, ``lm``, ...).
+        texts: what is spoken in each crop; ``None`` where it is not known, or the crop is a part of its clip.
     """
 
     wav: Tensor
     mask: Tensor
     teachers: dict[str, TeacherFrames | TeacherClip] = field(default_factory=dict)
+    texts: tuple[str | None, ...] = ()
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         """A batch of what ``change`` makes of each tensor."""
@@ -52,7 +54,7 @@ class Batch:
             name: type(target)(change(target.features), change(target.mask))
             for name, target in self.teachers.items()
         }
-        return Batch(change(self.wav), change(self.mask), teachers)
+        return Batch(change(self.wav), change(self.mask), teachers, self.texts)
 
     def pin_memory(self) -> "Batch":
         """A copy in page-locked memory, from where copies to a GPU run during its work."""

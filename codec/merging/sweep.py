@@ -82,6 +82,7 @@ class Sweeper:
             **dict.fromkeys(TOKENS, True),
             **{column.name: column.higher_is_better for column in columns},
         }
+        self._scales = {column.name: column.scale for column in columns}
         known = {s.name: s.training for s in (family.base, *family.branches) if isinstance(s, CodecSource)}
         self.silent = [name for name, training in known.items() if training is None]
         self.marked = {
@@ -109,7 +110,7 @@ class Sweeper:
             figures = {"tokens_first": same.first, "tokens_all": same.all, "tokens_frames": same.frames}
             if self.config.measures:
                 figures |= score(model, self.clips, self.config.measures)
-            known = {name: figures[name] for name in self.titles if name in figures}
+            known = {name: self._scales.get(name, 1.0) * figures[name] for name in self.titles if name in figures}
             points.append(Point(value, weights, known, same.layers))
             progress(points[-1])
         return Sweep(

@@ -100,6 +100,8 @@ class TrainConfig(RunConfig):
             raise CodecError("config data.manifests: none given; make one with codec prepare")
         if self.cuda_graphs and (self.balancer is not None or self.optimizer.name != "adamw"):
             raise CodecError("config cuda_graphs: works with adamw and without a balancer")
+        if self.cuda_graphs and any(options.get("type", name) == "ctc" for name, options in self.losses.items()):
+            raise CodecError("config cuda_graphs: texts differ in length, so the loss ctc cannot be recorded")
         if self.cuda_graphs and self.weighting.mode != "constant":
             raise CodecError("config cuda_graphs: works with weighting.mode constant")
         self._check_adversary()

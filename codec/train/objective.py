@@ -74,24 +74,26 @@ class Objective(nn.Module):
         weighed, weights = self.weighting(values, latent)
         return values | weighed, weights
 
-    def save_translators(self, path: Path) -> None:
-        """Write what the teachers' losses learned, and their targets' moments, as ``LOSS.head.*`` and so on.
+    def facts(self) -> dict[str, Tensor]:
+        """What losses say of the latest batch besides their values, as ``FACT/LOSS``."""
+        said = {name: getattr(module, "facts", {}) for name, module in self.losses.items()}
+        return {f"{fact}/{name}": value for name, facts in said.items() for fact, value in facts.items()}
 
-        The metadata say each loss's teacher and attach point. They are no part of a codec: with them, a
-        latent can be compared with a teacher again. Nothing is written where no teacher taught.
+    def save_heads(self, path: Path) -> None:
+        """Write what losses learned, with the moments of teachers' targets, as ``LOSS.head.*`` and so on.
+
+        The metadata say each loss's teacher or alphabet, and attach point. They are no part of a codec: with them,
+        a latent can be compared with a teacher again, or read. Nothing is written where no loss has a head.
         """
-        taught = self._taught()
-        if not taught:
+        heads = {name: module for name, module in self.losses.items() if hasattr(module, "described")}
+        if not heads:
             return
         tensors = {
             f"{name}.{key}": value.detach().cpu().contiguous()
-            for name, module in taught.items()
+            for name, module in heads.items()
             for key, value in module.state_dict().items()
         }
-        facts = {
-            name: json.dumps({"teacher": module.teacher, "attach": module.attach})
-            for name, module in taught.items()
-        }
+        facts = {name: json.dumps(module.described) for name, module in heads.items()}
         with atomic_path(path) as temporary:
             temporary.write_bytes(save(tensors, metadata=facts))
 

@@ -128,7 +128,7 @@ class TrainStep:
         weighed, weights = objective.weigh(losses, inputs.quantizer.latent)
         total = objective.total(weighed, inputs.judgement.strength if inputs.judgement else None)
         values |= {name: value.detach() for name, value in losses.items()}
-        values |= {f"weight/{name}": weight for name, weight in weights.items()}
+        values |= {f"weight/{name}": weight for name, weight in weights.items()} | objective.facts()
         values["total"] = total.detach()
         if self.balancer is None:
             total.backward()

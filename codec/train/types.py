@@ -37,6 +37,12 @@ class QuantizerOutput:
             return self.sums[num_codebooks - 1]
         return self.latent + (self.sums[num_codebooks - 1] - self.latent).detach()
 
+    def at(self, attach: str, layers: int | None) -> Tensor:
+        """``(B, D, T)`` at an attach point: that many layers, else the latent or all that the decoder is given."""
+        if layers is not None:
+            return self.prefix(layers)
+        return self.latent if attach == "latent" else self.quantized
+
 
 @dataclass
 class LossInput:

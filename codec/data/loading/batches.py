@@ -69,7 +69,7 @@ class CropBatches:
         mask = torch.arange(frames) < lengths.unsqueeze(1)
         teachers = {name: self._teacher(source, plans, mask) for name, source in self.features.items()}
         wav = torch.from_numpy(np.stack([crop.wav for crop in crops]))
-        return Batch(wav=wav, mask=mask, teachers=teachers)
+        return Batch(wav=wav, mask=mask, teachers=teachers, texts=tuple(self._text(plan) for plan in plans))
 
     def audio(self, plan: CropPlan) -> CropAudio:
         """Read, change the speed, pad, augment; audio after the clip's end is cut off again."""
@@ -84,6 +84,11 @@ class CropBatches:
         wav = augment(wav, plan.augmentation, store.sample_rate, music)
         wav[used:] = 0.0
         return CropAudio(wav, max(1, -(-used // self.hop_length)))
+
+    def _text(self, plan: CropPlan) -> str | None:
+        store = self.planner.store
+        whole = int(store.lengths[plan.clip]) <= plan.length
+        return store.clips[plan.clip].text if whole else None
 
     def _teacher(self, source: FeatureSource, plans: list[CropPlan], mask: torch.Tensor) -> TeacherFrames | TeacherClip:
         clips = [self._read(source, plan) for plan in plans]

@@ -15,7 +15,7 @@ from codec.train.losses.registry import LossContext, loss
 from codec.train.losses.similarity import Form, d_axis, t_axis
 from codec.train.losses.standardize import Standardize
 from codec.train.losses.translators import TranslatorKind, build_translator
-from codec.train.types import LossInput, QuantizerOutput
+from codec.train.types import LossInput
 
 T = TypeVar("T")
 Standardization = Literal["calibrated"] | bool
@@ -79,15 +79,15 @@ class TeacherLoss(nn.Module):
             )
         return frames
 
-    def _attached(self, quantizer: QuantizerOutput) -> Tensor:
-        """``(B, D', T)`` at the attach point."""
-        if self.layers is not None:
-            return quantizer.prefix(self.layers)
-        return quantizer.latent if self.attach == "latent" else quantizer.quantized
+    @property
+    def described(self) -> dict[str, str]:
+        """Facts without which the head's weights mean nothing."""
+        return {"teacher": self.teacher, "attach": self.attach}
 
     def _translated(self, inputs: LossInput) -> Tensor:
         """``(B, T, D)`` float32: the attach point in the teacher's space."""
-        return self.head(self._attached(inputs.quantizer).transpose(1, 2), inputs.batch.mask).float()
+        frames = inputs.quantizer.at(self.attach, self.layers).transpose(1, 2)
+        return self.head(frames, inputs.batch.mask).float()
 
     def _mean(self, values: Tensor, counts: Tensor) -> Tensor:
         """Mean of the values that count; zero, with a zero gradient, when none does."""

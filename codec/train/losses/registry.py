@@ -12,7 +12,7 @@ from codec.config import from_dict
 from codec.registry import Registry
 from codec.teachers.features.calibrate import TargetStatistics
 
-_LOSSES: Registry[type[Any]] = Registry("loss", "codec.train.losses")
+_LOSSES: Registry[type[Any]] = Registry("loss", "codec.train.losses", "codec.asr")
 
 
 @dataclass(frozen=True)

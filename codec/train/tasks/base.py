@@ -110,7 +110,8 @@ class Task(ABC):
         """Hand samples to the tracker."""
 
 
-TASKS: Registry[type[Task]] = Registry("task", "codec.train.tasks", "codec.distilling.task", "codec.pretraining.tasks")
+_PLACES = ("codec.train.tasks", "codec.distilling.task", "codec.pretraining.tasks", "codec.finetuning.task")
+TASKS: Registry[type[Task]] = Registry("task", *_PLACES)
 
 
 def task(name: str) -> Callable[[type[Task]], type[Task]]:

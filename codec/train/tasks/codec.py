@@ -100,7 +100,7 @@ class CodecTask(Task):
 
     def export(self, folder: Path) -> None:
         save_model(self.parts.state.released(), folder)
-        self.parts.state.objective.save_translators(folder.with_name("translators.safetensors"))
+        self.parts.state.objective.save_heads(folder.with_name("translators.safetensors"))
         training = self._training()
         if training is not None:
             write_training(folder, training)
