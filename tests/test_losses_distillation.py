@@ -11,9 +11,9 @@ from torch import Tensor
 
 from codec.data.batch import TeacherFrames
 from codec.errors import CodecError
+from codec.teachers.similarity import d_axis, t_axis
 from codec.train.losses.distillation import Distillation
 from codec.train.losses.registry import LossContext, build_loss
-from codec.train.losses.similarity import d_axis, t_axis
 from codec.train.losses.standardize import Standardize
 from codec.train.objective import Objective
 

@@ -17,9 +17,9 @@ from codec.data.manifest import read_manifest
 from codec.errors import CodecError
 from codec.model.files import load_model
 from codec.teachers.features import Crop, FeatureCache, crop_frames
+from codec.teachers.translators import build_translator
 from codec.train.checkpoint import list_checkpoints, read_checkpoint
 from codec.train.losses.registry import LossContext, build_loss
-from codec.train.losses.translators import build_translator
 from codec.train.objective import Objective
 from codec.train.trainer import Trainer
 from codec.train.weighting import WeightingConfig

@@ -190,7 +190,7 @@ class EmbeddingTask(Task):
         )
         store = open_audio(data, training_clips(data), config.student.front.sample_rate, progress, self._warn)
         usable = np.flatnonzero(store.lengths)
-        if config.clusters is not None:
+        if config.clusters is not None and len(usable) > own.held_out:
             # Now, since the teacher may take hours for what follows.
             config.clusters.check_size(len(usable) - own.held_out)
         found = read_vectors(config.teacher, [store.clips[i] for i in usable])

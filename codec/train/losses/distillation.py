@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from codec.data.batch import TeacherClip, TeacherFrames
 from codec.errors import CodecError
+from codec.teachers.similarity import Form, d_axis, t_axis
 from codec.teachers.teaching import Axis
+from codec.teachers.translators import TranslatorKind, build_translator
 from codec.train.distributed import all_reduce_sum, world_size
 from codec.train.losses.registry import LossContext, loss
-from codec.train.losses.similarity import Form, d_axis, t_axis
 from codec.train.losses.standardize import Standardize
-from codec.train.losses.translators import TranslatorKind, build_translator
 from codec.train.types import LossInput
 
 T = TypeVar("T")
