@@ -116,8 +116,10 @@ def grams_of(codes: np.ndarray, layer: int, order: int, size: int) -> np.ndarray
     columns = [own]
     if layer and order > 1:
         columns.append(codes[layer - 1].astype(np.int64))
-    for lag in range(1, order - len(columns) + 1):
-        columns.append(np.concatenate([np.full(min(lag, frames), size), own[: max(frames - lag, 0)]]))
+    columns += [
+        np.concatenate([np.full(min(lag, frames), size), own[: max(frames - lag, 0)]])
+        for lag in range(1, order - len(columns) + 1)
+    ]
     return np.stack(columns[::-1], axis=1)
 
 
