@@ -1,5 +1,7 @@
 """N-grams of codes: probabilities that add up, the counts of the books, and the lm probe on them."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,8 @@ from hypothesis import strategies as st
 
 from codec.data import Clip
 from codec.errors import CodecError
-from codec.eval.probes import TokenTable, probe_tokens
+from codec.eval.probes import ProbeTask, TokenTable
+from codec.eval.probes.lm import LanguageModelProbe
 from codec.tokens.ngrams import NGram, NGramModel, grams_of
 
 
@@ -86,12 +89,18 @@ def tokens_of(clips, predictable, seed=0):
     return TokenTable(table, frame_rate=50.0, codebook_size=16)
 
 
-def test_the_probe_tells_predictable_tokens_from_noise(tmp_path):
+def ask(tokens, test, train):
+    task, probe = ProbeTask(tokens, test, train, 0, Path()), LanguageModelProbe(LanguageModelProbe.Config())
+    probe.check(task)
+    return probe.run(task)
+
+
+def test_the_probe_tells_predictable_tokens_from_noise():
     train, test = clips_of(30, 10, "a"), clips_of(12, 4, "b")
     results = {}
     for name, predictable in (("counting", True), ("noise", False)):
         tokens = tokens_of(train + test, predictable)
-        runs = [probe_tokens(tokens, test, train, ["lm"], 0, tmp_path / f"{name}{run}")["lm"] for run in (1, 2)]
+        runs = [ask(tokens, test, train) for _ in range(2)]
         assert runs[0] == runs[1]
         results[name] = runs[0]
     counting, noise = (results[name].measure("bigram_bits_per_frame") for name in ("counting", "noise"))
@@ -103,7 +112,7 @@ def test_the_probe_tells_predictable_tokens_from_noise(tmp_path):
     assert results["noise"].measure("unigram_bits_per_second", "1-2").value == pytest.approx(50 * both.value)
 
 
-def test_the_probe_counts_no_tested_speaker(tmp_path):
+def test_the_probe_counts_no_tested_speaker():
     clips = clips_of(4, 2, "a")
     with pytest.raises(CodecError, match="probe_train"):
-        probe_tokens(tokens_of(clips, True), clips, clips, ["lm"], 0, tmp_path)
+        ask(tokens_of(clips, True), clips, clips)

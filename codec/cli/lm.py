@@ -75,7 +75,11 @@ def _work(config: LmConfig) -> int:
 
 
 Output = Annotated[Path, typer.Argument(metavar="OUT", help="A .wav or .flac file.", show_default=False)]
-_FLAGS = {"model": flag("--model", "-m"), "sampling.temperature": flag("--temperature"), "sampling.top_k": flag("--top-k")}
+_FLAGS = {
+    "model": flag("--model", "-m"),
+    "sampling.temperature": flag("--temperature"),
+    "sampling.top_k": flag("--top-k"),
+}
 
 
 @app.command("generate")

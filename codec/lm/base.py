@@ -143,7 +143,8 @@ class CausalSteps:
 
 def save_weights(module: nn.Module, folder: Path) -> None:
     """Write a module of our own."""
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}, folder / WEIGHTS)
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    save_file(weights, folder / WEIGHTS)
 
 
 def load_weights(module: nn.Module, folder: Path) -> None:

@@ -50,18 +50,20 @@ def generate(config: GenerateConfig, output: Path) -> float:
     Raises:
         CodecError: for a codec that the model is not of, or a request that does not fit the model.
     """
+    kind = _format(output)
     lm, about = load_lm(Path(config.model))
     codec = load_model(config.codec or about.codec)
     check_codec(lm, codec)
     request = request_of(config, lm, codec)
     samples = 0
-    with atomic_path(output) as temporary:
-        # The temporary name has the suffix of the output, which says the format.
-        with soundfile.SoundFile(temporary, "w", codec.sample_rate, 1, format=_format(output)) as file:
-            for piece in speak(lm, codec, request):
-                file.write(piece.numpy())
-                file.flush()
-                samples += len(piece)
+    with (
+        atomic_path(output) as temporary,
+        soundfile.SoundFile(temporary, "w", codec.sample_rate, 1, format=kind) as file,
+    ):
+        for piece in speak(lm, codec, request):
+            file.write(piece.numpy())
+            file.flush()
+            samples += len(piece)
     return samples / codec.sample_rate
 
 

@@ -1,7 +1,7 @@
 """Models by the settings of a config, and their folders."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -117,9 +117,9 @@ def load_lm(folder: Path) -> tuple[SpeechLm, About]:
     try:
         values = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        raise CodecError(f"{folder}: no {ABOUT} that can be read; codec lm train writes it into OUTPUT/export") from None
+        raise CodecError(f"{folder}: no {ABOUT} that can be read; give OUTPUT/export of codec lm train") from None
     about = from_dict(About, values, ABOUT)
-    if asdict(about)["format"] != _FORMAT or about.version != 1:
+    if about.format != _FORMAT or about.version != 1:
         raise CodecError(f"{folder}: {ABOUT} is of another format or version; update codec to read it")
     lm = _load(folder, about, load_layout(folder))
     lm.module.eval().requires_grad_(False)

@@ -90,7 +90,8 @@ class TtsLm(SpeechLm):
 
     def _read(self, text: str | None) -> Tensor:
         # Held-out texts may have characters of their own.
-        return self.characters.encode("".join(c for c in (text or "").lower() if c in self.characters.known or c.isspace()))
+        known = [c for c in (text or "").lower() if c in self.characters.known or c.isspace()]
+        return self.characters.encode("".join(known))
 
     @torch.inference_mode()
     def bits(self, pieces: Sequence[Piece]) -> Tensor:
@@ -98,10 +99,12 @@ class TtsLm(SpeechLm):
         device = next(self.module.parameters()).device
         batch = {name: tensor.to(device) for name, tensor in self.collate(pieces).items()}
         logits = self.module.ar(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits.cpu()
-        columns, width = [], self.layout.widths[0]
-        starts = batch["text_mask"].sum(1).tolist()
-        firsts = [row[start : start + p.codes.shape[1], :width] for row, start, p in zip(logits, starts, pieces, strict=True)]
-        columns.append(torch.stack([code_bits(row, piece.codes[0]) for row, piece in zip(firsts, pieces, strict=True)]))
+        rows = []
+        for row, start, piece in zip(logits, batch["text_mask"].sum(1).tolist(), pieces, strict=True):
+            # The logits of the marker `start`, which follows the text, are those of the first code.
+            of_codes = row[start : start + piece.codes.shape[1], : self.layout.widths[0]]
+            rows.append(code_bits(of_codes, piece.codes[0]))
+        columns = [torch.stack(rows)]
         seen = torch.arange(batch["codes"].shape[2], device=device) < batch["lengths"].unsqueeze(1)
         for level in range(1, self.layout.num_codebooks):
             found = self.module.nar.logits(
