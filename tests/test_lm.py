@@ -172,6 +172,8 @@ def test_a_resumed_run_equals_one_that_was_not_stopped(kind, corpus, tiny_model_
     assert train(config, [StopAt(2)]).report is None
     with pytest.raises(CodecError, match="give --resume"):
         train(config)
+    with pytest.raises(CodecError, match="was begun with seed 0, now it is 1"):
+        train(dataclasses.replace(config, resume=True, seed=1))
     resumed = train(dataclasses.replace(config, resume=True))
     weights = whole.lm.module.state_dict()
     for name, weight in resumed.lm.module.state_dict().items():

@@ -1,7 +1,6 @@
 """``codec lm train``: transformers' Trainer on a corpus of tokens."""
 
 import json
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,9 @@ from codec.lm.report import measure
 
 REPORT = "report.json"
 EXPORT = "export"
+_RUN = "run.json"
+_FREE = {"resume", "device", "save_every", "log_every", "max_test_clips", "order"}
+"""Settings that a resumed run may change: no weight depends on them."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ def train(config: LmConfig, callbacks: Sequence[Any] = ()) -> Trained:
     output = Path(config.output)
     checkpoint = find_checkpoint(config)
     pieces = read_pieces(config)
+    check_run(config, pieces, checkpoint is not None)
     transformers.set_seed(config.seed)
     lm = build_lm(config, pieces)
     say_sizes(lm, pieces)
@@ -86,6 +89,32 @@ def find_checkpoint(config: LmConfig) -> str | None:
     if newest is not None and not config.resume:
         raise CodecError(f"{output}: holds {Path(newest).name} already; give --resume, or another output")
     return newest
+
+
+def check_run(config: LmConfig, pieces: Pieces, resumed: bool) -> None:
+    """Keep what the weights of a run depend on in its folder, or compare with it.
+
+    Raises:
+        CodecError: when a resumed run has other settings, or tokens of another codec.
+    """
+    path = Path(config.output) / _RUN
+    now = {name: value for name, value in to_dict(config).items() if name not in _FREE}
+    now = json.loads(json.dumps({**now, "fingerprint": pieces.vocab.fingerprint}))
+    if not resumed:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_file(path) as file:
+            file.write((json.dumps(now, indent=1) + "\n").encode())
+        return
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise CodecError(f"{path}: cannot be read, so that nothing says what is resumed; give another output") from None
+    for name, value in now.items():
+        if before.get(name) != value:
+            raise CodecError(
+                f"{config.output}: was begun with {name} {before.get(name)!r}, now it is {value!r}; "
+                "give the same, or another output"
+            )
 
 
 def arguments_of(config: LmConfig) -> Any:
@@ -129,5 +158,3 @@ class _Log(transformers.TrainerCallback):
         if logs and "loss" in logs and state.is_world_process_zero:
             print_note(f"step {state.global_step} of {state.max_steps}: loss {float(logs['loss']):.4f}")
 
-
-logging.getLogger("transformers.trainer").setLevel(logging.ERROR)
