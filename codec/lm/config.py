@@ -28,7 +28,7 @@ class LoraConfig:
 
     rank: int = 8
     """0 trains all weights."""
-    alpha: float = 16.0
+    alpha: int = 16
     modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
     """Names of the linear layers that get updates."""
 
