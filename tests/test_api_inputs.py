@@ -243,13 +243,16 @@ def test_rates_that_are_none(model, rate, tmp_path, speech_file):
 def test_samples_with_their_rate(model):
     expected = model.encode(SPEECH, 8_000)
     assert model.encode((SPEECH, 8_000)) == model.encode((SPEECH, 8_000.0), 8_000) == expected
-    # As torchaudio reads a mono file.
+    # As SciPy reads a file, and torchaudio one with one channel.
+    assert model.encode((8_000, SPEECH)) == expected
     assert model.encode((torch.from_numpy(SPEECH)[None], 8_000)) == expected
     assert model.encode([(SPEECH[None], 8_000), SPEECH])[0] == expected
     with pytest.raises(CodecError, match="come with 8000 Hz, but sample_rate is 16000"):
         model.encode((SPEECH, 8_000), 16_000)
     with pytest.raises(CodecError, match="has its own rate"):
         model.encode(("speech.flac", 8_000))
+    with pytest.raises(CodecError, match="samples are a tensor of the layout torch.sparse_coo; give a dense one"):
+        model.encode(torch.from_numpy(SPEECH).to_sparse())
 
 
 def read_only(array: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ from codec.cli.demo import demo
 from codec.cli.encode import encode
 from codec.cli.export import export
 from codec.cli.extras import HELP_OPTIONS, require_extra, run_extra
+from codec.cli.import_ import import_
 from codec.cli.info import info
 from codec.cli.stream import app as stream
 from codec.console import print_error
@@ -56,6 +57,7 @@ app.command("decode")(decode)
 app.command("info")(info)
 app.command("demo")(demo)
 app.command("export")(export)
+app.command("import")(import_)
 app.add_typer(stream, name="stream")
 
 

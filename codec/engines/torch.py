@@ -103,8 +103,10 @@ def torch_engine(network: Network, engine: Engine) -> Engine:
 
 
 def _steps(computation: Computation, batch: int, unit: int, deterministic: bool) -> Steps:
-    steps = BlockedSteps if deterministic else computation.steps
-    return steps(computation.function, batch, unit, computation.min_rows)
+    kind = BlockedSteps if deterministic else computation.steps
+    steps = kind(computation.function, batch, unit, computation.min_rows)
+    steps.end_function = computation.end or computation.function
+    return steps
 
 
 def check_float32(module: nn.Module) -> None:

@@ -55,7 +55,8 @@ class Codec(Network):
         """Algorithmic latency, or ``None`` when the model needs the whole signal."""
         if not self.causal:
             return None
-        return latency_of(self.hop_length + self.decoder.delay, self.sample_rate)
+        first = max(self.encoder.first_frames, self.decoder.first_frames)
+        return latency_of(first * self.hop_length + self.decoder.delay, self.sample_rate)
 
     @property
     def fingerprint(self) -> str:
