@@ -1,7 +1,8 @@
 """Counts of codes as a language model: the floor that a trained one has to beat, and a measure of tokens.
 
-Interpolated Kneser-Ney smoothing with one discount for each order (Kneser and Ney 1995; Chen and Goodman 1999,
-eq. 26): the highest order counts occurrences, each lower one the different contexts in which a code was seen.
+Modified Kneser-Ney smoothing, interpolated (Chen and Goodman 1999, section 3): the highest order counts
+occurrences, each lower one the different contexts in which a code was seen; counts of 1, 2 and more have discounts
+of their own.
 """
 
 from collections.abc import Sequence
@@ -21,16 +22,16 @@ class _Level:
         counts: ``(G,)`` of each.
         contexts: ``(C,)`` sorted numbers of the contexts.
         totals: ``(C,)`` counts of each context.
-        kinds: ``(C,)`` different codes after each context.
-        discount: taken from each count, between 0 and 1.
+        taken: ``(C,)`` sum of the discounts after each context, which the lower order gives out.
+        discounts: ``(4,)`` of counts of 0, 1, 2 and more.
     """
 
     keys: np.ndarray
     counts: np.ndarray
     contexts: np.ndarray
     totals: np.ndarray
-    kinds: np.ndarray
-    discount: float
+    taken: np.ndarray
+    discounts: np.ndarray
 
 
 class NGram:
@@ -72,8 +73,8 @@ class NGram:
             key = numbers % self._radix ** order
             count = _look_up(level.keys, level.counts, key)
             total = _look_up(level.contexts, level.totals, key // self._radix)
-            kinds = _look_up(level.contexts, level.kinds, key // self._radix)
-            seen = np.maximum(count - level.discount, 0) + level.discount * kinds * found
+            taken = _look_up(level.contexts, level.taken, key // self._radix)
+            seen = count - level.discounts[np.minimum(count, 3)] + taken * found
             # A context that never occurred says nothing: the lower order stays.
             found = np.where(total > 0, seen / np.maximum(total, 1), found)
         return found
@@ -88,12 +89,21 @@ class NGram:
 
     def _level(self, keys: np.ndarray, counts: np.ndarray) -> _Level:
         contexts, first = np.unique(keys // self._radix, return_index=True)
-        kinds = np.diff(np.append(first, len(keys)))
-        once, twice = int((counts == 1).sum()), int((counts == 2).sum())
-        # Ney, Essen and Kneser 1994; without codes seen once there is nothing to estimate it from.
-        discount = once / (once + 2 * twice) if once else 0.5
-        # A discount of 1 would leave codes seen once as likely as those never seen.
-        return _Level(keys, counts, contexts, np.add.reduceat(counts, first), kinds, min(discount, 0.95))
+        discounts = _discounts(counts)
+        taken = np.add.reduceat(discounts[np.minimum(counts, 3)], first)
+        return _Level(keys, counts, contexts, np.add.reduceat(counts, first), taken, discounts)
+
+
+def _discounts(counts: np.ndarray) -> np.ndarray:
+    """``(4,)`` for counts of 0, 1, 2 and more (Chen and Goodman 1999, eq. 17)."""
+    once, twice, thrice, four = (int((counts == number).sum()) for number in (1, 2, 3, 4))
+    # Ney, Essen and Kneser 1994; without codes seen once there is nothing to estimate it from.
+    share = once / (once + 2 * twice) if once else 0.5
+    if not (once and twice and thrice and four):
+        return np.array([0.0, *[min(share, 0.95)] * 3])
+    by_count = [1 - 2 * share * twice / once, 2 - 3 * share * thrice / twice, 3 - 4 * share * four / thrice]
+    # Something is left of each count, and something for what was never seen.
+    return np.array([0.0, *(float(np.clip(d, 0.05, n - 0.05)) for n, d in enumerate(by_count, 1))])
 
 
 def _look_up(keys: np.ndarray, values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
