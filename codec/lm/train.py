@@ -55,6 +55,7 @@ def train(config: LmConfig, callbacks: Sequence[Any] = ()) -> Trained:
     pieces = read_pieces(config)
     check_run(config, pieces, checkpoint is not None)
     transformers.set_seed(config.seed)
+    transformers.utils.logging.disable_progress_bar()
     lm = build_lm(config, pieces)
     say_sizes(lm, pieces)
     trainer = transformers.Trainer(
