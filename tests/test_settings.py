@@ -11,6 +11,7 @@ from codec.compare.plan import plan_runs
 from codec.data.corpus import CorpusConfig
 from codec.discriminators.container import Discriminators
 from codec.errors import CodecError
+from codec.lm.config import LmConfig
 from codec.merging.config import MergeConfig
 from codec.settings import CONFIGS, find_config, read_config, read_settings, read_yaml
 from codec.train.config import TrainConfig
@@ -71,6 +72,8 @@ def kind_of(name):
         return CompareConfig
     if "models" in keys:
         return MergeConfig
+    if name.startswith("lm_"):
+        return LmConfig
     if "source" in keys:
         return CorpusConfig
     return ExtractConfig if "manifest" in keys else config_class(read_yaml(CONFIGS / f"{name}.yaml"))

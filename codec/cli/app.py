@@ -93,6 +93,14 @@ def corpus(context: typer.Context) -> int | None:
     return command(context.args, prog_name="codec corpus", standalone_mode=False)
 
 
+@app.command("lm", context_settings=_PASS_ON)
+def lm(context: typer.Context) -> int | None:
+    """Train a language model on tokens, and let it speak (extras: lm, corpora)."""
+    with require_extra("lm", "lm"):
+        command = importlib.import_module("codec.cli.lm").app
+    return command(context.args, prog_name="codec lm", standalone_mode=False)
+
+
 @app.command("embed", context_settings=_PASS_ON)
 def embed(context: typer.Context) -> int | None:
     """Write embeddings of recordings, by any encoder, as Parquet (extra: embed)."""

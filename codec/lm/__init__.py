@@ -1,0 +1,1 @@
+"""Language models on tokens: speech continued, and text read out. Needs the extra ``codec[lm]``."""

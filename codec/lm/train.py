@@ -1,0 +1,161 @@
+"""``codec lm train``: transformers' Trainer on a corpus of tokens."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers.trainer_utils import get_last_checkpoint
+
+from codec.atomic import atomic_file
+from codec.config import to_dict
+from codec.console import counted, print_note
+from codec.errors import CodecError
+from codec.lm.base import SpeechLm
+from codec.lm.config import LmConfig
+from codec.lm.models import build_lm, save_lm
+from codec.lm.pieces import Pieces, read_pieces
+from codec.lm.report import measure
+
+REPORT = "report.json"
+EXPORT = "export"
+_RUN = "run.json"
+_FREE = {"resume", "device", "save_every", "log_every", "max_test_clips", "order"}
+"""Settings that a resumed run may change: no weight depends on them."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a run left.
+
+    Attributes:
+        export: folder of the model.
+        report: content of ``report.json``; ``None`` where the run was stopped before its last step.
+    """
+
+    lm: SpeechLm
+    export: Path
+    report: dict[str, Any] | None
+
+
+def train(config: LmConfig, callbacks: Sequence[Any] = ()) -> Trained:
+    """Train, measure and save a model.
+
+    Args:
+        callbacks: of transformers' Trainer.
+
+    Raises:
+        CodecError: before any work, for a corpus, a base or an output folder that does not fit.
+    """
+    output = Path(config.output)
+    checkpoint = find_checkpoint(config)
+    pieces = read_pieces(config)
+    check_run(config, pieces, checkpoint is not None)
+    transformers.set_seed(config.seed)
+    transformers.utils.logging.disable_progress_bar()
+    lm = build_lm(config, pieces)
+    say_sizes(lm, pieces)
+    trainer = transformers.Trainer(
+        model=lm.module,
+        args=arguments_of(config),
+        train_dataset=pieces.train,
+        data_collator=lm.collate,
+        callbacks=[_Log(), *callbacks],
+    )
+    trainer.remove_callback(transformers.PrinterCallback)
+    trainer.train(resume_from_checkpoint=checkpoint)
+    if trainer.state.global_step < config.max_steps:
+        return Trained(lm, output / EXPORT, None)
+    report = {**measure(lm, pieces, config), "steps": trainer.state.global_step, "config": to_dict(config)}
+    if trainer.is_world_process_zero():
+        save_lm(lm, config, output / EXPORT)
+        with atomic_file(output / REPORT) as file:
+            file.write((json.dumps(report, indent=1) + "\n").encode())
+    return Trained(lm, output / EXPORT, report)
+
+
+def find_checkpoint(config: LmConfig) -> str | None:
+    """The newest checkpoint to resume from.
+
+    Raises:
+        CodecError: when there is one that nobody asked for, or none where one was asked for.
+    """
+    output = Path(config.output)
+    newest = get_last_checkpoint(str(output)) if output.is_dir() else None
+    if config.resume and newest is None:
+        raise CodecError(f"{output}: holds no checkpoint to resume from; leave --resume out")
+    if newest is not None and not config.resume:
+        raise CodecError(f"{output}: holds {Path(newest).name} already; give --resume, or another output")
+    return newest
+
+
+def check_run(config: LmConfig, pieces: Pieces, resumed: bool) -> None:
+    """Keep what the weights of a run depend on in its folder, or compare with it.
+
+    Raises:
+        CodecError: when a resumed run has other settings, or tokens of another codec.
+    """
+    path = Path(config.output) / _RUN
+    now = {name: value for name, value in to_dict(config).items() if name not in _FREE}
+    now = json.loads(json.dumps({**now, "fingerprint": pieces.vocab.fingerprint}))
+    if not resumed:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_file(path) as file:
+            file.write((json.dumps(now, indent=1) + "\n").encode())
+        return
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise CodecError(f"{path}: cannot be read, so that nothing says what is resumed; give another output") from None
+    for name, value in now.items():
+        if before.get(name) != value:
+            raise CodecError(
+                f"{config.output}: was begun with {name} {before.get(name)!r}, now it is {value!r}; "
+                "give the same, or another output"
+            )
+
+
+def arguments_of(config: LmConfig) -> Any:
+    """The settings as transformers has them."""
+    if config.device not in ("auto", "cpu"):
+        raise CodecError(f"config device: expected auto or cpu, got {config.device!r}")
+    return transformers.TrainingArguments(
+        output_dir=config.output,
+        max_steps=config.max_steps,
+        per_device_train_batch_size=config.optim.batch_size,
+        gradient_accumulation_steps=config.optim.accumulate,
+        learning_rate=config.optim.lr,
+        warmup_steps=config.optim.warmup_steps,
+        weight_decay=config.optim.weight_decay,
+        lr_scheduler_type="cosine",
+        save_steps=config.save_every,
+        save_total_limit=2,
+        logging_steps=config.log_every,
+        seed=config.seed,
+        use_cpu=config.device == "cpu",
+        remove_unused_columns=False,
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_pin_memory=torch.cuda.is_available(),
+    )
+
+
+def say_sizes(lm: SpeechLm, pieces: Pieces) -> None:
+    """One line about what is trained on what."""
+    weights = sum(weight.numel() for weight in lm.module.parameters() if weight.requires_grad)
+    hours = sum(piece.codes.shape[1] for piece in pieces.train) / pieces.vocab.frame_rate / 3600
+    left = f"; {counted(pieces.left_out, 'clip')} left out" if pieces.left_out else ""
+    print_note(f"{weights / 1e6:.2f} M weights to train, {counted(len(pieces.train), 'piece')}, {hours:.2f} h{left}")
+
+
+class _Log(transformers.TrainerCallback):
+    """Losses on standard error, one line each."""
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
+        """See transformers."""
+        if logs and "loss" in logs and state.is_world_process_zero:
+            print_note(f"step {state.global_step} of {state.max_steps}: loss {float(logs['loss']):.4f}")
+

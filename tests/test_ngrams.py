@@ -1,0 +1,118 @@
+"""N-grams of codes: probabilities that add up, the counts of the books, and the lm probe on them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from codec.data import Clip
+from codec.errors import CodecError
+from codec.eval.probes import ProbeTask, TokenTable
+from codec.eval.probes.lm import LanguageModelProbe
+from codec.tokens.ngrams import NGram, NGramModel, grams_of
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 4), st.integers(1, 6), st.integers(0, 1000))
+def test_probabilities_add_up_to_one_after_any_context(order, size, seed):
+    rng = np.random.default_rng(seed)
+    clips = [rng.integers(size, size=(2, rng.integers(1, 20))) for _ in range(3)]
+    model = NGramModel(clips, (size, size), order)
+    for layer in model.layers:
+        for context in rng.integers(size + 1, size=(5, order - 1)):
+            rows = np.concatenate([np.tile(context, (size, 1)), np.arange(size)[:, None]], axis=1)
+            assert np.isclose(layer.probabilities(rows).sum(), 1)
+            assert (layer.probabilities(rows) > 0).all()
+
+
+def test_a_bigram_by_hand():
+    # Twice 0 1, once 0 0, once 1 1: discount 2 / (2 + 2 * 1).
+    model = NGram(np.array([[0, 1], [0, 1], [0, 0], [1, 1]]), 2)
+    # Lower order: 1 came after two different codes, 0 after one; no code after exactly two kinds is twice here.
+    once, twice = 1, 1
+    low_discount = once / (once + 2 * twice)
+    lower = (2 - low_discount) / 3 + low_discount * 2 / 3 * 0.5
+    expected = (2 - 0.5) / 3 + 0.5 * 2 / 3 * lower
+    assert model.probabilities(np.array([[0, 1]]))[0] == pytest.approx(expected)
+
+
+def test_contexts_are_the_codebook_before_and_then_the_own_past():
+    codes = np.array([[1, 2, 3], [4, 5, 6]])
+    assert grams_of(codes, 0, 3, 9).tolist() == [[9, 9, 1], [9, 1, 2], [1, 2, 3]]
+    assert grams_of(codes, 1, 3, 9).tolist() == [[9, 1, 4], [4, 2, 5], [5, 3, 6]]
+    assert grams_of(codes, 1, 1, 9).tolist() == [[4], [5], [6]]
+    assert grams_of(codes[:, :1], 0, 4, 9).tolist() == [[9, 9, 9, 1]]
+
+
+def test_each_order_learns_what_its_context_decides():
+    rng = np.random.default_rng(0)
+    # The next code is that of two frames before, with noise: bits of a fair draw from 8 without the context.
+    codes = [rng.integers(8, size=2).tolist() for _ in range(20)]
+    for clip in codes:
+        for _ in range(400):
+            clip.append(clip[-2] if rng.random() < 0.9 else int(rng.integers(8)))
+    clips = [np.array([clip]) for clip in codes]
+    bits = {o: sum(NGramModel(clips[:15], (8,), o).bits(c).sum() for c in clips[15:]) / (5 * 402) for o in (1, 2, 3)}
+    shares = np.array([0.9 + 0.1 / 8, *[0.1 / 8] * 7])
+    entropy = -(shares * np.log2(shares)).sum()
+    assert 2.8 < bits[2] < 3.1 and 2.9 < bits[1] < 3.1
+    assert entropy < bits[3] < entropy + 0.1
+
+
+@pytest.mark.parametrize(
+    "grams, size, message",
+    [
+        (np.zeros((0, 2)), 4, "N above 0"),
+        ([[0, 4]], 4, "must lie in 0..3"),
+        ([[-1, 0]], 4, "must lie in 0..3"),
+        (np.zeros((1, 7)), 1024, "too high"),
+    ],
+)
+def test_what_cannot_be_counted(grams, size, message):
+    with pytest.raises(CodecError, match=message):
+        NGram(np.array(grams), size)
+
+
+def clips_of(count, speakers, prefix):
+    return [Clip(path=f"{prefix}{i}.wav", seconds=1.0, speaker=f"{prefix}{i % speakers}") for i in range(count)]
+
+
+def tokens_of(clips, predictable, seed=0):
+    rng, table = np.random.default_rng(seed), {}
+    for clip in clips:
+        steps = np.arange(60) + rng.integers(16)
+        codes = steps % 16 if predictable else rng.integers(16, size=60)
+        table[clip.name] = torch.from_numpy(np.stack([codes, rng.integers(16, size=60)]))
+    return TokenTable(table, frame_rate=50.0, codebook_size=16)
+
+
+def ask(tokens, test, train):
+    task, probe = ProbeTask(tokens, test, train, 0, Path()), LanguageModelProbe(LanguageModelProbe.Config())
+    probe.check(task)
+    return probe.run(task)
+
+
+def test_the_probe_tells_predictable_tokens_from_noise():
+    train, test = clips_of(30, 10, "a"), clips_of(12, 4, "b")
+    results = {}
+    for name, predictable in (("counting", True), ("noise", False)):
+        tokens = tokens_of(train + test, predictable)
+        runs = [ask(tokens, test, train) for _ in range(2)]
+        assert runs[0] == runs[1]
+        results[name] = runs[0]
+    counting, noise = (results[name].measure("bigram_bits_per_frame") for name in ("counting", "noise"))
+    assert counting.value < 0.5 and noise.value > 3.9
+    assert counting.low <= counting.value <= counting.high and noise.low <= noise.value <= noise.high
+    assert counting.baseline == 4 and counting.better == "lower" and counting.unit == "speaker"
+    both = results["noise"].measure("unigram_bits_per_frame", "1-2")
+    assert both.baseline == 8 and 7.9 < both.value < 8.3
+    assert results["noise"].measure("unigram_bits_per_second", "1-2").value == pytest.approx(50 * both.value)
+
+
+def test_the_probe_counts_no_tested_speaker():
+    clips = clips_of(4, 2, "a")
+    with pytest.raises(CodecError, match="probe_train"):
+        ask(tokens_of(clips, True), clips, clips)
