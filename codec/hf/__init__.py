@@ -2,29 +2,29 @@
 
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, EncodecFeatureExtractor
 
-from codec.hf.config import CodecTokenizerConfig
-from codec.hf.model import CodecTokenizerModel
-from codec.hf.outputs import CodecTokenizerDecoderOutput, CodecTokenizerEncoderOutput, CodecTokenizerOutput
+from codec.hf.config import SpeechCodecConfig
+from codec.hf.model import SpeechCodecModel
+from codec.hf.outputs import SpeechCodecDecoderOutput, SpeechCodecEncoderOutput, SpeechCodecOutput
 
 __all__ = [
-    "CodecTokenizerConfig",
-    "CodecTokenizerDecoderOutput",
-    "CodecTokenizerEncoderOutput",
-    "CodecTokenizerModel",
-    "CodecTokenizerOutput",
+    "SpeechCodecConfig",
+    "SpeechCodecDecoderOutput",
+    "SpeechCodecEncoderOutput",
+    "SpeechCodecModel",
+    "SpeechCodecOutput",
 ]
 
 
 def _register() -> None:
-    AutoConfig.register(CodecTokenizerConfig.model_type, CodecTokenizerConfig)
-    AutoModel.register(CodecTokenizerConfig, CodecTokenizerModel)
-    AutoFeatureExtractor.register(CodecTokenizerConfig, EncodecFeatureExtractor)
+    AutoConfig.register(SpeechCodecConfig.model_type, SpeechCodecConfig)
+    AutoModel.register(SpeechCodecConfig, SpeechCodecModel)
+    AutoFeatureExtractor.register(SpeechCodecConfig, EncodecFeatureExtractor)
     try:
         from transformers import AutoModelForAudioTokenization
     # transformers has had it since version 5.
     except ImportError:
         return
-    AutoModelForAudioTokenization.register(CodecTokenizerConfig, CodecTokenizerModel)
+    AutoModelForAudioTokenization.register(SpeechCodecConfig, SpeechCodecModel)
 
 
 _register()

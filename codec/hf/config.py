@@ -16,8 +16,8 @@ def _parsed(text: str) -> CodecConfig:
     return parse_config(text)
 
 
-class CodecTokenizerConfig(PretrainedConfig):  # type: ignore[misc]
-    """Settings of a :class:`codec.hf.model.CodecTokenizerModel`.
+class SpeechCodecConfig(PretrainedConfig):  # type: ignore[misc]
+    """Settings of a :class:`codec.hf.model.SpeechCodecModel`.
 
     All that Mimi's config offers is derived from them and cannot be set.
 

@@ -10,9 +10,9 @@ from transformers.modeling_utils import PreTrainedAudioTokenizerBase
 
 from codec.engines.torch import TorchEngine
 from codec.errors import CodecError
-from codec.hf.config import CodecTokenizerConfig
+from codec.hf.config import SpeechCodecConfig
 from codec.hf.masks import Spans, frame_mask, rows_of, spans_of
-from codec.hf.outputs import CodecTokenizerDecoderOutput, CodecTokenizerEncoderOutput, CodecTokenizerOutput
+from codec.hf.outputs import SpeechCodecDecoderOutput, SpeechCodecEncoderOutput, SpeechCodecOutput
 from codec.model.chunked import decode_chunked, encode_chunked
 from codec.model.fingerprint import fingerprint
 from codec.model.network import Network
@@ -20,28 +20,29 @@ from codec.model.shield import plain_torch
 from codec.tokens.tokens import Tokens
 
 
-class CodecTokenizerModel(PreTrainedAudioTokenizerBase):  # type: ignore[misc]
+class SpeechCodecModel(PreTrainedAudioTokenizerBase):  # type: ignore[misc]
     """A codec behind the calls that programs make of ``MimiModel`` and ``EncodecModel``.
 
     Codes and audio are those of :class:`codec.Codec` with the same weights: of a padded batch as of each clip
     alone. It computes in float32, also inside a model that is cast to another type, and without gradients.
     """
 
-    config_class = CodecTokenizerConfig
+    config_class = SpeechCodecConfig
     base_model_prefix = "codec"
     main_input_name = "input_values"
     input_modalities = "audio"
     _keep_in_fp32_modules_strict = ["encoder", "quantizer", "decoder"]  # noqa: RUF012  (transformers has it so)
     _no_split_modules = ["encoder", "quantizer", "decoder"]  # noqa: RUF012
 
-    def __init__(self, config: CodecTokenizerConfig):
+    def __init__(self, config: SpeechCodecConfig):
         super().__init__(config)
         # Not on the device meta, which transformers chooses to load into: windows and the like are computed, not
         # stored, and what is computed there has no values.
         with _on_cpu():
             network = Network(config.settings)
             self._initial = _tensors_without_reset(network)
-        network.to(torch.get_default_device())
+        if torch.get_default_device().type != "cpu":
+            network.to(torch.get_default_device())
         self.encoder, self.quantizer, self.decoder = network.encoder, network.quantizer, network.decoder
         # The same modules in the class that the rest of the code takes, in a tuple so as to be no submodule.
         self._held = (network, TorchEngine(network))
@@ -59,7 +60,7 @@ class CodecTokenizerModel(PreTrainedAudioTokenizerBase):  # type: ignore[misc]
         num_quantizers: float | None = None,
         return_dict: bool | None = None,
         **kwargs: Any,
-    ) -> CodecTokenizerEncoderOutput | tuple[Any, ...]:
+    ) -> SpeechCodecEncoderOutput | tuple[Any, ...]:
         """Audio to codes.
 
         Args:
@@ -86,7 +87,7 @@ class CodecTokenizerModel(PreTrainedAudioTokenizerBase):  # type: ignore[misc]
             lengths = [network.num_frames(n) for n in spans.counts]
             mask = frame_mask(torch.tensor(lengths), codes.shape[-1]).long()
             codes, mask = spans.to_the_end(codes, lengths), spans.to_the_end(mask, lengths)
-        output = CodecTokenizerEncoderOutput(
+        output = SpeechCodecEncoderOutput(
             audio_codes=codes.to(input_values.device),
             audio_codes_mask=mask.bool().to(input_values.device),
             audio_scales=[None],
@@ -96,21 +97,19 @@ class CodecTokenizerModel(PreTrainedAudioTokenizerBase):  # type: ignore[misc]
     def decode(
         self,
         audio_codes: Tensor,
-        padding_mask: Tensor | list[None] | None = None,
-        decoder_past_key_values: Any = None,
+        *args: Any,
         return_dict: bool | None = None,
         **kwargs: Any,
-    ) -> CodecTokenizerDecoderOutput | tuple[Any, ...]:
+    ) -> SpeechCodecDecoderOutput | tuple[Any, ...]:
         """Codes to audio.
 
         Args:
             audio_codes: ``(B, K, T)`` of the first K codebooks; or ``(1, B, K, T)``, as EnCodec has them.
-            padding_mask: ``(B, S)`` or ``(B, 1, S)`` of the audio: each clip then has its own number of samples.
-                Where EnCodec has ``audio_scales`` these may stand, with the mask after them.
-            decoder_past_key_values: nothing, or the mask after ``audio_scales``.
+            args: the padding mask, as for Mimi; or ``audio_scales`` and then the mask, as for EnCodec.
             return_dict: a tuple instead of an output with names, if false.
-            kwargs: ``audio_codes_mask`` ``(B, T)`` in place of a mask of samples, ``audio_scales`` and
-                ``last_frame_pad_length`` of ``encode``, and ``deterministic`` in place of the config's.
+            kwargs: ``padding_mask`` ``(B, S)`` or ``(B, 1, S)`` of the audio, with which each clip has its own
+                number of samples; ``audio_codes_mask`` ``(B, T)`` in its place; ``audio_scales`` and
+                ``last_frame_pad_length`` of ``encode``; ``deterministic`` in place of the config's.
 
         Returns:
             ``audio_values (B, 1, S)``, ``S = T * config.frame_size`` or, with a shorter mask, as many as that.
@@ -118,7 +117,7 @@ class CodecTokenizerModel(PreTrainedAudioTokenizerBase):  # type: ignore[misc]
         Raises:
             CodecError: for codes out of range, a mask that does not fit them, or another argument.
         """
-        padding_mask, kwargs = _samples_mask(padding_mask, decoder_past_key_values, kwargs)
+        padding_mask, kwargs = _samples_mask(args, kwargs)
         deterministic = kwargs.pop("deterministic", self.config.deterministic)
         codes_mask = kwargs.pop("audio_codes_mask", None)
         _no_more(kwargs)
@@ -132,7 +131,7 @@ class CodecTokenizerModel(PreTrainedAudioTokenizerBase):  # type: ignore[misc]
             wav = decode_chunked(network, engine, tokens, deterministic)
             wav = nn.functional.pad(wav, (0, spans.width - wav.shape[1]))
             wav = spans.to_the_end(wav, spans.counts)
-        output = CodecTokenizerDecoderOutput(audio_values=wav.unsqueeze(1).to(audio_codes.device))
+        output = SpeechCodecDecoderOutput(audio_values=wav.unsqueeze(1).to(audio_codes.device))
         return self._returned(output, return_dict)
 
     def forward(
@@ -143,7 +142,7 @@ class CodecTokenizerModel(PreTrainedAudioTokenizerBase):  # type: ignore[misc]
         audio_codes: Tensor | None = None,
         return_dict: bool | None = None,
         **kwargs: Any,
-    ) -> CodecTokenizerOutput | tuple[Any, ...]:
+    ) -> SpeechCodecOutput | tuple[Any, ...]:
         """Audio to codes and back; with ``audio_codes``, only back. Arguments are those of the two methods."""
         mask = None
         if audio_codes is None:
@@ -155,7 +154,7 @@ class CodecTokenizerModel(PreTrainedAudioTokenizerBase):  # type: ignore[misc]
                 padding_mask = torch.ones_like(rows_of(input_values, "input_values"))
         decoding = {name: kwargs[name] for name in ("deterministic",) if name in kwargs}
         decoded: Any = self.decode(audio_codes, padding_mask, return_dict=True, **decoding)
-        output = CodecTokenizerOutput(
+        output = SpeechCodecOutput(
             audio_codes=audio_codes, audio_values=decoded.audio_values, audio_codes_mask=mask
         )
         return self._returned(output, return_dict)
@@ -212,7 +211,7 @@ class CodecTokenizerModel(PreTrainedAudioTokenizerBase):  # type: ignore[misc]
                 if not _is_loaded(held):
                     held.copy_(value)
 
-    def _apply(self, fn: Any, recurse: bool = True) -> "CodecTokenizerModel":
+    def _apply(self, fn: Any, recurse: bool = True) -> "SpeechCodecModel":
         """Move, but never cast: codes of rounded weights would be other codes."""
 
         def moved(tensor: Tensor) -> Tensor:
@@ -269,15 +268,16 @@ def _encode_options(config: Any, num_quantizers: Any, kwargs: dict[str, Any]) ->
     return int(counts[0]), deterministic
 
 
-def _samples_mask(mask: Any, after: Any, kwargs: dict[str, Any]) -> tuple[Tensor | None, dict[str, Any]]:
+def _samples_mask(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor | None, dict[str, Any]]:
     """The mask of samples, whether it was given as Mimi has it or after ``audio_scales``, as EnCodec has it."""
     kwargs = dict(kwargs)
-    scales = kwargs.pop("audio_scales", None)
-    if not isinstance(mask, Tensor) and (mask is not None or isinstance(after, Tensor)):
-        scales, mask, after = mask, after, None
-    if after is not None or any(scale is not None for scale in scales or ()) or kwargs.pop("last_frame_pad_length", 0):
-        raise CodecError("this model has neither audio_scales nor past key values; leave them out")
-    return mask, kwargs
+    scales, length = kwargs.pop("audio_scales", None), kwargs.pop("last_frame_pad_length", None)
+    masks = [value for value in (*args, kwargs.pop("padding_mask", None)) if isinstance(value, Tensor)]
+    others = [scale for value in (*args, scales) if isinstance(value, list | tuple) for scale in value]
+    unknown = [value for value in args if not isinstance(value, Tensor | list | tuple) and value is not None]
+    if len(masks) > 1 or unknown or length or any(scale is not None for scale in others):
+        raise CodecError("this model takes one padding mask, and neither audio_scales nor past key values")
+    return masks[0] if masks else None, kwargs
 
 
 def _no_more(kwargs: dict[str, Any]) -> None:
@@ -286,4 +286,4 @@ def _no_more(kwargs: dict[str, Any]) -> None:
     if "use_streaming" in asked:
         raise CodecError("streams are codec.load(FOLDER).streaming_encoder(); leave use_streaming out")
     if asked:
-        raise CodecError(f"unknown argument {asked[0]!r}; see the docstring of CodecTokenizerModel")
+        raise CodecError(f"unknown argument {asked[0]!r}; see the docstring of SpeechCodecModel")

@@ -7,7 +7,7 @@ from transformers.utils import ModelOutput
 
 
 @dataclass
-class CodecTokenizerEncoderOutput(ModelOutput):  # type: ignore[misc]
+class SpeechCodecEncoderOutput(ModelOutput):  # type: ignore[misc]
     """Of ``encode``."""
 
     audio_codes: Tensor | None = None
@@ -21,7 +21,7 @@ class CodecTokenizerEncoderOutput(ModelOutput):  # type: ignore[misc]
 
 
 @dataclass
-class CodecTokenizerDecoderOutput(ModelOutput):  # type: ignore[misc]
+class SpeechCodecDecoderOutput(ModelOutput):  # type: ignore[misc]
     """Of ``decode``."""
 
     audio_values: Tensor | None = None
@@ -29,7 +29,7 @@ class CodecTokenizerDecoderOutput(ModelOutput):  # type: ignore[misc]
 
 
 @dataclass
-class CodecTokenizerOutput(ModelOutput):  # type: ignore[misc]
+class SpeechCodecOutput(ModelOutput):  # type: ignore[misc]
     """Of a call of the model."""
 
     audio_codes: Tensor | None = None

@@ -1,10 +1,10 @@
 """A model card from what is known: rates, sizes, fingerprint, the losses of training and the base."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
+from codec.eval.training import read_training
 from codec.model.codec import Codec
 from codec.model.fingerprint import decoder_fingerprint
 from codec.model.lineage import Base, read_base
@@ -22,12 +22,13 @@ class Facts:
 
 
 def read_facts(folder: Path) -> Facts:
-    """The facts in a model's folder; what is not there or damaged is unknown."""
-    try:
-        losses = tuple(map(str, json.loads((folder / "training.json").read_text(encoding="utf-8"))["losses"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        losses = ()
-    return Facts(losses, read_base(folder), license_of(folder))
+    """The facts in a model's folder; what is not there is unknown.
+
+    Raises:
+        CodecError: for a damaged file.
+    """
+    training = read_training(folder)
+    return Facts(tuple(training.losses) if training else (), read_base(folder), license_of(folder))
 
 
 def license_of(folder: Path) -> str | None:

@@ -55,7 +55,7 @@ def download(
             )
         )
     # The Hub's errors have many classes, of httpx or requests, and not the same ones in every version.
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         raise CodecError(_explain(name, error)) from None
     missing = [file for file in _NEEDED if not (folder / file).is_file()]
     if missing:

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from codec.atomic import atomic_path
 from codec.errors import CodecError
+from codec.eval import training
 from codec.hub.card import Facts, card, read_facts
 from codec.hub.download import is_hub_id
 from codec.hub.remote import AUTO_MAP, write_remote_code
@@ -20,7 +21,7 @@ from codec.model.config import MODEL_TYPE, SETTINGS, config_to_dict
 from codec.model.files import save_model
 
 CARD = "README.md"
-_HISTORY = (lineage.FILE, "training.json")
+_HISTORY = (lineage.FILE, training.FILE)
 """What a model's folder says of its training."""
 
 
@@ -68,7 +69,6 @@ def push_to_hub(
     remote_code: bool = False,
     private: bool | None = None,
     revision: str | None = None,
-    message: str = "Upload model",
     token: str | bool | None = None,
 ) -> str:
     """Upload what :func:`save_pretrained` writes; an existing card in the repository stays.
@@ -77,7 +77,6 @@ def push_to_hub(
         repo: ``org/name``, made where it does not exist.
         private: whether a new repository is; the account's default.
         revision: the branch to write to; the main branch by default.
-        message: of the commit.
         token: of the account; that of ``hf auth login`` by default.
 
     Returns:
@@ -103,7 +102,7 @@ def push_to_hub(
             if api.file_exists(made.repo_id, CARD, revision=revision):
                 (Path(folder) / CARD).unlink()
             commit = api.upload_folder(
-                repo_id=made.repo_id, folder_path=folder, revision=revision, commit_message=message
+                repo_id=made.repo_id, folder_path=folder, revision=revision, commit_message="Upload model"
             )
         except (HfHubHTTPError, OSError) as error:
             reason = " ".join(str(error).split())[:200]
@@ -113,7 +112,7 @@ def push_to_hub(
 
 def transformers_config(model: Codec, remote_code: bool = False) -> dict[str, Any]:
     """The content of a ``config.json`` from which transformers and codec both make the model."""
-    named: dict[str, Any] = {"model_type": MODEL_TYPE, "architectures": ["CodecTokenizerModel"], "dtype": "float32"}
+    named: dict[str, Any] = {"model_type": MODEL_TYPE, "architectures": ["SpeechCodecModel"], "dtype": "float32"}
     mapped = {"auto_map": AUTO_MAP} if remote_code else {}
     return named | mapped | {SETTINGS: config_to_dict(model.config)}
 

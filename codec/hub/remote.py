@@ -7,6 +7,7 @@ numpy, torch and transformers.
 """
 
 import ast
+from collections.abc import Iterable
 from pathlib import Path
 
 from codec.atomic import atomic_path
@@ -14,10 +15,11 @@ from codec.errors import CodecError
 
 _ROOT = Path(__file__).resolve().parents[1]
 _START = ("codec.hf.config", "codec.hf.model")
+_NOT_RUN = ("codec.hf",)
 AUTO_MAP = {
-    "AutoConfig": "codec_hf_config.CodecTokenizerConfig",
-    "AutoModel": "codec_hf_model.CodecTokenizerModel",
-    "AutoModelForAudioTokenization": "codec_hf_model.CodecTokenizerModel",
+    "AutoConfig": "codec_hf_config.SpeechCodecConfig",
+    "AutoModel": "codec_hf_model.SpeechCodecModel",
+    "AutoModelForAudioTokenization": "codec_hf_model.SpeechCodecModel",
 }
 """Of ``config.json``: where transformers finds the classes."""
 
@@ -45,7 +47,15 @@ def flat_sources() -> dict[str, str]:
         if name not in found:
             found[name], needed = _rewritten(module)
             waiting += needed
+    for module in _START:
+        found[f"{_flat(module)}.py"] += _list_of(found)
     return dict(sorted(found.items()))
+
+
+def _list_of(names: Iterable[str]) -> str:
+    """Lines that never run: transformers 4 copies only those files that a class's own file imports."""
+    lines = [f"    from .{name.removesuffix('.py')} import __name__ as _  # noqa" for name in sorted(names)]
+    return "\nif False:\n" + "\n".join(lines) + "\n"
 
 
 def _rewritten(module: str) -> tuple[str, list[str]]:
@@ -53,9 +63,15 @@ def _rewritten(module: str) -> tuple[str, list[str]]:
     text = _source(module)
     lines, needed = text.splitlines(), []
     # From the end, so that the lines before keep their numbers.
-    imports = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ImportFrom)]
-    for node in sorted(imports, key=lambda node: -node.lineno):
-        if (node.module or "").partition(".")[0] == "codec":
+    tree = ast.parse(text)
+    unused = [node for node in ast.walk(tree) if isinstance(node, ast.If) and _for_checkers(node)]
+    inside = [node for block in unused for node in ast.walk(block)]
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node not in inside]
+    for node in sorted((*imports, *unused), key=lambda node: -node.lineno):
+        if isinstance(node, ast.If):
+            # Transformers would ask for the packages that it names.
+            lines[node.lineno - 1 : node.end_lineno] = []
+        elif (node.module or "").partition(".")[0] == "codec":
             replacement, modules = _flat_import(node)
             indent = " " * node.col_offset
             lines[node.lineno - 1 : node.end_lineno] = [indent + line for line in replacement]
@@ -64,10 +80,18 @@ def _rewritten(module: str) -> tuple[str, list[str]]:
     return "\n".join([notice, *lines]) + "\n", needed
 
 
+def _for_checkers(node: ast.If) -> bool:
+    return isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING" and not node.orelse
+
+
 def _flat_import(node: ast.ImportFrom) -> tuple[list[str], list[str]]:
     """The lines in place of an import from codec, and the modules that they need."""
     package = str(node.module)
     lines, needed, names = [], [], []
+    # As Python does it: packages run before what is in them, and register it.
+    for parent in _packages(package):
+        lines.append(f"from .{_flat(parent)} import __name__ as _{_flat(parent)}  # noqa")
+        needed.append(parent)
     for alias in node.names:
         inner = f"{package}.{alias.name}"
         bound = alias.asname or alias.name
@@ -75,14 +99,19 @@ def _flat_import(node: ast.ImportFrom) -> tuple[list[str], list[str]]:
             names.append(f"{alias.name} as {alias.asname}" if alias.asname else alias.name)
             continue
         # A module itself: imports of the form `from . import module` are not followed by transformers.
-        lines += [f"from .{_flat(inner)} import __name__ as _{bound}_name", f"{bound} = sys.modules[_{bound}_name]"]
+        held = f"_{_flat(inner)}"
+        lines += ["import sys", f"from .{_flat(inner)} import __name__ as {held}", f"{bound} = sys.modules[{held}]"]
         needed.append(inner)
-    if lines:
-        lines.insert(0, "import sys")
     if names:
         lines.append(f"from .{_flat(package)} import {', '.join(names)}  # noqa")
         needed.append(package)
     return lines, needed
+
+
+def _packages(module: str) -> list[str]:
+    """The packages that a module is in, from the outermost on; those that only gather our own classes left out."""
+    parts = module.split(".")
+    return [name for name in map(".".join, (parts[:n] for n in range(2, len(parts)))) if name not in _NOT_RUN]
 
 
 def _flat(module: str) -> str:

@@ -11,7 +11,7 @@ from codec.model import seanet, spectral  # noqa: F401  (they register themselve
 from codec.model.registry import NetworkConfig, architecture_of
 from codec.quantizers.base import quantizer_config_to_dict, read_quantizer_config
 
-MODEL_TYPE = "codec_tokenizer"
+MODEL_TYPE = "speech_codec"
 """``model_type`` of a ``config.json`` for the library transformers."""
 SETTINGS = "codec"
 """Where such a file has the content of :class:`CodecConfig`."""
