@@ -8,11 +8,15 @@ import sys
 import numpy as np
 import pytest
 import torch
-from conftest import make_tiny_model
+from conftest import TINY_CONFIG, make_tiny_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from seanet_models import CAUSAL_LSTM, make_seanet
+from seanet_models import TINY as SEANET
 
 import codec
+from codec.config import from_dict
+from codec.model.config import config_to_dict
 
 transformers = pytest.importorskip("transformers")
 
@@ -22,6 +26,7 @@ import codec.hf
 from codec.hf import SpeechCodecConfig, SpeechCodecModel
 from codec.hub.remote import flat_sources
 
+TINY = config_to_dict(make_tiny_model().config)
 MODELS = ("spectral", "noise", "seanet", "fsq", "whole")
 BLOCKER = """
 import sys
@@ -38,14 +43,11 @@ def make(kind: str) -> codec.Codec:
         return make_tiny_model(noise_bands=8)
     if kind == "spectral":
         return make_tiny_model()
-    seanet = {"num_filters": 4, "latent_dim": 8, "causal": kind != "whole"}
-    quantizer = {"type": "fsq", "levels": [5, 5, 3]} if kind == "fsq" else {"num_codebooks": 3, "codebook_size": 32}
-    torch.manual_seed(1)
-    values = codec.CodecConfig(architecture="seanet", quantizer=quantizer, network=seanet)
-    model = codec.Codec(values).eval().requires_grad_(False)
-    if kind != "fsq":
-        model.quantizer.codebooks.normal_(0, 0.1)
-    return model
+    if kind == "fsq":
+        torch.manual_seed(1)
+        config = {**TINY_CONFIG, "quantizer": {"type": "fsq", "levels": [5, 5, 3]}}
+        return codec.Codec(from_dict(codec.CodecConfig, config)).eval().requires_grad_(False)
+    return make_seanet(CAUSAL_LSTM if kind == "seanet" else SEANET)
 
 
 @pytest.fixture(scope="module", params=MODELS)
@@ -111,9 +113,6 @@ def test_lengths_are_what_get_encoded_length_says(lengths, count):
     expected = hf.get_encoded_length(torch.tensor(lengths))
     assert output.audio_codes.shape == (len(lengths), count, int(expected.max()))
     assert output.audio_codes_mask.sum(dim=1).tolist() == expected.tolist()
-
-
-TINY = codec.hf.config.config_to_dict(make_tiny_model().config)
 
 
 def test_construction_on_meta_then_loading_gives_equal_codes(pair, tmp_path):
