@@ -77,9 +77,9 @@ def atomic_folder(target: str | Path) -> Iterator[Path]:
         temporary.mkdir()
         yield temporary
         for path in (*temporary.iterdir(), temporary):
-            _flush(path)
+            flush(path)
         _take_place(temporary, target)
-        _flush(target.parent)
+        flush(target.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -106,10 +106,10 @@ def workplace(target: str | Path) -> Iterator[Path]:
             new.rename(work)
         yield work
         for path in (*work.iterdir(), work):
-            _flush(path)
+            flush(path)
         _take_place(work, target)
         (target / _LOCK).unlink(missing_ok=True)
-        _flush(target.parent)
+        flush(target.parent)
 
 
 def _take_over(left: Path, work: Path, locks: ExitStack) -> bool:
@@ -158,7 +158,8 @@ def _remove_stale(folder: Path) -> None:
                 shutil.rmtree(path)
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Write a file, or a folder's names, through to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

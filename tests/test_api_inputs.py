@@ -110,7 +110,12 @@ def test_the_default_dtype_rounds_nothing(tokens, tiny_model_dir):
 
 def test_half_a_model_is_refused_in_one_line(tokens):
     model = make_tiny_model().half()
-    for call in (lambda: model.encode(SPEECH), lambda: model.decode(tokens, force=True)):
+    calls = (
+        lambda: model.encode(SPEECH),
+        lambda: model.decode(tokens),
+        lambda: model.decode(tokens, force=True),
+    )
+    for call in calls:
         with pytest.raises(CodecError, match=r"weights are float16; .* model\.float\(\)"):
             call()
     # Rounded weights are other weights.
@@ -238,13 +243,16 @@ def test_rates_that_are_none(model, rate, tmp_path, speech_file):
 def test_samples_with_their_rate(model):
     expected = model.encode(SPEECH, 8_000)
     assert model.encode((SPEECH, 8_000)) == model.encode((SPEECH, 8_000.0), 8_000) == expected
-    # As torchaudio reads a mono file.
+    # As SciPy reads a file, and torchaudio one with one channel.
+    assert model.encode((8_000, SPEECH)) == expected
     assert model.encode((torch.from_numpy(SPEECH)[None], 8_000)) == expected
     assert model.encode([(SPEECH[None], 8_000), SPEECH])[0] == expected
     with pytest.raises(CodecError, match="come with 8000 Hz, but sample_rate is 16000"):
         model.encode((SPEECH, 8_000), 16_000)
     with pytest.raises(CodecError, match="has its own rate"):
         model.encode(("speech.flac", 8_000))
+    with pytest.raises(CodecError, match="samples are a tensor of the layout torch.sparse_coo; give a dense one"):
+        model.encode(torch.from_numpy(SPEECH).to_sparse())
 
 
 def read_only(array: np.ndarray) -> np.ndarray:
@@ -355,7 +363,8 @@ def test_codes_are_as_good_as_tokens(model, tokens):
         (torch.zeros(1, 8, 0, dtype=torch.int64), "expected codes"),
         (torch.full((8, 5), 1024), r"must lie in 0\.\.1023"),
         (torch.full((8, 5), -1), r"must lie in 0\.\.1023"),
-        (torch.zeros(9, 5, dtype=torch.int64), "9 codebooks requested"),
+        (torch.zeros(9, 10, dtype=torch.int64), "9 codebooks requested"),
+        (torch.zeros(50, 8, dtype=torch.int64), r"50 codebooks of 8 frames; give them as \(K, T\)"),
         ([torch.zeros(8, 5, dtype=torch.int64), torch.zeros(7, 5, dtype=torch.int64)], "the same layers"),
         (None, r"cannot be read as codes \(NoneType\); give tokens, an array"),
         ({}, r"cannot be read as codes \(dict\)"),

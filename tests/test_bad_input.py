@@ -222,7 +222,7 @@ def test_options_that_do_not_fit(capfd, tmp_path, speech_file, tiny_model_dir):
         ("--format rvq does not fit this suffix", *command, "--format", "rvq"),
         ("token files end in .pt or .rvq", "encode", speech_file, tmp_path / "out.txt"),
         ("no model 'nobody'", "encode", speech_file, target, "-m", "nobody"),
-        (".xyz is not an audio format", "decode", speech_file, tmp_path / "out.xyz"),
+        (".xyz cannot be written as audio", "decode", speech_file, tmp_path / "out.xyz"),
     ):
         refused(capfd, tmp_path, words, *arguments)
 

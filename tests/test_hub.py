@@ -2,6 +2,7 @@
 
 import functools
 import json
+from typing import ClassVar
 
 import pytest
 import torch
@@ -161,7 +162,7 @@ def test_half_precision_files_load(model, tmp_path):
 class FakeApi:
     """What ``HfApi`` is asked to do, and the files that it gets."""
 
-    made: list = []
+    made: ClassVar[list] = []
 
     def __init__(self, token=None):
         self.calls = {"token": token}

@@ -255,7 +255,7 @@ def test_other_shapes_and_settings_are_refused(family, tmp_path):
     ("options", "message"),
     [
         ({"models": {}}, "models: none given"),
-        ({"models": {"speech": None}}, "neither a weight nor alpha are given"),
+        ({"models": {"speech": None}}, "neither a weight nor alpha is given"),
         ({"models": {"speech": 1.0}, "alpha": 0.5}, "both a weight and alpha are given"),
         ({"models": {"speech": 1.0}, "density": 0.5}, "linear keeps all entries"),
         (

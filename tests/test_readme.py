@@ -48,7 +48,7 @@ def environment(tmp_path_factory) -> dict[str, str]:
     """The environment with a ``codec`` command that is this source tree."""
     bin_folder = tmp_path_factory.mktemp("bin")
     command = bin_folder / "codec"
-    command.write_text(f"#!{sys.executable}\nimport sys\nfrom codec.cli import main\nsys.exit(main())\n")
+    command.write_text(f"#!{sys.executable}\nimport sys\nfrom codec.cli import main\nif __name__ == '__main__':\n    sys.exit(main())\n")
     command.chmod(0o755)
     return {**os.environ, "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
 
@@ -87,6 +87,21 @@ def test_the_blocks_of_a_page_run(page, workshop, environment):
         expected = {"tokens.pt", "out.wav", "small.rvq", "stream.pt", "tokens/a.rvq", "tokens/more/b.rvq"}
         assert expected | {"decoded/a.wav", "decoded/more/b.wav"} <= made
         assert (workshop / "stream.pt").stat().st_size == (workshop / "tokens.pt").stat().st_size
+
+
+SMALL = (
+    "max_steps=1 tracker=none data.batch_size=1 data.crop_frames=20 data.cache=audio quantizer.init_steps=1"
+    " quantizer.init_vectors=64 model.quantizer.codebook_size=16 model.network.encoder_dim=16"
+    " model.network.encoder_layers=1 model.network.decoder_dim=16 model.network.decoder_layers=1"
+)
+
+
+def test_training_on_recordings_of_ones_own_runs_as_the_readme_says(workshop, environment):
+    text = (ROOT / "README.md").read_text(encoding="utf-8").replace("\\\n", "")
+    (prepare,) = re.findall(r"^\$ (codec prepare .*?)(?:#.*)?$", text, re.MULTILINE)
+    (train,) = re.findall(r"^\$ (codec train .*)$", text, re.MULTILINE)
+    run("bash", f"{prepare}\n{train} {SMALL}", workshop, environment)
+    assert (workshop / "runs" / "mine" / "export" / "config.json").is_file()
 
 
 def test_some_pages_run():

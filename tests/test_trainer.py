@@ -212,6 +212,19 @@ def test_fine_tuning_starts_from_a_released_model(tmp_path, manifest, resume):
     assert 0 < (codebooks - source.quantizer.codebooks).abs().mean() < 0.05
 
 
+def test_fine_tuning_starts_from_a_shipped_model_by_its_name(tmp_path, manifest, monkeypatch):
+    source = make_tiny_model()
+    codec.save(source, tmp_path / "shipped" / "small")
+    (tmp_path / "shipped" / "small" / "training.json").write_text('{"losses": ["loudness"]}')
+    monkeypatch.setattr("codec.model.files._CHECKPOINT_ROOTS", (tmp_path / "shipped",))
+    trainer = Trainer(run_config(tmp_path, manifest, model=TINY_CONFIG, init_from="small", **RECONSTRUCTION))
+    for name, value in trainer.task.parts.state.released().state_dict().items():
+        assert torch.equal(value, source.state_dict()[name]), name
+    trainer.run(until=1)
+    losses = json.loads((tmp_path / "run" / "export" / "training.json").read_text())["losses"]
+    assert losses == ["loudness", *RECONSTRUCTION["losses"]]
+
+
 def test_fine_tuning_starts_from_a_checkpoint_with_its_discriminators(tmp_path, manifest):
     first = Trainer(run_config(tmp_path, manifest, adversary={"start_step": 1}, max_steps=4))
     first.run()

@@ -66,7 +66,7 @@ class WhisperAligner(_OneByOne):
         model = load_pretrained(WhisperForConditionalGeneration, config.model).eval()
         if getattr(model.generation_config, "alignment_heads", None) is None:
             raise CodecError(
-                f"{config.model}: its generation config has no alignment_heads, so it gives no word timestampstamps"
+                f"{config.model}: its generation config has no alignment_heads, so it gives no word timestamps"
             )
         processor = load_pretrained(WhisperProcessor, config.model)
         self._pipeline = pipeline(

@@ -176,7 +176,7 @@ def check_audio_suffix(path: str | Path) -> None:
     suffix = Path(path).suffix.lower()
     if suffix not in WRITTEN_SUFFIXES:
         known = ", ".join(sorted(WRITTEN_SUFFIXES))
-        raise CodecError(f"{path}: {suffix or 'no suffix'} is not an audio format; use one of {known}")
+        raise CodecError(f"{path}: {suffix or 'no suffix'} cannot be written as audio; use one of {known}")
 
 
 class _Mixer:

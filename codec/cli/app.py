@@ -19,6 +19,7 @@ from codec.cli.demo import demo
 from codec.cli.encode import encode
 from codec.cli.export import export
 from codec.cli.extras import HELP_OPTIONS, require_extra, run_extra
+from codec.cli.import_ import import_
 from codec.cli.info import info
 from codec.cli.stream import app as stream
 from codec.console import print_error
@@ -56,6 +57,7 @@ app.command("decode")(decode)
 app.command("info")(info)
 app.command("demo")(demo)
 app.command("export")(export)
+app.command("import")(import_)
 app.add_typer(stream, name="stream")
 
 
@@ -75,6 +77,20 @@ def serve(context: typer.Context) -> int | None:
 def bench(context: typer.Context) -> int | None:
     """Measure speed against other codecs (extra for baselines: bench)."""
     return run_extra("bench", "codec.cli.bench", "bench", context.args)
+
+
+@app.command("tokenize", context_settings=_PASS_ON)
+def tokenize(context: typer.Context) -> int | None:
+    """Tokenize a corpus of any size; it can be stopped and started again (extra: corpora)."""
+    return run_extra("corpora", "codec.cli.tokenize", "tokenize", context.args, "tokenize")
+
+
+@app.command("corpus", context_settings=_PASS_ON)
+def corpus(context: typer.Context) -> int | None:
+    """Look into a corpus of tokens, or export it for trainers (extra: corpora)."""
+    with require_extra("corpora", "corpus"):
+        command = importlib.import_module("codec.cli.corpus").app
+    return command(context.args, prog_name="codec corpus", standalone_mode=False)
 
 
 @app.command("embed", context_settings=_PASS_ON)

@@ -12,7 +12,8 @@ from codec.cli.dataclass_options import flag, options_of
 Names = Annotated[
     list[str] | None,
     typer.Argument(
-        help="offline, stream, clients, floor (these by default), clips, profile, throughput, slots, agreement."
+        help="offline, stream, clients, floor (these by default), clips, profile, throughput, slots, agreement, "
+        "originals."
     ),
 ]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="JSON file for the results.")]
@@ -28,6 +29,7 @@ def bench(config: BenchConfig, names: Names = None, out: Out = None) -> None:
     import torch
     from rich.console import Console
 
+    import codec.importing.benchmark  # noqa: F401  (it registers itself)
     from codec.bench.registry import find_benchmark
     from codec.bench.report import machine, print_table, write_report
     from codec.model.files import pick_device

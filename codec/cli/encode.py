@@ -45,8 +45,9 @@ _ORDER = ("paths", "codebooks", "model", "device", "engine", "format", "overwrit
 def encode(options: EncodeOptions, paths: Paths) -> None:
     """Turn speech into tokens.
 
-    Audio of any rate and number of channels is resampled and mixed down. A folder keeps its tree;
-    unreadable files are listed at the end, and the exit status is then 1.
+    Audio of any rate and number of channels is resampled and mixed down.
+    A folder keeps its tree. Files that cannot be read are listed at the end,
+    and the exit status is then 1.
     """
     from codec.audio.io import AUDIO_SUFFIXES
     from codec.cli.jobs import Existing, Rules, make_plan, split_paths

@@ -28,8 +28,9 @@ def export(
 ) -> None:
     """Write encoder and decoder as ONNX graphs, each for offline and streaming use (extra: onnx).
 
-    Without OUT, the graphs go next to the model, where --engine auto and --engine onnx find them. A student of codec
-    distill becomes one graph, OUT/student.onnx.
+    Without OUT, the graphs go next to the model, where --engine auto and
+    --engine onnx find them. A student that codec distill trained becomes one
+    graph, OUT/student.onnx.
     """
     from codec.model.files import find_model, load_model
     from codec.students.files import is_student, load_student

@@ -1,7 +1,7 @@
 """Extract teachers' features for a manifest into a cache that training reads.
 
 Step 2 of the pipeline. Each teacher under `teachers` gets a folder of the cache; naming a speech and
-a language teacher is the paper's combined distillation (the weights belong to training). Word timestampstamps
+a language teacher is the paper's combined distillation (the weights belong to training). Word timestamps
 are kept with them, so that variants of the language teacher do not recognise again. A run that was
 stopped resumes where it was; bad files are listed at the end, and the exit status is then 1.
 """

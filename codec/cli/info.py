@@ -95,7 +95,7 @@ def _print_tokens(name: str, tokens: "Tokens", size: int) -> None:
         {
             "tokens": name,
             "size": f"{size} bytes, {8 * size / seconds / 1000:.2f} kbps as a file",
-            "sound": f"{seconds:.3f} s, {samples} samples at {tokens.sample_rate} Hz",
+            "audio": f"{seconds:.3f} s, {samples} samples at {tokens.sample_rate} Hz",
             "codes": f"{counted(tokens.num_codebooks, 'codebook')} x {counted(frames, 'frame')}, "
             f"{_bits(tokens)} bits each",
             "bitrate": f"{tokens.bitrate / 1000:g} kbps of raw codes",

@@ -72,8 +72,9 @@ app = typer.Typer(help="Live audio to tokens and back, on standard input and out
 def stream_encode(options: StreamEncodeOptions) -> None:
     """Raw PCM from standard input to a token stream on standard output, frame by frame.
 
-    arecord -q -t raw -f S16_LE -r 16000 | codec stream encode | codec stream decode
-    | aplay -q -t raw -f S16_LE -r 16000
+    arecord -q -t raw -f S16_LE -r 16000 |
+    codec stream encode | codec stream decode |
+    aplay -q -t raw -f S16_LE -r 16000
     """
     from codec.audio.pcm import PcmReader, check_pcm_format
     from codec.audio.resample import StreamResampler
@@ -93,8 +94,10 @@ def stream_encode(options: StreamEncodeOptions) -> None:
         _tell("tokens", encoder.latency, rate, loaded.sample_rate)
         for block in StreamResampler(rate, loaded.sample_rate).run(reader):
             _write_frames(writer, encoder.push(block)[0], loaded.hop_length)
-        rest = int(encoder.num_samples) % loaded.hop_length
-        _write_frames(writer, encoder.flush()[0], rest)
+        codes, rest = encoder.flush()[0], int(encoder.num_samples) % loaded.hop_length
+        last = codes.shape[1] - bool(rest)
+        _write_frames(writer, codes[:, :last], loaded.hop_length)
+        _write_frames(writer, codes[:, last:], rest)
         writer.end()
     reader.check_end()
 

@@ -36,6 +36,14 @@ class ClusterConfig:
         if self.power < 0 or self.max_ratio < 1:
             raise CodecError("config clusters: power must be at least 0 and max_ratio at least 1")
 
+    def check_size(self, clips: int) -> None:
+        """Raise a :class:`CodecError` for more clusters than clips."""
+        if self.num_clusters > clips:
+            raise CodecError(
+                f"config clusters.num_clusters: {self.num_clusters} clusters of {clips} clips; set fewer clusters "
+                "or add data"
+            )
+
 
 def fit_clusters(vectors: np.ndarray, config: ClusterConfig, seed: int) -> np.ndarray:
     """Cluster of each of the vectors ``(N, D)``: ``(N,)`` int64, from 0 without gaps.
@@ -45,11 +53,7 @@ def fit_clusters(vectors: np.ndarray, config: ClusterConfig, seed: int) -> np.nd
     Raises:
         CodecError: with more clusters than vectors, vectors that are not finite, or without scikit-learn.
     """
-    if config.num_clusters > len(vectors):
-        raise CodecError(
-            f"config clusters.num_clusters: {config.num_clusters} clusters of {len(vectors)} clips; set fewer "
-            "clusters or add data"
-        )
+    config.check_size(len(vectors))
     if not np.isfinite(vectors).all():
         raise CodecError("the teacher's vectors are not finite, so they cannot be clustered; extract them again")
     try:

@@ -98,7 +98,10 @@ def clip_weights(store: AudioStore, domain_weights: Mapping[str, float]) -> np.n
     for name in domain_weights:
         if not (domains == name).any():
             known = ", ".join(sorted(set(domains.tolist())))
-            raise CodecError(f"data.domain_weights: no clip of the domain {name!r}; there are: {known}")
+            raise CodecError(
+                f"data.domain_weights: no clip of the domain {name!r}; there are: {known}; "
+                "data.domain_weights=null takes all alike"
+            )
     scaled = np.zeros_like(weights)
     for name, share in domain_weights.items():
         inside = domains == name

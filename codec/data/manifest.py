@@ -55,7 +55,15 @@ def read_manifest(path: str | Path) -> list[Clip]:
         raise CodecError(f"{path}: cannot be read as a manifest ({reason(error)})") from None
     except UnicodeDecodeError as error:
         raise CodecError(f"{path}: cannot be read as a manifest ({error})") from None
-    root = str(path.resolve().parent)
+    return clips_of(lines, str(path), str(path.resolve().parent))
+
+
+def clips_of(lines: Iterable[str], name: str, root: str) -> list[Clip]:
+    """Clips of the lines of a manifest called ``name``, whose paths are relative to ``root``.
+
+    Raises:
+        CodecError: when there are none, or a line is no clip (with its number).
+    """
     clips = []
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -63,9 +71,9 @@ def read_manifest(path: str | Path) -> list[Clip]:
         try:
             clips.append(from_dict(Clip, {**json.loads(line), "root": root}))
         except (ValueError, TypeError, CodecError) as error:
-            raise CodecError(f"{path}:{number}: not a clip ({error})") from None
+            raise CodecError(f"{name}:{number}: not a clip ({error})") from None
     if not clips:
-        raise CodecError(f"{path}: the manifest is empty; expected one JSON object a line")
+        raise CodecError(f"{name}: the manifest is empty; expected one JSON object a line")
     return clips
 
 

@@ -190,6 +190,9 @@ class EmbeddingTask(Task):
         )
         store = open_audio(data, training_clips(data), config.student.front.sample_rate, progress, self._warn)
         usable = np.flatnonzero(store.lengths)
+        if config.clusters is not None:
+            # Now, since the teacher may take hours for what follows.
+            config.clusters.check_size(len(usable) - own.held_out)
         found = read_vectors(config.teacher, [store.clips[i] for i in usable])
         # As many rows as the store has clips; those without audio say nothing.
         values = torch.zeros(len(store.clips), found.info.dim)

@@ -14,11 +14,13 @@ class Computation:
         function: the step function.
         min_rows: least rows of its steps (:class:`codec.model.registry.Encoder`).
         steps: what carries states through it.
+        end: the step function of a signal's end that is no whole frame, where ``function`` cannot do it.
     """
 
     function: StepFunction
     min_rows: int
     steps: type[Steps] = Steps
+    end: StepFunction | None = None
 
 
 class Engine(Protocol):

@@ -10,11 +10,13 @@ from torch import Tensor
 
 from codec.engines import layout
 from codec.engines.base import Computation
+from codec.engines.torch import TorchEngine
 from codec.errors import CodecError
 from codec.model.fingerprint import decoder_fingerprint, fingerprint
 from codec.model.network import Network
 from codec.model.stamp import Stamp, stamp_of
-from codec.model.states import State, tensors_of
+from codec.model.states import State, map_state, tensors_of
+from codec.model.steps import StepFunction
 from codec.quantizers import ABSENT
 
 if TYPE_CHECKING:
@@ -59,7 +61,7 @@ class OnnxEngine:
             codes, state = run(wav, state)
             return codes[:, :num_codebooks], state
 
-        return Computation(function, run.min_rows)
+        return Computation(function, run.min_rows, end=self._end(num_codebooks))
 
     def decoding(self) -> Computation:
         run = _Session(self._session(layout.DECODER))
@@ -71,6 +73,21 @@ class OnnxEngine:
             return run(codes, state)
 
         return Computation(function, run.min_rows)
+
+    def _end(self, num_codebooks: int) -> StepFunction | None:
+        """A graph takes whole frames only, so PyTorch computes an end that is none."""
+        if not self.model.encoder.any_end:
+            return None
+
+        def end(wav: Tensor, state: State = None) -> tuple[Tensor, State]:
+            function = TorchEngine(self.model).encoding(num_codebooks).function
+            if state is not None:
+                tensors = iter(tensors_of(state))
+                like = function(wav.new_zeros(1, self.model.hop_length))[1]
+                state = map_state(lambda _: next(tensors), like)
+            return function(wav, state)
+
+        return end
 
     def _session(self, name: str) -> "onnxruntime.InferenceSession":
         stamp = stamp_of(self.model)

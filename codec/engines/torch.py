@@ -103,8 +103,18 @@ def torch_engine(network: Network, engine: Engine) -> Engine:
 
 
 def _steps(computation: Computation, batch: int, unit: int, deterministic: bool) -> Steps:
-    steps = BlockedSteps if deterministic else computation.steps
-    return steps(computation.function, batch, unit, computation.min_rows)
+    kind = BlockedSteps if deterministic else computation.steps
+    steps = kind(computation.function, batch, unit, computation.min_rows)
+    steps.end_function = computation.end or computation.function
+    return steps
+
+
+def check_float32(module: nn.Module) -> None:
+    """Raise a :class:`CodecError` when the module was converted to another precision."""
+    for tensor in (*module.parameters(), *module.buffers()):
+        if tensor.is_floating_point() and tensor.dtype != torch.float32:
+            name = str(tensor.dtype).removeprefix("torch.")
+            raise CodecError(f"the model's weights are {name}; it computes in float32: call model.float()")
 
 
 @torch.no_grad()
@@ -114,10 +124,7 @@ def _for_inference(module: nn.Module) -> nn.Module:
     MKL multiplies a few rows with it faster so, and rounds two rows as it rounds any number; with rows of
     weights one after the other that takes 4 rows on some processors and 16 on others (docs/streaming.md).
     """
-    for tensor in (*module.parameters(), *module.buffers()):
-        if tensor.is_floating_point() and tensor.dtype != torch.float32:
-            name = str(tensor.dtype).removeprefix("torch.")
-            raise CodecError(f"the model's weights are {name}; it computes in float32: call model.float()")
+    check_float32(module)
     # Not within inference mode, whose tensors could not be used outside.
     with torch.inference_mode(False):
         copied = copy.deepcopy(module).eval().requires_grad_(False)

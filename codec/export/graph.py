@@ -22,6 +22,7 @@ from torch import nn
 
 from codec.errors import CodecError
 from codec.export.decompositions import decompositions
+from codec.export.lstm import TRANSLATIONS, whole_lstms
 from codec.export.modules import DecoderModule, EncoderModule, StepModule
 from codec.model.network import Network
 from codec.model.states import tensors_of
@@ -94,7 +95,7 @@ def onnx_program(
     Raises:
         CodecError: for an operation that has no ONNX counterpart.
     """
-    with quiet():
+    with quiet(), whole_lstms(module):
         try:
             program = torch.export.export(module, inputs, dynamic_shapes=shapes, strict=False)
             exported = torch.onnx.export(
@@ -103,6 +104,7 @@ def onnx_program(
                 output_names=output_names,
                 dynamic_shapes=shapes,
                 opset_version=OPSET,
+                custom_translation_table=TRANSLATIONS,
                 dynamo=True,
                 optimize=False,
             )

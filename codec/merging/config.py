@@ -118,8 +118,8 @@ class MergeConfig:
             )
         for number, model in enumerate(self.models):
             if (model.weight is None) is (self.alpha is None):
-                either = "both a weight and alpha" if self.alpha is not None else "neither a weight nor alpha"
-                raise CodecError(f"config models[{number}].weight: {either} are given; give one")
+                either = "both a weight and alpha are" if self.alpha is not None else "neither a weight nor alpha is"
+                raise CodecError(f"config models[{number}].weight: {either} given; give one")
         if self.learns is not None and self.merge_method != "linear":
             raise CodecError(f"config learn: works with merge_method linear, not {self.merge_method}")
         if not self.sweep.values:

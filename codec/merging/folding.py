@@ -6,6 +6,7 @@ back to the form that the base has (``w = g v / |v|``, Salimans & Kingma 2016).
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from codec.merging.vectors import State
@@ -60,4 +61,5 @@ def _pairs(state: State) -> list[tuple[str, str, str]]:
 def _norm_like(v: Tensor, g: Tensor) -> Tensor:
     """Norms of ``v`` over the axes along which ``g`` has one entry."""
     axes = tuple(axis for axis, size in enumerate(g.shape) if size == 1)
-    return v.norm(dim=axes, keepdim=True) if axes else v.abs()
+    # Not Tensor.norm, which takes one or two axes.
+    return torch.linalg.vector_norm(v, dim=axes, keepdim=True) if axes else v.abs()

@@ -60,6 +60,8 @@ def _to_tensor(values: Any, what: str, expected: str) -> Tensor:
     known = isinstance(values, Tensor | list | tuple | int | float | complex)
     if not known and not hasattr(values, "__array__"):
         raise CodecError(f"cannot be read as {what} ({type(values).__name__}); give {expected}")
+    if isinstance(values, Tensor) and values.layout is not torch.strided:
+        raise CodecError(f"{what} are a tensor of the layout {values.layout}; give a dense one")
     try:
         if not known or (isinstance(values, list | tuple) and any(isinstance(x, np.ndarray) for x in values)):
             array = np.asarray(values)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from codec.model.steps import StepFunction, Steps
+from codec.quantizers import ABSENT
 
 BLOCK_FRAMES = 8
 
@@ -34,6 +35,14 @@ class BlockedSteps(Steps):
         """The next frames of some signals, or of all, in the order of ``rows``."""
         rows = range(self.states.batch) if rows is None else rows
         return torch.stack([self._run_one(row, signal) for row, signal in zip(rows, x, strict=True)])
+
+    def run_end(self, x: Tensor, row: int) -> Tensor:
+        """The end of a signal, with what its open block has received: all that is left of it, so unpadded."""
+        opened = self._open[row]
+        block = x if opened is None else torch.cat([opened.unsqueeze(0), x], dim=-1)
+        output, _ = self.end_function(block, self.states.take([row]))
+        known, frames = (-(-length // self.unit) for length in (block.shape[-1] - x.shape[-1], block.shape[-1]))
+        return output[..., known * (output.shape[-1] // frames) :]
 
     def reset(self, rows: Sequence[int]) -> None:
         super().reset(rows)
@@ -60,7 +69,9 @@ class BlockedSteps(Steps):
             block = torch.cat([known, x[..., :room]], dim=-1)
             x = x[..., room:]
             first, last = (part.shape[-1] // self.unit for part in (known, block))
-            padded = block.new_zeros(1, *block.shape[:-1], size)
+            # Codes that are absent, not the codes 0: a first frame may look at a few of those to come.
+            silence = 0 if block.is_floating_point() else ABSENT
+            padded = block.new_full((1, *block.shape[:-1], size), silence)
             padded[0, ..., : block.shape[-1]] = block
             output, state = self.function(padded, self.states.take([row]))
             unit = output.shape[-1] // BLOCK_FRAMES

@@ -9,7 +9,7 @@ from torch import Tensor
 from codec.engines.base import Engine
 from codec.engines.torch import decoding, encoding, torch_engine
 from codec.model.network import Network
-from codec.model.steps import CHUNK_FRAMES
+from codec.model.steps import CHUNK_FRAMES, Limits, run_signals
 from codec.quantizers import ABSENT
 from codec.tokens.tokens import Tokens
 
@@ -26,7 +26,10 @@ def encode_chunked(
     deterministic: bool = False,
 ) -> Tensor:
     """Codes ``(B, K, F)`` of ``wav (B, T)``, whose clips are zero after ``num_samples``."""
-    if model.causal:
+    limits = Limits(model.encoder.first_frames, model.encoder.any_end)
+    if model.causal and limits != Limits():
+        codes = _encode_to_ends(model, engine, wav, num_samples, num_codebooks, deterministic, limits)
+    elif model.causal:
         rows = _rows_at_once(model.num_frames(wav.shape[1]))
         parts = [_encode_causal(model, engine, x, num_codebooks, deterministic) for x in wav.split(rows)]
         codes = torch.cat(parts)
@@ -70,6 +73,31 @@ def _encode_causal(
         piece = _pad_to_hop(wav[:, start : start + chunk], model).to(model.device)
         codes.append(steps.run(piece).cpu())
     return torch.cat(codes, dim=2)
+
+
+def _encode_to_ends(
+    model: Network,
+    engine: Engine,
+    wav: Tensor,
+    num_samples: list[int],
+    num_codebooks: int | None,
+    deterministic: bool,
+    limits: Limits,
+) -> Tensor:
+    """A network to whom an end is more than silence sees each clip's own."""
+    rows, codes = _rows_at_once(model.num_frames(wav.shape[1])), []
+    for start in range(0, len(wav), rows):
+        clips = [clip[:n].to(model.device) for clip, n in zip(wav, num_samples, strict=True)][start : start + rows]
+        steps = encoding(model, engine, len(clips), num_codebooks, deterministic)
+        parts: list[list[Tensor]] = [[] for _ in clips]
+
+        def emit(row: int, piece: Tensor) -> None:
+            parts[row].append(piece.cpu().t())  # noqa: B023  (called at once)
+
+        all_of_them = [True] * len(clips)
+        run_signals(steps, clips, [False] * len(clips), all_of_them, limits, emit)
+        codes += [torch.cat(part) for part in parts]
+    return torch.nn.utils.rnn.pad_sequence(codes, batch_first=True).transpose(1, 2)
 
 
 def _encode_one_by_one(

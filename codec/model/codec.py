@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from codec.engines.base import Engine
-from codec.engines.torch import TorchEngine
+from codec.engines.torch import TorchEngine, check_float32
 from codec.errors import CodecError
 from codec.model.chunked import decode_chunked, encode_chunked
 from codec.model.codes import Codes, read_codes, read_tokens
@@ -58,7 +58,8 @@ class Codec(Network):
         """Algorithmic latency, or ``None`` when the model needs the whole signal."""
         if not self.causal:
             return None
-        return latency_of(self.hop_length + self.decoder.delay, self.sample_rate)
+        first = max(self.encoder.first_frames, self.decoder.first_frames)
+        return latency_of(first * self.hop_length + self.decoder.delay, self.sample_rate)
 
     @property
     def fingerprint(self) -> str:
@@ -181,6 +182,8 @@ class Codec(Network):
     def check_tokens(self, tokens: Tokens, force: bool = False) -> None:
         """Raise a :class:`CodecError` unless :meth:`decode` can take these tokens."""
         if not force and not self.understands(tokens.fingerprint):
+            # Rounded weights are the likelier reason, and have a remedy of their own.
+            check_float32(self)
             raise CodecError(
                 f"tokens were made by model {tokens.fingerprint}, this is {self.fingerprint}; "
                 "load that model, or force the decoding (--force) and expect noise"
@@ -204,6 +207,12 @@ class Codec(Network):
         if tokens is not None:
             return tokens
         clips = read_codes(codes)
+        layers, frames = clips[0].shape
+        if frames <= self.quantizer.num_codebooks < layers:
+            raise CodecError(
+                f"codes of shape {(layers, frames)} would be {layers} codebooks of {frames} frames; give them as "
+                "(K, T): codes.T"
+            )
         lengths = torch.tensor([clip.shape[1] for clip in clips])
         frames_first = [clip.t() for clip in clips]
         padded = torch.nn.utils.rnn.pad_sequence(frames_first, batch_first=True).transpose(1, 2)

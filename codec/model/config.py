@@ -7,7 +7,7 @@ from typing import Any
 
 from codec.config import from_dict, to_dict
 from codec.errors import CodecError
-from codec.model import seanet, spectral  # noqa: F401  (they register themselves)
+from codec.model import dac, mimi, seanet, spectral  # noqa: F401  (they register themselves)
 from codec.model.registry import NetworkConfig, architecture_of
 from codec.quantizers.base import quantizer_config_to_dict, read_quantizer_config
 

@@ -117,14 +117,11 @@ def find_model(
         CodecError: when there is none of them, or a revision of what is not on the Hub.
     """
     path = Path(path_of(name_or_path, "a model"))
-    is_name = path.name == name_or_path
-    folders = [root / path for root in _CHECKPOINT_ROOTS] if is_name else []
-    folders.append(path)
-    for folder in folders:
-        if is_regular(folder / "config.json"):
-            if revision is not None:
-                raise CodecError(f"{folder} is a folder here, which has no revision {revision!r}; leave it out")
-            return folder
+    folder = shipped_model(name_or_path) or path
+    if is_regular(folder / "config.json"):
+        if revision is not None:
+            raise CodecError(f"{folder} is a folder here, which has no revision {revision!r}; leave it out")
+        return folder
     # An existing folder without a model is a mistake to report, nothing to download.
     if isinstance(name_or_path, str) and is_hub_id(name_or_path) and not path.exists():
         return download(name_or_path, revision, cache_dir, local_files_only)
@@ -133,6 +130,13 @@ def find_model(
         f"no model {str(name_or_path)!r}: neither a folder with config.json nor a shipped "
         f"checkpoint ({', '.join(shipped) or 'none found'})"
     )
+
+
+def shipped_model(name: str | Path) -> Path | None:
+    """Folder of the shipped checkpoint that a bare ``name`` means; None where it is a path or no such checkpoint."""
+    path = Path(path_of(name, "a model"))
+    folders = [root / path for root in _CHECKPOINT_ROOTS] if path.name == name else []
+    return next((folder for folder in folders if is_regular(folder / "config.json")), None)
 
 
 def pick_device(device: str | torch.device) -> torch.device:

@@ -133,14 +133,13 @@ def _check_shape(wav: Tensor) -> None:
 
 
 def _has_rate(audio: Any) -> bool:
-    """Whether it is ``(samples, rate)``, as many libraries read a file."""
-    return (
-        isinstance(audio, tuple) and len(audio) == 2 and _is_number(audio[1]) and not _is_number(audio[0])
-    )
+    """Whether it is ``(samples, rate)``, as many libraries read a file, or ``(rate, samples)``, as SciPy does."""
+    return isinstance(audio, tuple) and len(audio) == 2 and _is_number(audio[0]) != _is_number(audio[1])
 
 
 def _apart(audio: Any, sample_rate: Any) -> tuple[Any, int]:
-    samples, rate = audio[0], whole_rate(audio[1])
+    samples, rate = audio if _is_number(audio[1]) else reversed(audio)
+    rate = whole_rate(rate)
     if sample_rate is not None and sample_rate != rate:
         raise CodecError(f"the samples come with {rate} Hz, but sample_rate is {sample_rate}; give one of them")
     if isinstance(samples, Audio) or is_source(samples):

@@ -17,6 +17,12 @@ class Encoder(nn.Module):
     min_rows: int
     """Least frames of a step, over the batch, from which on a frame is rounded the same whatever is
     next to it; 1 where no number helps. Smaller steps are filled up (docs/streaming.md)."""
+    first_frames: int = 1
+    """Least frames of the first step of a causal network, but for a signal that has fewer altogether: so
+    many are needed to know the first one."""
+    any_end: bool = False
+    """Whether the last step of a causal network takes any number of samples T, to ``ceil(T / hop_length)``
+    frames. Otherwise silence fills up the last frame."""
 
     __call__: Callable[..., tuple[Tensor, Any]]
 
@@ -38,6 +44,8 @@ class Decoder(nn.Module):
     delay: int
     """Samples by which the output lags the frames: a multiple of the hop; 0 without overlap-add."""
     min_rows: int
+    """The same as for the encoder."""
+    first_frames: int = 1
     """The same as for the encoder."""
 
     __call__: Callable[..., tuple[Tensor, Any]]

@@ -14,7 +14,7 @@ from codec.model.codes import Codes
 from codec.model.network import Network
 from codec.model.shield import shielded
 from codec.model.slots import Counts, Latency, Mask, Slots, check_streaming, latency_of, same
-from codec.model.steps import run_even, run_ragged
+from codec.model.steps import Limits, run_even, run_signals
 from codec.quantizers import ABSENT
 
 
@@ -35,11 +35,15 @@ class StreamingDecoder(Slots):
         self._position = [-model.decoder.delay] * batch
         self._frames = [0] * batch
         self._end: list[int | None] = [None] * batch
+        self._limits = Limits(model.decoder.first_frames)
+        # Codes (K, n) of signals that have too few to begin.
+        self._held = [torch.zeros(model.num_codebooks, 0, dtype=torch.int64)] * batch
 
     @property
     def latency(self) -> Latency:
         """Latency from a frame's code to the end of its audio, beyond the frame itself."""
-        return latency_of(self.model.decoder.delay, self.model.sample_rate)
+        waiting = (self._limits.first_frames - 1) * self.model.hop_length
+        return latency_of(self.model.decoder.delay + waiting, self.model.sample_rate)
 
     @shielded
     def push(self, codes: Codes, lengths: Counts | None = None, num_samples: Counts | None = None) -> Tensor:
@@ -61,14 +65,18 @@ class StreamingDecoder(Slots):
         """
         codes, counts = self._check(codes, lengths)
         self._set_end(num_samples, range(self.batch))
+        begun = self._begun()
         self._frames = [done + count for done, count in zip(self._frames, counts, strict=True)]
+        if not all(begun):
+            return self._begin([part[:, :count] for part, count in zip(codes, counts, strict=True)], begun)
         rows = [row for row, count in enumerate(counts) if count]
         if not rows:
             self._lengths = torch.zeros(self.batch, dtype=torch.int64)
             return torch.zeros(self.batch, 0)
         if same([counts[row] for row in rows]):
             return self._decode_even(codes[rows, :, : counts[rows[0]]], rows)
-        return self._decode([part[:, :count] for part, count in zip(codes, counts, strict=True)])
+        new = [part[:, :count] for part, count in zip(codes, counts, strict=True)]
+        return self._decode(new, begun, [False] * self.batch)
 
     @shielded
     def flush(self, num_samples: Counts | None = None, mask: Mask | None = None) -> Tensor:
@@ -91,17 +99,27 @@ class StreamingDecoder(Slots):
             if end is not None and -(-end // hop) != frames:
                 raise CodecError(f"slot {row}: {end} samples are not the {frames} frames that came")
         tails = [torch.zeros(self.model.num_codebooks, 0, dtype=torch.int64)] * self.batch
+        begun, ended = self._begun(), [False] * self.batch
         for row in ending:
+            ended[row] = True
+            if not begun[row]:
+                tails[row], self._held[row] = self._held[row], tails[row]
             if self._frames[row] and not self._ended[row]:
                 tails[row] = F.pad(tails[row], (0, self.model.decoder.delay // hop), value=ABSENT)
             self._ended[row] = True
             self._end[row] = self._end[row] if self._end[row] is not None else self._frames[row] * hop
-        return self._decode(tails)
+        return self._decode(tails, begun, ended)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything between two pushes, as tensors on the CPU."""
         ends = torch.tensor([-1 if end is None else end for end in self._end])
         own = {"position": torch.tensor(self._position), "frames": torch.tensor(self._frames), "end": ends}
+        if self._limits.first_frames > 1:
+            sizes = torch.tensor([held.shape[1] for held in self._held])
+            held = torch.full((self.batch, self.model.num_codebooks, int(sizes.max())), ABSENT)
+            for row, codes in enumerate(self._held):
+                held[row, :, : codes.shape[1]] = codes
+            own |= {"held": held, "held_lengths": sizes}
         return self._state_tensors() | own
 
     @shielded
@@ -112,7 +130,11 @@ class StreamingDecoder(Slots):
             CodecError: when it was of another architecture, batch or mode.
         """
         silence = torch.full((self.batch, self.model.num_codebooks, 1), ABSENT)
-        self._load_tensors(saved, ["position", "frames", "end"], silence)
+        held = ["held", "held_lengths"] if self._limits.first_frames > 1 else []
+        self._load_tensors(saved, ["position", "frames", "end", *held], silence)
+        if held:
+            sizes = saved["held_lengths"].tolist()
+            self._held = [codes[:, :size].clone() for codes, size in zip(saved["held"], sizes, strict=True)]
         self._position = saved["position"].tolist()
         self._frames = saved["frames"].tolist()
         self._end = [None if end < 0 else end for end in saved["end"].tolist()]
@@ -121,6 +143,7 @@ class StreamingDecoder(Slots):
         self._position[row] = -self.model.decoder.delay
         self._frames[row] = 0
         self._end[row] = None
+        self._held[row] = self._held[row][:, :0]
 
     def _check(self, codes: Codes, lengths: Counts | None) -> tuple[Tensor, list[int]]:
         codes = to_codes(codes)
@@ -158,7 +181,28 @@ class StreamingDecoder(Slots):
             result[row, : lengths[row]] = signal
         return result
 
-    def _decode(self, codes: list[Tensor]) -> Tensor:
+    def _begun(self) -> list[bool]:
+        """Whether the model has seen something of each signal, or any number of frames may be the first."""
+        alike = self._limits.first_frames == 1
+        return [
+            alike or frames > held.shape[1] for frames, held in zip(self._frames, self._held, strict=True)
+        ]
+
+    def _begin(self, new: list[Tensor], begun: list[bool]) -> Tensor:
+        """Audio of each slot's new codes ``(K', n)``, where some have not begun: they may have to wait."""
+        hop = self.model.hop_length
+        ended = [end is not None and frames * hop >= end for end, frames in zip(self._end, self._frames, strict=True)]
+        for row, codes in enumerate(new):
+            if not begun[row]:
+                all_layers = F.pad(codes, (0, 0, 0, self.model.num_codebooks - len(codes)), value=ABSENT)
+                self._held[row] = torch.cat([self._held[row], all_layers], dim=1)
+        signals = [new[row] if begun[row] else held for row, held in enumerate(self._held)]
+        for row, signal in enumerate(signals):
+            if ended[row] or signal.shape[1] >= self._limits.first_frames:
+                self._held[row] = signal[:, :0]
+        return self._decode(signals, begun, ended)
+
+    def _decode(self, codes: list[Tensor], begun: list[bool], ended: list[bool]) -> Tensor:
         """Audio of each slot's codes ``(K, n)``."""
         pieces: list[list[Tensor]] = [[torch.zeros(0)] for _ in codes]
 
@@ -166,7 +210,7 @@ class StreamingDecoder(Slots):
             pieces[row].append(self._audible(row, piece.clamp(-1.0, 1.0).cpu()))
 
         inputs = [part.to(self._device) for part in codes]
-        run_ragged(self._steps, inputs, [part.shape[1] for part in codes], emit)
+        run_signals(self._steps, inputs, begun, ended, self._limits, emit)
         signals = [torch.cat(parts) for parts in pieces]
         self._lengths = torch.tensor([len(signal) for signal in signals])
         return torch.nn.utils.rnn.pad_sequence(signals, batch_first=True)

@@ -13,7 +13,7 @@ from codec.model.inputs import check_level
 from codec.model.network import Network
 from codec.model.shield import shielded
 from codec.model.slots import Counts, Latency, Mask, Slots, check_streaming, latency_of, same
-from codec.model.steps import run_even, run_ragged
+from codec.model.steps import Limits, run_even, run_signals
 
 
 class StreamingEncoder(Slots):
@@ -33,13 +33,14 @@ class StreamingEncoder(Slots):
         self._left = torch.zeros(batch, 0)
         self._left_lengths = [0] * batch
         self._num_samples = [0] * batch
+        self._limits = Limits(model.encoder.first_frames, model.encoder.any_end)
         # Whether the note about samples beyond 1 was given.
         self._noted = False
 
     @property
     def latency(self) -> Latency:
-        """Latency from a sample's arrival to its code: a frame."""
-        return latency_of(self.model.hop_length, self.model.sample_rate)
+        """Latency from a sample's arrival to its code: a frame, or at the start as many as the model needs to begin."""
+        return latency_of(self._limits.first_frames * self.model.hop_length, self.model.sample_rate)
 
     @property
     def num_samples(self) -> Tensor:
@@ -62,30 +63,35 @@ class StreamingEncoder(Slots):
             CodecError: on a wrong shape or length, NaN or infinite samples, or a slot that has ended.
         """
         pcm, counts = self._check(pcm, lengths)
+        begun = self._begun()
         self._num_samples = [done + count for done, count in zip(self._num_samples, counts, strict=True)]
-        if same(counts) and same(self._left_lengths):
+        steady = all(begun)
+        if steady and same(counts) and same(self._left_lengths):
             # What a live signal in steady pieces comes to.
             return self._encode_even(torch.cat([self._left, pcm[:, : counts[0]]], dim=1))
         rows, longest = [row for row, count in enumerate(counts) if count], max(counts)
-        if longest % self.model.hop_length == 0 and all(
+        if steady and longest % self.model.hop_length == 0 and all(
             counts[row] == longest and not self._left_lengths[row] for row in rows
         ):
             return self._encode_frames(pcm[rows, :longest], rows)
         new = [part[:count] for part, count in zip(pcm, counts, strict=True)]
-        return self._encode([torch.cat(pair) for pair in zip(self._signals(), new, strict=True)])
+        signals = [torch.cat(pair) for pair in zip(self._signals(), new, strict=True)]
+        return self._encode(signals, begun, [False] * self.batch)
 
     @shielded
     def flush(self, mask: Mask | None = None) -> Tensor:
         """End the signals of the slots in ``mask (B,)``, or all.
 
         Returns:
-            ``(B, K, m)``, m being 0 or 1: the frame of the last samples, filled up with silence.
+            ``(B, K, m)``: the frame of the last samples, if there are any, filled up with silence or as the model
+            has it; before it those of a signal that was too short to begin.
         """
-        signals = self._signals()
+        signals, ending = self._signals(), [False] * self.batch
         for row in self._rows(mask):
-            signals[row] = F.pad(signals[row], (0, -len(signals[row]) % self.model.hop_length))
-            self._ended[row] = True
-        return self._encode(signals)
+            if not self._limits.any_end:
+                signals[row] = F.pad(signals[row], (0, -len(signals[row]) % self.model.hop_length))
+            ending[row] = self._ended[row] = True
+        return self._encode(signals, self._begun(), ending)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything between two pushes, as tensors on the CPU."""
@@ -148,21 +154,27 @@ class StreamingEncoder(Slots):
             self._lengths[rows] = frames
         return codes
 
-    def _encode(self, signals: list[Tensor]) -> Tensor:
+    def _begun(self) -> list[bool]:
+        """Whether the model has seen something of each signal, or any number of frames may be the first."""
+        alike = self._limits.first_frames == 1
+        return [alike or total > left for total, left in zip(self._num_samples, self._left_lengths, strict=True)]
+
+    def _encode(self, signals: list[Tensor], begun: list[bool], ending: list[bool]) -> Tensor:
         hop = self.model.hop_length
-        frames = [len(signal) // hop for signal in signals]
-        codes = torch.zeros(self.batch, self.num_codebooks, max(frames), dtype=torch.int64)
+        longest = max(-(-len(signal) // hop) for signal in signals)
+        codes = torch.zeros(self.batch, self.num_codebooks, longest, dtype=torch.int64)
         filled = [0] * self.batch
 
         def emit(row: int, piece: Tensor) -> None:
             codes[row, :, filled[row] : filled[row] + piece.shape[1]] = piece.cpu()
             filled[row] += piece.shape[1]
 
-        run_ragged(self._steps, [signal.to(self._device) for signal in signals], frames, emit)
-        left = [signal[count * hop :] for signal, count in zip(signals, frames, strict=True)]
+        inputs = [signal.to(self._device) for signal in signals]
+        used = run_signals(self._steps, inputs, begun, ending, self._limits, emit)
+        left = [signal[count:] for signal, count in zip(signals, used, strict=True)]
         rows = torch.nn.utils.rnn.pad_sequence(left, batch_first=True)
-        self._keep(frames, rows, [len(part) for part in left])
-        return codes
+        self._keep(filled, rows, [len(part) for part in left])
+        return codes[:, :, : max(filled)]
 
     def _keep(self, frames: list[int], left: Tensor, left_lengths: list[int]) -> None:
         """Note what was encoded, and what is left: no view, which would keep all that was pushed."""
@@ -175,4 +187,4 @@ def _harmless(pcm: Tensor) -> bool:
     if not pcm.numel():
         return True
     low, high = pcm.aminmax()
-    return -1.0 <= low.item() and high.item() <= 1.0
+    return low.item() >= -1.0 and high.item() <= 1.0

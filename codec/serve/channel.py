@@ -22,7 +22,7 @@ class Turn:
     codebooks: int
     frames: int
     pcm: np.ndarray | None = None
-    """``(n * hop,)`` float32, whole frames."""
+    """``(n * hop,)`` float32, whole frames, but for the last of a model that takes any end."""
     codes: np.ndarray | None = None
     """``(K, n)`` int64, of a client that sends codes."""
     tail: int = 0
@@ -49,11 +49,17 @@ class Output:
 
 @dataclass(frozen=True)
 class Framing:
-    """A model's samples per frame, frames per second, and frames by which its audio is late."""
+    """A model's samples per frame, frames per second, and frames by which its audio is late.
+
+    The first step of a signal takes ``first`` frames or more, unless it has fewer. With ``any_end``, its last
+    frame may have fewer samples; otherwise silence fills it up.
+    """
 
     hop: int
     rate: float
     delay: int
+    first: int = 1
+    any_end: bool = False
 
 
 class Channel:
@@ -84,6 +90,8 @@ class Channel:
         self.samples_out = 0
         self._hop, self._frame_rate = framing.hop, framing.rate
         self._delay = framing.delay if mode != "encode" else 0
+        self._first, self._any_end = framing.first, framing.any_end
+        self._is_new = True
         self._config = config
         self._pcm = np.zeros(0, np.float32)
         self._codes: deque[np.ndarray] = deque()
@@ -125,20 +133,23 @@ class Channel:
             self._complete.extend([now] * len(codes))
 
     def end(self, now: float, num_samples: int | None = None) -> None:
-        """No more comes; silence fills up the last frame of audio."""
-        self._append(np.zeros(-len(self._pcm) % self._hop, np.float32), now)
+        """No more comes; silence fills up the last frame of audio, unless the model takes it as it is."""
+        if self._any_end:
+            self._complete.extend([now] * bool(len(self._pcm) % self._hop))
+        else:
+            self._append(np.zeros(-len(self._pcm) % self._hop, np.float32), now)
         self._ending = True
         self._num_samples = self._samples_in if num_samples is None else num_samples
 
     @property
     def has_work(self) -> bool:
         """Whether there is something to take, perhaps later."""
-        return not self.closed and (self.waiting > 0 or self._ending)
+        return not self.closed and (self._ending or self.waiting >= (self._first if self._is_new else 1))
 
     @property
     def waits_since(self) -> float | None:
         """Since when the next frame waits for the model; ``None`` when it waits for the client."""
-        is_due = self.waiting and not self.closed and self.unsent < self._config.output_messages
+        is_due = self.waiting and self.has_work and self.unsent < self._config.output_messages
         return max(self._complete[0], self._live_from) if is_due else None
 
     def ready(self, now: float) -> int | None:
@@ -162,6 +173,8 @@ class Channel:
     def take(self, count: int, now: float) -> Turn:
         """The next frames, as many as are :meth:`ready` or fewer; the end with the last of them."""
         turn = Turn(self, self.codebooks, 0)
+        if self._is_new:
+            count, self._is_new = max(count, min(self._first, self.waiting)), False
         if not self.waiting:
             turn.tail = self._delay if self._samples_in else 0
         elif self.mode == "decode":

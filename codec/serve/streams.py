@@ -35,10 +35,12 @@ class Streams:
 
     def warm_up(self) -> None:
         """Pay for what only the first steps cost, before anyone waits for it."""
+        hop, first = self.model.hop_length, self._encoder.latency.samples
         for count in {1, self.slots}:
-            lengths = [self.model.hop_length] * count + [0] * (self.slots - count)
-            codes = self._encoder.push(torch.zeros(self.slots, self.model.hop_length), lengths)
-            self._decoder.push(codes, self._encoder.lengths)
+            for samples in (first, hop):
+                lengths = [samples] * count + [0] * (self.slots - count)
+                codes = self._encoder.push(torch.zeros(self.slots, samples), lengths)
+                self._decoder.push(codes, self._encoder.lengths)
         self.reset(list(range(self.slots)))
 
     def reset(self, slots: list[int]) -> None:
@@ -72,10 +74,23 @@ class Streams:
         for turn, audio in turns:
             lengths[turn.channel.slot] = len(audio)
             pcm[turn.channel.slot, : len(audio)] = audio
-        codes = self._encoder.push(torch.from_numpy(pcm), lengths).numpy()
+        codes = [self._encoder.push(torch.from_numpy(pcm), lengths)]
+        counts = [self._encoder.lengths]
+        # Ends that are no whole frame, of a model that takes them, and signals too short for a first step.
+        ends = [turn.channel.slot for turn, _ in turns if int(counts[0][turn.channel.slot]) < turn.frames]
+        if ends:
+            codes.append(self._encoder.flush(self._mask(ends)))
+            counts.append(self._encoder.lengths)
         return {
-            turn.channel.slot: codes[turn.channel.slot, : turn.codebooks, : turn.frames] for turn, _ in turns
+            turn.channel.slot: self._codes_of(turn, codes, counts)[: turn.codebooks] for turn, _ in turns
         }
+
+    @staticmethod
+    def _codes_of(turn: Turn, codes: list[Tensor], counts: list[Tensor]) -> np.ndarray:
+        """Codes ``(K, n)`` of a turn in what was made for all slots."""
+        slot = turn.channel.slot
+        parts = [made[slot, :, : count[slot]] for made, count in zip(codes, counts, strict=True)]
+        return torch.cat(parts, dim=1).numpy()
 
     def _decode(self, wanted: list[tuple[Turn, Made]]) -> None:
         """Add the audio of the turns' codes and tails."""

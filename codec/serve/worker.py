@@ -28,7 +28,9 @@ class Worker:
         self._metrics = metrics
         self._loop = loop
         hop = model.hop_length
-        self._framing = Framing(hop, model.config.frame_rate, model.decoder.delay // hop)
+        first = max(model.encoder.first_frames, model.decoder.first_frames)
+        delay = model.decoder.delay // hop
+        self._framing = Framing(hop, model.config.frame_rate, delay, first, model.encoder.any_end)
         self._streams = Streams(model, config.max_clients, config.deterministic)
         self._streams.warm_up()
         self._changed = threading.Condition()

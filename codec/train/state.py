@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from codec.discriminators.container import Discriminators
 from codec.errors import CodecError
 from codec.model.codec import Codec
-from codec.model.files import load_model
+from codec.model.files import load_model, shipped_model
 from codec.model.transfer import fitting_weights
 from codec.pretraining.models.files import FRAMES, encoder_weights, kind_of
 from codec.teachers.teaching import weighted_teachers
@@ -100,19 +100,24 @@ class TrainState:
         return model.eval().requires_grad_(False)
 
 
+def start_folder(source: str) -> Path:
+    """Folder that ``init_from`` names: that of a shipped model for its bare name, else the path itself."""
+    return shipped_model(source) or Path(source)
+
+
 def initialize(state: TrainState, source: str) -> None:
     """Take weights from ``source``.
 
     Args:
         state: of the new run; its optimizers start afresh.
-        source: a model folder (``config.json``), a checkpoint folder (``step-...``, with its
-            discriminators), the output folder of a run, whose newest checkpoint is taken, or an encoder of
+        source: a shipped model's name, a model folder (``config.json``), a checkpoint folder (``step-...``, with
+            its discriminators), the output folder of a run, whose newest checkpoint is taken, or an encoder of
             frames that was pre-trained, which leaves decoder and quantizer as they are.
 
     Raises:
         CodecError: when there is no such thing, or its sizes do not fit the config.
     """
-    folder = Path(source)
+    folder = start_folder(source)
     checkpoints = list_checkpoints(folder / "checkpoints")
     if checkpoints:
         folder = checkpoints[-1]

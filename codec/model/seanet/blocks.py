@@ -10,6 +10,7 @@ from codec.model.seanet.config import SeanetConfig
 from codec.model.seanet.convolutions import Conv
 
 LSTMState = tuple[Tensor, Tensor]
+_LSTM_WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 class StatefulSequential(nn.Sequential):
@@ -31,8 +32,13 @@ class ELU(nn.Module):
         return F.elu(x), None
 
 
+def snake(x: Tensor, alpha: Tensor) -> Tensor:
+    """``x + sin(a x)^2 / a`` (Ziyin et al. 2020)."""
+    return x + torch.sin(alpha * x).square() / (alpha + 1e-9)
+
+
 class Snake(nn.Module):
-    """``x + sin(a x)^2 / a`` with ``a`` learned per channel (Ziyin et al. 2020), without state."""
+    """:func:`snake` with ``a`` learned per channel, without state."""
 
     def __init__(self, dim: int):
         super().__init__()
@@ -40,7 +46,7 @@ class Snake(nn.Module):
 
     def forward(self, x: Tensor, state: None = None) -> tuple[Tensor, None]:
         """``x (B, C, T)`` to the same shape."""
-        return x + torch.sin(self.alpha * x).square() / (self.alpha + 1e-9), None
+        return snake(x, self.alpha), None
 
 
 def activation(config: SeanetConfig, dim: int) -> nn.Module:
@@ -48,25 +54,32 @@ def activation(config: SeanetConfig, dim: int) -> nn.Module:
     return Snake(dim) if config.activation == "snake" else ELU()
 
 
+def convolution(config: SeanetConfig, in_dim: int, out_dim: int, kernel_size: int, **settings: int) -> Conv:
+    """A convolution with the configured causality and edges."""
+    mirrored = config.edges == "mirror"
+    return Conv(in_dim, out_dim, kernel_size, causal=config.causal, mirrored=mirrored, **settings)
+
+
 class ResidualBlock(nn.Module):
-    """Narrow dilated convolution and a pointwise one, added to a pointwise shortcut."""
+    """Narrow dilated convolution and a pointwise one, added to a shortcut."""
 
     def __init__(self, config: SeanetConfig, dim: int, dilation: int):
         super().__init__()
         hidden = dim // config.compress
-        kernel_size, causal = config.residual_kernel_size, config.causal
         self.block = StatefulSequential(
             activation(config, dim),
-            Conv(dim, hidden, kernel_size, dilation=dilation, causal=causal),
+            convolution(config, dim, hidden, config.residual_kernel_size, dilation=dilation),
             activation(config, hidden),
-            Conv(hidden, dim, kernel_size=1, causal=causal),
+            convolution(config, hidden, dim, kernel_size=1),
         )
-        self.shortcut = Conv(dim, dim, kernel_size=1, causal=causal)
+        self.shortcut = None
+        if config.shortcut == "convolution":
+            self.shortcut = convolution(config, dim, dim, kernel_size=1)
 
     def forward(self, x: Tensor, state: list[Any] | None = None) -> tuple[Tensor, list[Any]]:
         """``x (B, C, T)`` to the same shape and the block's state; the shortcut needs none."""
         y, state = self.block(x, state)
-        return self.shortcut(x)[0] + y, state
+        return (x if self.shortcut is None else self.shortcut(x)[0]) + y, state
 
 
 def residual_blocks(config: SeanetConfig, dim: int) -> list[nn.Module]:
@@ -92,11 +105,24 @@ class LSTM(nn.Module):
         """
         if state is not None:
             state = (_swap(state[0]), _swap(state[1]))
+            if x.shape[2] == 1 and x.device.type == "cpu" and not torch.compiler.is_exporting():
+                return self._one_frame(x, state)
         y, (hidden, cell) = self.lstm(x.permute(2, 0, 1), state)
         y = y.permute(1, 2, 0)
         if self.bidirectional:
             return y + torch.cat([x, x], dim=1), None
         return y + x, (_swap(hidden), _swap(cell))
+
+
+    def _one_frame(self, x: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
+        """The same for a frame of a stream, for which oneDNN would bring all weights to another form first."""
+        y, hidden, cell = x.squeeze(2), [], []
+        for layer, before in enumerate(zip(*state, strict=True)):
+            weights = [getattr(self.lstm, f"{kind}_l{layer}") for kind in _LSTM_WEIGHTS]
+            y, after = torch.lstm_cell(y, before, *weights)
+            hidden.append(y)
+            cell.append(after)
+        return y.unsqueeze(2) + x, (torch.stack(hidden, dim=1), torch.stack(cell, dim=1))
 
 
 def _swap(state: Tensor) -> Tensor:

@@ -38,7 +38,14 @@ class SeanetConfig:
     compress: int = 2
     """A residual block is narrower inside by this factor."""
     activation: Literal["elu", "snake"] = "elu"
+    shortcut: Literal["convolution", "identity"] = "convolution"
+    """What a residual block is added to: a pointwise convolution of its input, or the input itself."""
     causal: bool = False
+    edges: Literal["silence", "zeros", "mirror"] = "silence"
+    """Of a causal network: what lies outside of the signal. With ``silence`` the sound starts after silence and
+    ends with it, to a whole frame. Otherwise each layer extends its own input, by zeros or by mirroring it, and
+    a frame may be cut short by the end: imported models are trained so. With ``mirror`` the first frames need
+    those after them, which a stream has to wait for."""
 
     def __post_init__(self) -> None:
         sizes = (
@@ -58,6 +65,8 @@ class SeanetConfig:
             raise CodecError(
                 f"config network: compress {self.compress} does not divide n_filters {self.n_filters}"
             )
+        if self.edges != "silence" and not self.causal:
+            raise CodecError(f"config network: edges {self.edges} are of a causal network; leave them out")
         if self.causal and self.lstm_layers and self.bidirectional:
             raise CodecError(
                 "config network: a bidirectional LSTM is not causal; "

@@ -5,9 +5,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from codec.model.registry import Decoder
-from codec.model.seanet.blocks import LSTM, StatefulSequential, activation, residual_blocks
+from codec.model.seanet.blocks import LSTM, StatefulSequential, activation, convolution, residual_blocks
 from codec.model.seanet.config import SeanetConfig
-from codec.model.seanet.convolutions import Conv, ConvTranspose
+from codec.model.seanet.convolutions import ConvTranspose, frames_to_start
 
 
 class SeanetDecoder(Decoder):
@@ -24,6 +24,8 @@ class SeanetDecoder(Decoder):
         super().__init__()
         self.causal = config.causal
         self.model = StatefulSequential(*_layers(config))
+        if config.edges == "mirror":
+            self.first_frames = frames_to_start(self.model, 1)
 
     def forward(self, latent: Tensor, state: list[Any] | None = None) -> tuple[Tensor, list[Any]]:
         """``latent (B, D, n)`` to ``(wav (B, n * hop), state)``."""
@@ -33,17 +35,16 @@ class SeanetDecoder(Decoder):
 
 
 def _layers(config: SeanetConfig) -> list[nn.Module]:
-    causal = config.causal
     dim = config.n_filters * 2 ** len(config.strides)
-    layers: list[nn.Module] = [Conv(config.latent_dim, dim, config.kernel_size, causal=causal)]
+    layers: list[nn.Module] = [convolution(config, config.latent_dim, dim, config.kernel_size)]
     if config.lstm_layers:
         layers += [LSTM(dim, config.lstm_layers, bidirectional=False)]
     for stride in config.strides:
         layers += [
             activation(config, dim),
-            ConvTranspose(dim, dim // 2, 2 * stride, stride, causal=causal),
+            ConvTranspose(dim, dim // 2, 2 * stride, stride, causal=config.causal),
         ]
         dim //= 2
         layers += residual_blocks(config, dim)
-    layers += [activation(config, dim), Conv(dim, 1, config.last_kernel_size, causal=causal)]
+    layers += [activation(config, dim), convolution(config, dim, 1, config.last_kernel_size)]
     return layers

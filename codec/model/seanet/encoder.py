@@ -5,9 +5,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from codec.model.registry import Encoder
-from codec.model.seanet.blocks import LSTM, StatefulSequential, activation, residual_blocks
+from codec.model.seanet.blocks import LSTM, StatefulSequential, activation, convolution, residual_blocks
 from codec.model.seanet.config import SeanetConfig
-from codec.model.seanet.convolutions import Conv
+from codec.model.seanet.convolutions import frames_to_start
 
 
 class SeanetEncoder(Encoder):
@@ -22,25 +22,29 @@ class SeanetEncoder(Encoder):
         super().__init__()
         self.causal = config.causal
         self.model = StatefulSequential(*_layers(config))
+        self.any_end = config.edges != "silence"
+        if config.edges == "mirror":
+            self.first_frames = frames_to_start(self.model, config.hop_length)
 
     def forward(self, wav: Tensor, state: list[Any] | None = None) -> tuple[Tensor, list[Any]]:
         """``wav (B, T)`` to ``(latent (B, D, ceil(T / hop)), state)``.
 
-        When causal, T is a multiple of the hop. Otherwise any T will do: the end is mirrored to
-        full windows, and a signal that was zero-padded instead would get other latents.
+        When causal, T is a multiple of the hop, but at the end of a signal with ``any_end``. Otherwise any T
+        will do: the end is mirrored to full windows, and a signal that was zero-padded instead would get
+        other latents.
         """
         return self.model(wav.unsqueeze(1), state)
 
 
 def _layers(config: SeanetConfig) -> list[nn.Module]:
-    dim, causal = config.n_filters, config.causal
-    layers: list[nn.Module] = [Conv(1, dim, config.kernel_size, causal=causal)]
+    dim = config.n_filters
+    layers: list[nn.Module] = [convolution(config, 1, dim, config.kernel_size)]
     for stride in reversed(config.strides):
         layers += residual_blocks(config, dim)
-        layers += [activation(config, dim), Conv(dim, 2 * dim, 2 * stride, stride, causal=causal)]
+        layers += [activation(config, dim), convolution(config, dim, 2 * dim, 2 * stride, stride=stride)]
         dim *= 2
     if config.lstm_layers:
         layers += [LSTM(dim, config.lstm_layers, config.bidirectional)]
         dim *= 2 if config.bidirectional else 1
-    layers += [activation(config, dim), Conv(dim, config.latent_dim, config.last_kernel_size, causal=causal)]
+    layers += [activation(config, dim), convolution(config, dim, config.latent_dim, config.last_kernel_size)]
     return layers

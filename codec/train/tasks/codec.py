@@ -20,7 +20,7 @@ from codec.train.build import build_run
 from codec.train.checkpoint import Parts
 from codec.train.config import TrainConfig
 from codec.train.losses.registry import told_losses
-from codec.train.state import initialize
+from codec.train.state import initialize, start_folder
 from codec.train.tasks.base import Task, task
 
 SAMPLES = 3
@@ -112,7 +112,7 @@ class CodecTask(Task):
         """Losses of the model this run began from and of the run; nothing where that model does not tell them."""
         known: Training | None = Training([])
         if self.config.init_from is not None:
-            source = Path(self.config.init_from)
+            source = start_folder(self.config.init_from)
             # A model's own folder, or that of a run or of one of its checkpoints, which lie next to its model.
             folders = (source, source / "export", source.parent.parent / "export")
             known = next((found for folder in folders if (found := read_training(folder))), None)

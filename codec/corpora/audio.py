@@ -1,0 +1,148 @@
+"""The audio of an utterance, or at which stage it failed, and why."""
+
+import functools
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from codec.audio.io import Audio, load_audio
+from codec.audio.resample import resample
+from codec.corpora.places import fetch, is_url, size_of
+from codec.corpora.sources.dataset import read_row
+from codec.corpora.utterances import Utterance
+from codec.errors import CodecError
+
+RETRIES = (0.5, 2.0, 8.0)
+"""Seconds between attempts to read a URL."""
+
+
+class BadUtterance(Exception):
+    """An utterance that cannot be encoded; it becomes a row of its own.
+
+    Attributes:
+        stage: ``open``, ``decode`` or ``encode``.
+        message: one line.
+    """
+
+    def __init__(self, stage: str, error: Exception, name: str = ""):
+        text = " ".join(str(error).split()) or type(error).__name__
+        if not isinstance(error, CodecError):
+            text = f"{type(error).__name__}: {text}"
+        self.stage = stage
+        self.message = text.removeprefix(f"{name}: ")
+        super().__init__(f"{stage}: {self.message}")
+
+
+class SourceChangedError(CodecError):
+    """The source is not what was planned: no matter of one utterance, the run ends."""
+
+
+def check_sources(utterances: list[Utterance]) -> None:
+    """Raise a :class:`CodecError` when local files that the plan has are gone or have changed.
+
+    A file that was missing when the plan was made is a bad utterance instead. Files at URLs are checked when they
+    are read.
+    """
+    local = [one for one in utterances if not is_url(one.path)]
+    files = {(one.path, one.size) for one in local if one.offset is None and one.size is not None}
+    gone = [path for path, size in files if size_of(path) != size]
+    gone += [path for path, end in _tars(local).items() if (size_of(path) or 0) < end]
+    if gone:
+        more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
+        raise _changed(f"{min(gone)}{more}")
+
+
+def _changed(what: str) -> "SourceChangedError":
+    return SourceChangedError(
+        f"{what}: gone or changed since the plan was made; restore it, or start with another folder"
+    )
+
+
+def _tars(utterances: list[Utterance]) -> dict[str, int]:
+    """Where the last recording of each tar ends."""
+    ends: dict[str, int] = {}
+    for utterance in utterances:
+        if utterance.offset is not None and utterance.size is not None:
+            ends[utterance.path] = max(ends.get(utterance.path, 0), utterance.offset + utterance.size)
+    return ends
+
+
+def read_wav(utterance: Utterance, sample_rate: int) -> Tensor:
+    """``(T,)`` float32 at ``sample_rate``.
+
+    Raises:
+        BadUtterance: when the recording cannot be read, is damaged, or holds nothing.
+        SourceChangedError: when a recording at a URL is gone or has changed.
+    """
+    try:
+        source = _open(utterance)
+    except SourceChangedError:
+        raise
+    except Exception as error:
+        raise BadUtterance("open", error, utterance.path) from error
+    try:
+        if utterance.start is None or utterance.duration is None:
+            return load_audio(source, sample_rate).wav
+        audio = _recording(source) if isinstance(source, Path) else load_audio(source)
+        return resample(_part(audio, utterance.start, utterance.duration), audio.sample_rate, sample_rate)
+    except Exception as error:
+        raise BadUtterance("decode", error, str(source) if isinstance(source, Path) else "the bytes") from error
+
+
+def _open(utterance: Utterance) -> Path | bytes:
+    place: Any = utterance.path
+    if utterance.row is not None:
+        place = read_row(utterance.path, utterance.column or "audio", utterance.row)
+        if isinstance(place, bytes):
+            return place
+    if is_url(place):
+        return _download(place, utterance)
+    if utterance.offset is not None:
+        return fetch(place, utterance.offset, utterance.size)
+    with open(place, "rb"):
+        return Path(os.path.abspath(place))
+
+
+def _download(place: str, utterance: Utterance) -> bytes:
+    """A recording at a URL; a network that fails is tried again, and then ends the run rather than the utterance."""
+    whole = utterance.offset is None
+    for wait in (*RETRIES, None):
+        try:
+            data = fetch(place, utterance.offset or 0, None if whole else utterance.size)
+        except PermissionError:
+            raise
+        except OSError as error:
+            if utterance.size is None:
+                raise
+            if isinstance(error, FileNotFoundError):
+                raise _changed(place) from error
+            if wait is None:
+                text = " ".join(str(error).split()) or type(error).__name__
+                raise SourceChangedError(f"{place}: cannot be read ({text}); run the same command again") from error
+            time.sleep(wait)
+        else:
+            break
+    if utterance.size is not None and len(data) != utterance.size:
+        raise _changed(place)
+    return data
+
+
+@functools.lru_cache(maxsize=2)
+def _recording(path: Path) -> Audio:
+    """A whole recording, kept because its other parts follow."""
+    return load_audio(path)
+
+
+def _part(audio: Audio, start: float, duration: float) -> Tensor:
+    """The samples of a part, as Lhotse counts them: both numbers rounded half up."""
+    first = int(start * audio.sample_rate + 0.5)
+    count = int(duration * audio.sample_rate + 0.5)
+    part = audio.wav[first : first + count]
+    if len(part) < count - 1:
+        raise CodecError(
+            f"ends at {len(audio.wav) / audio.sample_rate:.3f} s, but the part reaches to {start + duration:.3f} s"
+        )
+    return part

@@ -1,0 +1,129 @@
+"""Codes of many utterances: batches of similar lengths, and long recordings piece by piece."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from codec.corpora.audio import BadUtterance, read_wav
+from codec.corpora.utterances import Utterance
+from codec.errors import CodecError
+from codec.model.codec import Codec
+from codec.model.steps import CHUNK_FRAMES
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+WINDOW = 8
+"""Batches' worth of audio that is decoded before it is sorted by length."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Codes ``(K, T)`` int64 of one utterance and the samples that they stand for."""
+
+    codes: Tensor
+    num_samples: int
+
+
+@dataclass(frozen=True)
+class BatchConfig:
+    """How utterances are put together."""
+
+    batch_seconds: float = 60.0
+    """Padded audio in a batch; longer recordings go through the streaming encoder."""
+    decode_threads: int = 1
+    """Threads that read and decode ahead of the encoder."""
+
+    def __post_init__(self) -> None:
+        if not self.batch_seconds > 0 or self.decode_threads < 1:
+            raise CodecError("batch_seconds and decode_threads must be above 0")
+
+
+def encode_utterances(
+    model: Codec, utterances: Sequence[Utterance], count: int, deterministic: bool, config: BatchConfig
+) -> list[Encoded | BadUtterance]:
+    """Codes of the first ``count`` codebooks, or what was wrong, of each utterance, in their order."""
+    results: list[Encoded | BadUtterance | None] = [None] * len(utterances)
+    budget = round(config.batch_seconds * model.sample_rate)
+    window: list[tuple[int, Tensor]] = []
+
+    def encode_window() -> None:
+        for batch in batches(window, budget):
+            encoded = _encode_batch(model, [wav for _, wav in batch], count, deterministic)
+            for (index, _), result in zip(batch, encoded, strict=True):
+                results[index] = result
+        window.clear()
+
+    def read(utterance: Utterance) -> Tensor | BadUtterance:
+        try:
+            return read_wav(utterance, model.sample_rate)
+        except BadUtterance as error:
+            return error
+
+    for index, wav in enumerate(ahead(read, utterances, config.decode_threads)):
+        if isinstance(wav, BadUtterance):
+            results[index] = wav
+        elif len(wav) > budget and model.causal:
+            results[index] = _encode_long(model, wav, count, deterministic)
+        else:
+            window.append((index, wav))
+            if sum(len(known) for _, known in window) >= WINDOW * budget:
+                encode_window()
+    encode_window()
+    return [result for result in results if result is not None]
+
+
+def ahead(function: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
+    """Results in order, computed in threads a little ahead of their use."""
+    pending: deque[Future[R]] = deque()
+    with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) > 2 * threads:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+
+def batches(window: Iterable[tuple[int, Tensor]], budget: int) -> Iterator[list[tuple[int, Tensor]]]:
+    """Batches of similar lengths, of at most ``budget`` padded samples (or one clip)."""
+    batch: list[tuple[int, Tensor]] = []
+    for index, wav in sorted(window, key=lambda item: (len(item[1]), item[0])):
+        if batch and len(wav) * (len(batch) + 1) > budget:
+            yield batch
+            batch = []
+        batch.append((index, wav))
+    if batch:
+        yield batch
+
+
+def _encode_batch(
+    model: Codec, wavs: list[Tensor], count: int, deterministic: bool
+) -> list[Encoded | BadUtterance]:
+    try:
+        tokens = model.encode(wavs, num_codebooks=count, deterministic=deterministic)
+    except Exception as error:  # noqa: BLE001 (one bad clip must not cost the others theirs)
+        if len(wavs) == 1:
+            return [BadUtterance("encode", error)]
+        return [part for wav in wavs for part in _encode_batch(model, [wav], count, deterministic)]
+    lengths, samples = tokens.lengths.tolist(), tokens.num_samples.tolist()
+    return [
+        Encoded(codes[:, :length], number)
+        for codes, length, number in zip(tokens.codes, lengths, samples, strict=True)
+    ]
+
+
+def _encode_long(model: Codec, wav: Tensor, count: int, deterministic: bool) -> Encoded | BadUtterance:
+    """In pieces, with the state carried along: the codes are those of the whole recording."""
+    try:
+        encoder = model.streaming_encoder(num_codebooks=count, deterministic=deterministic)
+        codes = [encoder.push(piece) for piece in wav.split(CHUNK_FRAMES * model.hop_length)]
+        codes.append(encoder.flush())
+    except Exception as error:  # noqa: BLE001 (as above)
+        return BadUtterance("encode", error)
+    return Encoded(torch.cat(codes, dim=2)[0], len(wav))

@@ -1,0 +1,65 @@
+"""Recordings that are files of their own: a folder of them, or a manifest."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from codec.audio.io import AUDIO_SUFFIXES
+from codec.corpora.places import folder_of, is_url, join, list_folder, read_place, size_of
+from codec.corpora.utterances import Utterance
+from codec.data.corpus.texts import sidecar_text
+from codec.data.manifest import Clip, clips_of, read_manifest
+from codec.data.search import search_folder
+from codec.errors import CodecError
+
+
+def folder_utterances(folder: str) -> Iterator[Utterance]:
+    """Every recording below a folder; its id is its path without the suffix, its speaker the folder it is in.
+
+    Of a local folder texts are read too, from files next to the recordings, as ``codec prepare`` does.
+
+    Raises:
+        CodecError: when the folder, or one in it, cannot be read.
+    """
+    return _remote(folder) if is_url(folder) else _local(Path(folder))
+
+
+def _local(folder: Path) -> Iterator[Utterance]:
+    search = search_folder(folder, AUDIO_SUFFIXES)
+    if search.unreadable:
+        raise CodecError(search.unreadable[0])
+    for path in search.found:
+        inside = path.relative_to(folder).as_posix()
+        yield _utterance(inside, str(path), path.stat().st_size, sidecar_text(path))
+
+
+def _remote(folder: str) -> Iterator[Utterance]:
+    for inside, size in list_folder(folder, AUDIO_SUFFIXES):
+        yield _utterance(inside, join(folder, inside), size, None)
+
+
+def _utterance(inside: str, path: str, size: int, text: str | None) -> Utterance:
+    below = PurePosixPath(inside)
+    speaker = below.parent.name or None
+    return Utterance(below.with_suffix("").as_posix(), path, size, text=text, speaker=speaker)
+
+
+def manifest_utterances(manifest: str) -> Iterator[Utterance]:
+    """The clips of a manifest as ``codec prepare`` writes it; paths are relative to its folder, or URLs.
+
+    Raises:
+        CodecError: when it cannot be read, or a line is no clip.
+    """
+    if not is_url(manifest):
+        clips = read_manifest(manifest)
+    else:
+        clips = clips_of(read_place(manifest).decode().splitlines(), manifest, folder_of(manifest))
+    return map(_clip_utterance, clips)
+
+
+def _clip_utterance(clip: Clip) -> Utterance:
+    path = join(clip.root, clip.path)
+    path = path if is_url(path) else os.path.normpath(path)
+    return Utterance(
+        clip.name, path, size_of(path), seconds=clip.seconds, text=clip.text, speaker=clip.speaker
+    )

@@ -1,0 +1,76 @@
+"""Corpora on a real Ray cluster of this machine: the files are those of local runs, also when workers die."""
+
+from pathlib import Path
+
+import pytest
+from corpora_tools import files_of, make_corpus, write_clips
+from ray_work import work
+
+from codec import CodecError
+from codec.jobs.executor import Lost
+
+ray = pytest.importorskip("ray")
+
+from codec.jobs.ray import ATTEMPTS, RayExecutor, _connect
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster():
+    ray.init(
+        num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR", object_store_memory=80 << 20,
+        runtime_env={"env_vars": {"PYTHONPATH": f"{Path(__file__).parent}:{Path(__file__).parents[1]}"}},
+    )  # fmt: skip
+    yield
+    ray.shutdown()
+
+
+def results_of(executor, tasks) -> list:
+    found = {}
+
+    def done(index, result):
+        assert index not in found
+        found[index] = result
+
+    executor.run(work, tasks, done)
+    return [found[index] for index in range(len(tasks))]
+
+
+def test_the_engines_write_the_same_files_though_a_worker_is_killed(tiny_model_dir, tmp_path):
+    write_clips(tmp_path / "clips")
+    local = make_corpus(tmp_path / "local", tiny_model_dir, tmp_path / "clips", shard_clips=2)
+    on_ray = make_corpus(tmp_path / "ray", tiny_model_dir, tmp_path / "clips", shard_clips=2, engine="ray", workers=2)
+    assert files_of(on_ray) == files_of(local)
+    tasks = [("works", ""), ("dies once", str(tmp_path / "mark")), *[("works", "")] * 4]
+    assert [result[0] for result in results_of(RayExecutor(2), tasks)] == [kind for kind, _ in tasks]
+
+
+def test_a_task_that_kills_every_worker_is_given_up_and_the_others_are_done(tmp_path):
+    results = results_of(RayExecutor(1), [("works", ""), ("dies", str(tmp_path / "mark")), ("works", "")])
+    assert results[1] == Lost(f"crashed: the worker died {ATTEMPTS} times")
+    assert results[0][0] == results[2][0] == "works"
+
+
+def test_what_a_task_raises_ends_the_run():
+    with pytest.raises(CodecError, match=r"^by design$"):
+        results_of(RayExecutor(1), [("raises", "")])
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "ray://127.0.0.1:x"])
+def test_nobody_at_the_address(address):
+    with pytest.raises(CodecError, match=rf"no Ray cluster at {address} \("):
+        _connect(ray, address)
+
+
+def test_a_cluster_without_room_is_refused():
+    with pytest.raises(CodecError, match="the Ray cluster has 2 CPUs and 0 GPUs; a worker needs 3 CPUs and 0 GPUs"):
+        results_of(RayExecutor(1, threads=3), [("works", "")])
+    with pytest.raises(CodecError, match="a worker needs 1 CPUs and 0.5 GPUs"):
+        results_of(RayExecutor(1, gpus=0.5), [("works", "")])
+
+
+@pytest.mark.parametrize(
+    ("resources", "gpus", "workers", "expected"),
+    [({"CPU": 8.0}, 0.0, None, 4), ({"CPU": 8.0}, 0.0, 3, 3), ({"CPU": 64.0, "GPU": 2.0}, 0.25, None, 8), ({"CPU": 64.0, "GPU": 1.0}, 0.1, None, 10)],
+)
+def test_actors_share_cpus_and_gpus(resources, gpus, workers, expected):
+    assert RayExecutor(workers, threads=2, gpus=gpus).count(resources) == expected

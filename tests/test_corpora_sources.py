@@ -1,0 +1,277 @@
+"""What holds a corpus: each kind is written by its own library where there is one, and gives the tokens of its files."""
+
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from corpora_tools import codes_of, config_of, make_corpus, rows_of, write_clips
+
+from codec import CodecError
+from codec.corpora import audio
+from codec.corpora.places import expand
+from codec.corpora.run import tokenize
+from codec.corpora.sources import SourceConfig, list_source
+from codec.corpora.sources.kinds import kind_of
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clips")
+    return folder, write_clips(folder, suffix=".flac")
+
+
+@pytest.fixture(scope="module")
+def expected(clips, tiny_model) -> dict[str, np.ndarray]:
+    """Codes of each clip by its file's name."""
+    return {path.stem: tiny_model.encode(path).codes[0].numpy() for path in clips[1]}
+
+
+def check(rows: list[dict], expected: dict[str, np.ndarray]) -> None:
+    assert {row["id"].rpartition("/")[2] for row in rows} == set(expected)
+    for row in rows:
+        assert row["error"] is None
+        assert np.array_equal(codes_of(row), expected[row["id"].rpartition("/")[2]])
+
+
+def write_manifest(path: Path, clips: list[Path], root: str) -> None:
+    lines = [
+        {"path": root + clip.relative_to(path.parent / root).as_posix() if root else str(clip), "seconds": 1.0, "speaker": "me", "text": "hi"}
+        for clip in clips
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_a_manifest(clips, expected, tiny_model_dir, tmp_path):
+    write_manifest(tmp_path / "all.jsonl", clips[1], "")
+    rows = rows_of(make_corpus(tmp_path / "out", tiny_model_dir, tmp_path / "all.jsonl"))
+    check(rows, expected)
+    assert {(row["speaker"], row["text"]) for row in rows} == {("me", "hi")}
+
+
+def test_a_manifest_of_files_that_are_not_there(tiny_model_dir, tmp_path):
+    """Missing when planned, they are bad rows; a share of them ends the run."""
+    paths = write_clips(tmp_path)
+    paths[1].unlink()
+    write_manifest(tmp_path / "all.jsonl", paths, "")
+    rows = rows_of(make_corpus(tmp_path / "out", tiny_model_dir, tmp_path / "all.jsonl"))
+    assert [(row["error_stage"], row["error"]) for row in rows if row["error"]] == [
+        ("open", f"FileNotFoundError: [Errno 2] No such file or directory: '{paths[1]}'")
+    ]
+    with pytest.raises(CodecError, match="1 of 3 utterances are bad"):
+        make_corpus(tmp_path / "strict", tiny_model_dir, tmp_path / "all.jsonl", max_error_rate=0.0)
+
+
+@pytest.mark.parametrize("kind", ["folder", "manifest"])
+def test_urls_of_fsspec(kind, clips, expected, tiny_model_dir, tmp_path):
+    fsspec = pytest.importorskip("fsspec")
+    memory = fsspec.filesystem("memory")
+    for path in clips[1]:
+        memory.pipe(f"/{tmp_path.name}/{path.relative_to(clips[0]).as_posix()}", path.read_bytes())
+    source = f"memory://{tmp_path.name}"
+    if kind == "manifest":
+        lines = [{"path": path.relative_to(clips[0]).as_posix(), "seconds": 1.0} for path in clips[1]]
+        memory.pipe(f"/{tmp_path.name}/all.jsonl", "".join(json.dumps(line) + "\n" for line in lines).encode())
+        source += "/all.jsonl"
+    folder = make_corpus(tmp_path / "out", tiny_model_dir, source)
+    rows = rows_of(folder)
+    check(rows, expected)
+    assert rows[0]["source"] == f"memory://{tmp_path.name}/a/clip0.flac"
+    # What is gone from there is noticed too.
+    (folder / "shards" / "000000.json").unlink()
+    memory.rm(f"/{tmp_path.name}/a/clip0.flac")
+    with pytest.raises(CodecError, match="a/clip0.flac: gone or changed"):
+        make_corpus(folder, tiny_model_dir, source)
+
+
+def test_a_network_that_fails_is_tried_again_and_then_ends_the_run(clips, expected, tiny_model_dir, tmp_path, monkeypatch):
+    fsspec = pytest.importorskip("fsspec")
+    memory = fsspec.filesystem("memory")
+    for path in clips[1]:
+        memory.pipe(f"/{tmp_path.name}/{path.name}", path.read_bytes())
+    monkeypatch.setattr(audio, "RETRIES", (0.0, 0.0))
+    failures = iter([TimeoutError("slow"), ConnectionResetError("reset"), None, OSError("5xx"), *[None] * 20])
+    fetch = audio.fetch
+
+    def failing(*place):
+        if (error := next(failures)) is not None:
+            raise error
+        return fetch(*place)
+
+    monkeypatch.setattr(audio, "fetch", failing)
+    check(rows_of(make_corpus(tmp_path / "out", tiny_model_dir, f"memory://{tmp_path.name}")), expected)
+    failures = iter([TimeoutError("slow")] * 3)
+    with pytest.raises(CodecError, match=r"memory://.*: cannot be read \(slow\); run the same command again"):
+        make_corpus(tmp_path / "again", tiny_model_dir, f"memory://{tmp_path.name}")
+    # What may not be read stays that way, and is a row.
+    failures = iter([PermissionError("no"), *[None] * 20])
+    rows = rows_of(make_corpus(tmp_path / "again", tiny_model_dir, f"memory://{tmp_path.name}"))
+    assert [(row["error_stage"], row["error"]) for row in rows if row["error"]] == [("open", "PermissionError: no")]
+
+
+def write_tar(path: Path, members: dict[str, bytes]) -> None:
+    with tarfile.open(path, "w") as tar:
+        for name, content in members.items():
+            about = tarfile.TarInfo(name)
+            about.size = len(content)
+            tar.addfile(about, io.BytesIO(content))
+
+
+def test_tars_of_webdataset(clips, expected, tiny_model_dir, tmp_path):
+    webdataset = pytest.importorskip("webdataset")
+    with webdataset.ShardWriter(f"{tmp_path}/train-%03d.tar", maxcount=3, verbose=0) as writer:
+        for path in clips[1]:
+            writer.write({"__key__": path.stem, "flac": path.read_bytes(), "txt": "hi", "json": {"speaker": "me", "text": "no"}})
+    rows = rows_of(make_corpus(tmp_path / "out", tiny_model_dir, f"{tmp_path}/train-{{000..002}}.tar"))
+    check(rows, expected)
+    assert {(row["speaker"], row["text"]) for row in rows} == {("me", "hi")}
+    assert rows[0]["source"].endswith("train-000.tar!clip0.flac")
+    # The same tars as a folder, and as a glob.
+    for source in (tmp_path, tmp_path / "train-*.tar"):
+        assert [one.id for one in list_source(SourceConfig(str(source), kind="webdataset"))] == [row["id"] for row in rows]
+
+
+def test_fields_of_a_samples_json(tiny_model_dir, clips, tmp_path):
+    content = clips[1][0].read_bytes()
+    write_tar(tmp_path / "a.tar", {"x/1.flac": content, "x/1.json": b'{"said": "hello", "who": 7}', "x/2.cls": b"3"})
+    [utterance] = list_source(SourceConfig(str(tmp_path / "a.tar"), text_column="said", speaker_column="who"))
+    assert (utterance.id, utterance.text, utterance.speaker) == ("x/1", "hello", "7")
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"1.flac": b"", "1.wav": b""}, "1.wav: a second recording of sample 1"),
+        ({"1.flac": b"", "1.json": b"{"}, r"a.tar!1.json: not JSON"),
+        ({"1.txt": b""}, "no utterances in this webdataset"),
+        ({"1.flac": b"", "2.flac": b"", "./1.flac": b""}, "two utterances have the id '1'"),
+    ],
+)
+def test_tars_that_cannot_be_meant(members, message, tmp_path):
+    write_tar(tmp_path / "a.tar", members)
+    with pytest.raises(CodecError, match=message):
+        list(list_source(SourceConfig(str(tmp_path / "a.tar"))))
+
+
+def test_tars_that_cannot_be_read(tmp_path):
+    with pytest.raises(CodecError, match=r"a-1.tar: cannot be read \(no such file"):
+        list(list_source(SourceConfig(f"{tmp_path}/a-{{1..2}}.tar")))
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz"):
+        pass
+    with pytest.raises(CodecError, match=r"a.tar.gz: cannot be read as a tar .*unpack a compressed one"):
+        list(list_source(SourceConfig(f"{tmp_path}/a.tar.gz")))
+
+
+def test_a_tar_that_was_cut_since(clips, tiny_model_dir, tmp_path):
+    write_tar(tmp_path / "a.tar", {f"{path.stem}.flac": path.read_bytes() for path in clips[1]})
+    folder = make_corpus(tmp_path / "out", tiny_model_dir, tmp_path / "a.tar")
+    (folder / "shards" / "000002.json").unlink()
+    (tmp_path / "a.tar").write_bytes((tmp_path / "a.tar").read_bytes()[:20_000])
+    with pytest.raises(CodecError, match="a.tar: gone or changed"):
+        make_corpus(folder, tiny_model_dir, tmp_path / "a.tar")
+
+
+@pytest.mark.parametrize("embedded", [True, False])
+def test_a_dataset_on_disk(embedded, clips, expected, tiny_model_dir, tmp_path):
+    datasets = pytest.importorskip("datasets")
+    rows = {
+        "id": [path.stem for path in clips[1]],
+        "audio": [{"path": str(path), "bytes": path.read_bytes() if embedded else None} for path in clips[1]],
+        "text": ["hi"] * len(clips[1]),
+        "speaker_id": list(range(len(clips[1]))),
+    }
+    dataset = datasets.Dataset.from_dict(rows).cast_column("audio", datasets.Audio(decode=False))
+    datasets.DatasetDict({"train": dataset, "test": dataset.select([0])}).save_to_disk(tmp_path / "data")
+    with pytest.raises(CodecError, match="splits test, train; choose one with --split"):
+        list(list_source(SourceConfig(str(tmp_path / "data"))))
+    made = rows_of(make_corpus(tmp_path / "out", tiny_model_dir, tmp_path / "data", source_options={"split": "train"}))
+    check(made, expected)
+    assert [row["speaker"] for row in made] == [str(number) for number in range(len(made))]
+    assert made[3]["source"].endswith("data/train#3")
+    with pytest.raises(CodecError, match="no column 'sound'; set --audio-column to one of id, audio, text, speaker_id"):
+        list(list_source(SourceConfig(str(tmp_path / "data" / "train"), audio_column="sound")))
+
+
+@pytest.fixture(scope="module")
+def cuts(clips):
+    lhotse = pytest.importorskip("lhotse")
+    recordings = [lhotse.Recording.from_file(path) for path in clips[1]]
+    cuts = [lhotse.MonoCut(one.id, 0, one.duration, 0, recording=one) for one in recordings]
+    for cut in cuts:
+        cut.supervisions.append(lhotse.SupervisionSegment(cut.id, cut.recording_id, 0, cut.duration, text="hi", speaker="me"))
+    return lhotse.CutSet.from_cuts(cuts)
+
+
+def test_cuts_of_lhotse(cuts, expected, tiny_model_dir, tmp_path):
+    cuts.to_file(tmp_path / "cuts.jsonl.gz")
+    rows = rows_of(make_corpus(tmp_path / "out", tiny_model_dir, tmp_path / "cuts.jsonl.gz"))
+    check(rows, expected)
+    assert {(row["speaker"], row["text"]) for row in rows} == {("me", "hi")}
+
+
+def test_shar_of_lhotse(cuts, expected, tiny_model_dir, tmp_path):
+    (tmp_path / "shar").mkdir()
+    cuts.to_shar(tmp_path / "shar", fields={"recording": "flac"}, shard_size=3)
+    rows = rows_of(make_corpus(tmp_path / "out", tiny_model_dir, tmp_path / "shar"))
+    check(rows, expected)
+    assert {(row["speaker"], row["text"]) for row in rows} == {("me", "hi")}
+
+
+def test_parts_of_a_recording_are_the_samples_that_lhotse_loads(cuts, tiny_model, tiny_model_dir, tmp_path):
+    lhotse = pytest.importorskip("lhotse")
+    longest = max(cuts, key=lambda cut: cut.duration)
+    parts = [longest.truncate(offset=offset, duration=duration).with_id(str(i)) for i, (offset, duration) in enumerate([(0.0, 0.5), (0.123, 0.77), (2.0, 0.6)])]
+    lhotse.CutSet.from_cuts(parts).to_file(tmp_path / "cuts.jsonl")
+    rows = rows_of(make_corpus(tmp_path / "out", tiny_model_dir, tmp_path / "cuts.jsonl"))
+    for row, part in zip(rows, parts, strict=True):
+        alone = tiny_model.encode(part.load_audio(), sample_rate=part.sampling_rate)
+        assert np.array_equal(codes_of(row), alone.codes[0].numpy())
+    assert rows[1]["source"].endswith("@0.123+0.77")
+
+
+def test_cuts_that_are_more_than_a_part_of_a_file(cuts, tmp_path):
+    lhotse = pytest.importorskip("lhotse")
+    first = next(iter(cuts))
+    changed = {
+        "only MonoCut can be read": first.append(first),
+        "the recording has transforms": first.perturb_speed(1.1),
+    }
+    for message, cut in changed.items():
+        lhotse.CutSet.from_cuts([cut]).to_file(tmp_path / "cuts.jsonl")
+        with pytest.raises(CodecError, match=message):
+            list(list_source(SourceConfig(str(tmp_path / "cuts.jsonl"))))
+    from_a_pipe = first.to_dict()
+    from_a_pipe["recording"]["sources"][0]["type"] = "command"
+    (tmp_path / "cuts.jsonl").write_text(json.dumps(from_a_pipe))
+    with pytest.raises(CodecError, match="cuts.jsonl:1: the recording is command; cuts of one file or URL each can be read"):
+        list(list_source(SourceConfig(str(tmp_path / "cuts.jsonl"))))
+    (tmp_path / "cuts.jsonl.gz").write_bytes(b"\x1f\x8b no more")
+    with pytest.raises(CodecError, match="cuts.jsonl.gz: damaged"):
+        list(list_source(SourceConfig(str(tmp_path / "cuts.jsonl.gz"))))
+
+
+def test_a_part_beyond_the_end_of_its_recording_is_a_bad_row(cuts, tiny_model_dir, tmp_path):
+    first = json.loads(json.dumps(next(iter(cuts)).to_dict()))
+    (tmp_path / "cuts.jsonl").write_text(json.dumps(first | {"duration": 9.0}) + "\n")
+    [row] = rows_of(make_corpus(tmp_path / "out", tiny_model_dir, tmp_path / "cuts.jsonl", max_error_rate=1.0))
+    assert (row["error_stage"], row["error"]) == ("decode", "ends at 0.300 s, but the part reaches to 9.000 s")
+
+
+def test_a_folder_of_nothing(tmp_path):
+    with pytest.raises(CodecError, match="no utterances in this folder; --kind says what it is"):
+        list(list_source(SourceConfig(str(tmp_path))))
+    with pytest.raises(CodecError, match="no such folder; name a folder of recordings"):
+        kind_of(str(tmp_path / "absent"))
+
+
+def test_names_with_ranges():
+    assert expand("a-{08..10}.tar") == ["a-08.tar", "a-09.tar", "a-10.tar"]
+    assert expand("{1..2}/{0..1}") == ["1/0", "1/1", "2/0", "2/1"]
+    assert expand("plain.tar") == ["plain.tar"]
+
+
+def test_an_unknown_scheme(tiny_model_dir, tmp_path):
+    with pytest.raises(CodecError, match="nowhere://x"):
+        tokenize(config_of(tiny_model_dir, "nowhere://x/"), tmp_path / "out")

@@ -1,0 +1,152 @@
+"""Checkpoints that cannot be read: one line each, and nothing in them runs."""
+
+import json
+import os
+import pickle
+
+import pytest
+import torch
+from command import run, run_ok
+from originals import SPEECHTOKENIZER, noise, speechtokenizer, write
+from safetensors.torch import save_file
+
+from codec.errors import CodecError
+from codec.importing import import_checkpoint
+
+
+def refused(source, match: str, kind: str | None = None) -> None:
+    with pytest.raises(CodecError, match=match) as caught:
+        import_checkpoint(source, kind)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def state() -> dict[str, torch.Tensor]:
+    return speechtokenizer().state_dict()
+
+
+def test_a_torchscript_program(tmp_path):
+    torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)).save(tmp_path / "model.pt")
+    refused(tmp_path / "model.pt", "a TorchScript program, which is code")
+
+
+class Trap:
+    def __reduce__(self):
+        return os.mkdir, (os.environ["TRAP"],)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_pickle_with_code_does_not_run(tmp_path, monkeypatch, zipped):
+    trap = tmp_path / "trap"
+    monkeypatch.setenv("TRAP", str(trap))
+    content = {"weight": torch.zeros(2), "more": Trap()}
+    torch.save(content, tmp_path / "model.pt", _use_new_zipfile_serialization=zipped)
+    refused(tmp_path / "model.pt", r"reading it would run \w+\.mkdir; only tensors are read")
+    assert not trap.exists()
+    pickle.loads(pickle.dumps(Trap()))
+    assert trap.exists(), "the trap of this test is a dud"
+
+
+@pytest.mark.parametrize("suffix", ["pt", "safetensors"])
+@pytest.mark.parametrize("share", [0.001, 0.5, 0.999])
+def test_half_a_download(tmp_path, state, suffix, share):
+    path = tmp_path / f"model.{suffix}"
+    torch.save(state, path) if suffix == "pt" else save_file(state, path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    refused(path, "damaged, or half a download|damaged, or no file of torch.save")
+
+
+@pytest.mark.parametrize(("content", "match"), [
+    (b"", "damaged"),
+    (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "Git LFS pointer"),
+    (b"<!DOCTYPE html><html>", "a web page"),
+    (b"\x80\x02K\x01.", "damaged|no tensors"),
+    (b"hello", "damaged"),
+])
+def test_what_is_no_checkpoint(tmp_path, content, match):
+    (tmp_path / "model.pt").write_bytes(content)
+    refused(tmp_path / "model.pt", match)
+
+
+def test_folders_without_one_file_of_weights(tmp_path, state):
+    refused(tmp_path / "none", "no such file or folder")
+    refused(tmp_path, "these files of weights: none")
+    for name in ("a.pt", "b.pt"):
+        write(tmp_path, state, SPEECHTOKENIZER, name)
+    refused(tmp_path, "these files of weights: a.pt, b.pt; give the path of one")
+
+
+def test_of_no_known_kind(tmp_path):
+    write(tmp_path, {"a.weight": torch.zeros(2)}, None)
+    refused(tmp_path, r"of no known kind \(.*, speechtokenizer\); its tensors are a.weight")
+    refused(tmp_path, "unknown kind of checkpoint 'sptech'", "sptech")
+
+
+def test_missing_superfluous_and_misshapen_tensors_are_listed(tmp_path, state):
+    changed = dict(state)
+    del changed["decoder.model.3.convtr.convtr.bias"]
+    changed["decoder.model.99.bias"] = torch.zeros(1)
+    changed["encoder.model.1.shortcut.conv.conv.bias"] = torch.zeros(9)
+    write(tmp_path, changed, SPEECHTOKENIZER)
+    refused(
+        tmp_path,
+        r"missing: decoder.model.3.convtr.convtr.bias; not expected: decoder.model.99.bias; "
+        r"misshapen: encoder.model.1.shortcut.conv.conv.bias \(9,\) where \(2,\) is expected",
+    )
+
+
+def test_half_of_a_weight_norm(tmp_path, state):
+    changed = {name: t for name, t in state.items() if name != "decoder.model.0.conv.conv.weight_g"}
+    write(tmp_path, changed, SPEECHTOKENIZER)
+    refused(tmp_path, "missing: decoder.model.0.conv.conv.weight; not expected: decoder.model.0.conv.conv.weight_v")
+
+
+@pytest.mark.parametrize("name", ["encoder.model.0.conv.conv.weight_v", "encoder.model.3.conv.conv.weight_v"])
+def test_without_a_tensor_that_decides_the_structure(tmp_path, state, name):
+    write(tmp_path, {key: tensor for key, tensor in state.items() if key != name}, SPEECHTOKENIZER)
+    refused(tmp_path, "is missing|of no known kind")
+
+
+def test_weights_that_are_not_finite(tmp_path, state):
+    write(tmp_path, state | {"encoder.model.0.conv.conv.bias": torch.tensor([0.0, torch.nan])}, SPEECHTOKENIZER)
+    refused(tmp_path, "NaN or infinite weights in encoder.model.0.conv.conv.bias")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions_are_converted_with_a_note(tmp_path, state, dtype):
+    other = {name: tensor.to(dtype) for name, tensor in state.items()}
+    result = import_checkpoint(write(tmp_path, other, SPEECHTOKENIZER))
+    assert f"weights in {str(dtype)[6:]} were converted to float32" in result.notes
+    assert {t.dtype for t in result.model.state_dict().values()} == {torch.float32}
+    result.model.encode(noise(1, 100))
+
+
+@pytest.mark.parametrize(("changes", "match"), [
+    ({"strides": [8, 5, 2]}, r"strides is \[8, 5, 2\], but the tensors of SpeechTokenizer.pt show \[5, 4, 2\]"),
+    ({"n_q": 8}, "n_q is 8, but"),
+    ({"activation": "Snake"}, "activation is Snake, but"),
+    ({"sampling_rate": 24_000}, "contradicts itself: sample_rate 16000, sampling_rate 24000"),
+    ({"sample_rate": "16k"}, "sample_rate is '16k'; it must be whole Hz"),
+    ({"frame_rate": 50}, "50 frames per second at 16000 Hz, but the tensors of SpeechTokenizer.pt make 400"),
+])
+def test_a_config_that_contradicts_the_weights(tmp_path, state, changes, match):
+    refused(write(tmp_path, state, SPEECHTOKENIZER | changes), match)
+
+
+@pytest.mark.parametrize("text", ["{", "[1]"])
+def test_a_config_that_is_none(tmp_path, state, text):
+    write(tmp_path, state, None)
+    (tmp_path / "config.json").write_text(text)
+    refused(tmp_path, "config.json: (cannot be read as JSON|expected settings)")
+
+
+def test_the_command(tmp_path, state, capfd):
+    source, ours = write(tmp_path / "original", state, SPEECHTOKENIZER), tmp_path / "ours"
+    first, second = run_ok(capfd, "import", source, ours).out.splitlines()
+    assert first.endswith("speechtokenizer, 16000 Hz, 400 frames/s of 3 codebooks, 4.8 kbps, needs the whole recording")
+    assert second.removeprefix("fingerprint ") in run_ok(capfd, "info", ours).out
+    again = run(capfd, "import", source, ours)
+    assert again.status == 1 and "holds a model already; pass --overwrite" in again.error_lines[0]
+    run_ok(capfd, "import", source, ours, "--overwrite", "--kind", "dm-codec")
+    assert json.loads((ours / "config.json").read_text())["architecture"] == "seanet"
