@@ -67,7 +67,8 @@ def _rewritten(module: str) -> tuple[str, list[str]]:
     unused = [node for node in ast.walk(tree) if isinstance(node, ast.If) and _for_checkers(node)]
     inside = [node for block in unused for node in ast.walk(block)]
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node not in inside]
-    for node in sorted((*imports, *unused), key=lambda node: -node.lineno):
+    found: list[ast.If | ast.ImportFrom] = [*imports, *unused]
+    for node in sorted(found, key=lambda node: -node.lineno):
         if isinstance(node, ast.If):
             # Transformers would ask for the packages that it names.
             lines[node.lineno - 1 : node.end_lineno] = []
