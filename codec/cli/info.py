@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from codec.tokens.tokens import Tokens
 
 Subject = Annotated[
-    str, typer.Argument(metavar="[FILE|MODEL]", help="A token file, a model's folder, or its name.")
+    str, typer.Argument(metavar="[FILE|MODEL]", help="A token file, a model's folder, its name or hub id.")
 ]
 
 
@@ -37,6 +37,8 @@ def info(subject: Subject = "default") -> None:
 
 
 def _print_model(folder: Path, model: "Codec") -> None:
+    from codec.hub.card import license_of
+
     config = model.config
     sizes = {name: _count(part) for name, part in model.named_children()}
     latency = model.latency
@@ -53,7 +55,7 @@ def _print_model(folder: Path, model: "Codec") -> None:
         if latency
         else "not causal: needs the whole signal",
         "fingerprint": model.fingerprint,
-        "licence": licence(folder),
+        "licence": license_of(folder) or "not stated",
     }
     _print_facts(facts)
     _print_rates(model)
@@ -108,20 +110,6 @@ def _print_facts(facts: dict[str, str]) -> None:
     width = max(map(len, facts))
     for name, value in facts.items():
         typer.echo(f"{name:<{width}}  {printable(value)}")
-
-
-def licence(folder: Path) -> str:
-    """The ``license:`` line at the top of the model card next to the weights."""
-    card = folder / "README.md"
-    lines = card.read_text(encoding="utf-8").splitlines() if card.is_file() else []
-    if lines[:1] == ["---"]:
-        for line in lines[1:]:
-            key, _, value = line.partition(":")
-            if key == "---":
-                break
-            if key.strip() == "license":
-                return value.strip()
-    return "not stated"
 
 
 def _count(module: "nn.Module") -> int:

@@ -14,7 +14,7 @@ class ModelOptions:
     """Which model computes, where and by what."""
 
     model: str = "default"
-    """A shipped model's name, or a folder with config.json."""
+    """A shipped model's name, a folder with config.json, or a hub id, as org/name or org/name@revision."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     engine: str = "auto"

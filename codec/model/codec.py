@@ -1,5 +1,6 @@
 """The model, behind ``encode``, ``decode`` and streams."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -43,11 +44,13 @@ class Codec(Network):
 
     Attributes:
         engine: what computes ``encode``, ``decode`` and new streams; see :mod:`codec.engines`.
+        source: the folder that the weights were loaded from, if they were.
     """
 
     def __init__(self, config: CodecConfig | None = None):
         super().__init__(config)
         self.engine: Engine = TorchEngine(self)
+        self.source: Path | None = None
         self._fingerprint: tuple[Stamp, str] | None = None
 
     @property
@@ -163,6 +166,18 @@ class Codec(Network):
             CodecError: when the model is not causal.
         """
         return StreamingDecoder(self, self.engine, batch, deterministic, allow_absent)
+
+    def save_pretrained(self, folder: str | Path, license: str | None = None, remote_code: bool = False) -> None:
+        """Write a folder for the Hub, which transformers reads too; see :func:`codec.hub.publish.save_pretrained`."""
+        from codec.hub import publish
+
+        publish.save_pretrained(self, folder, license, remote_code)
+
+    def push_to_hub(self, repo: str, **options: Any) -> str:
+        """Upload the model as ``org/name`` and return its address; see :func:`codec.hub.publish.push_to_hub`."""
+        from codec.hub import publish
+
+        return publish.push_to_hub(self, repo, **options)
 
     def check_tokens(self, tokens: Tokens, force: bool = False) -> None:
         """Raise a :class:`CodecError` unless :meth:`decode` can take these tokens."""

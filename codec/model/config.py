@@ -11,6 +11,11 @@ from codec.model import dac, mimi, seanet, spectral  # noqa: F401  (they registe
 from codec.model.registry import NetworkConfig, architecture_of
 from codec.quantizers.base import quantizer_config_to_dict, read_quantizer_config
 
+MODEL_TYPE = "speech_codec"
+"""``model_type`` of a ``config.json`` for the library transformers."""
+SETTINGS = "codec"
+"""Where such a file has the content of :class:`CodecConfig`."""
+
 
 @dataclass(frozen=True)
 class CodecConfig:
@@ -70,15 +75,31 @@ def parse_config(text: str, where: str = "config.json") -> CodecConfig:
         values = json.loads(text)
     except ValueError as error:
         raise CodecError(f"{where}: cannot be read as JSON ({error})") from None
+    if isinstance(values, dict) and "model_type" in values:
+        values = _of_transformers(values, where)
     return from_dict(CodecConfig, values)
+
+
+def _of_transformers(values: dict[str, Any], where: str) -> Any:
+    """Our settings in a config that transformers reads too; the rest is of no concern here."""
+    if values["model_type"] != MODEL_TYPE or SETTINGS not in values:
+        raise CodecError(
+            f"{where}: a model of type {values['model_type']!r}, of another library; codec reads models of type "
+            f"{MODEL_TYPE!r} and its own (codec import SRC DST converts some others)"
+        )
+    return values[SETTINGS]
 
 
 def config_to_json(config: CodecConfig) -> str:
     """The text of ``config.json``: every setting of the network, defaults included, in declaration order."""
-    plain = {
+    return json.dumps(config_to_dict(config), indent=2) + "\n"
+
+
+def config_to_dict(config: CodecConfig) -> dict[str, Any]:
+    """Inverse of ``from_dict(CodecConfig, values)``: the content of ``config.json`` as plain data."""
+    return {
         "architecture": config.architecture,
         "sample_rate": config.sample_rate,
         "quantizer": quantizer_config_to_dict(config.quantizer),
         "network": to_dict(config.network),
     }
-    return json.dumps(plain, indent=2) + "\n"

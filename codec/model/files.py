@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save
 from codec.atomic import atomic_path, reason
 from codec.engines import choose_engine
 from codec.errors import CodecError
+from codec.hub.download import download, is_hub_id
 from codec.model.aliases import read_aliases, write_aliases
 from codec.model.codec import Codec
 from codec.model.config import config_to_json, load_config
@@ -21,18 +22,27 @@ _CHECKPOINT_ROOTS = (_PACKAGE / "checkpoints", _PACKAGE.parent / "checkpoints")
 
 
 def load_model(
-    name_or_path: str | Path = "default", device: str | torch.device = "auto", engine: str = "torch"
+    name_or_path: str | Path = "default",
+    device: str | torch.device = "auto",
+    engine: str = "torch",
+    *,
+    revision: str | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
 ) -> Codec:
     """Load a model for inference.
 
     Args:
-        name_or_path: a shipped checkpoint's name, or a folder with ``config.json`` and
-            ``model.safetensors``.
+        name_or_path: a shipped checkpoint's name, a folder with ``config.json`` and ``model.safetensors``, or
+            a model of the Hugging Face Hub, ``org/name`` or ``org/name@revision`` (docs/huggingface.md).
         device: ``auto`` (CUDA or MPS where there is one, else CPU), or as PyTorch has it: ``cpu``, ``cuda``,
             ``cuda:1``, ``mps``, a ``torch.device``.
         engine: what computes: ``torch``, ``compile``, ``graph``, ``onnx``, a folder of ``codec export``, or
             ``auto``, one that is fast and ready here (docs/export.md). All but ``torch`` keep the weights
             they got.
+        revision: of a hub id: a branch, a tag or a commit.
+        cache_dir: where models of the Hub are kept; the cache of ``HF_HOME`` by default.
+        local_files_only: take a hub id from the cache without asking the network.
 
     Returns:
         The model in eval mode, in float32.
@@ -41,7 +51,8 @@ def load_model(
         CodecError: when the model, device or engine is missing, or the files are damaged or disagree.
     """
     with plain_torch():
-        return _load(find_model(name_or_path), pick_device(device), engine)
+        folder = find_model(name_or_path, revision, cache_dir, local_files_only)
+        return _load(folder, pick_device(device), engine)
 
 
 def _load(folder: Path, target: torch.device, engine: str) -> Codec:
@@ -60,6 +71,7 @@ def _load(folder: Path, target: torch.device, engine: str) -> Codec:
         raise CodecError(f"{weights}: does not fit config.json in the same folder ({words})") from None
     model = model.eval().requires_grad_(False).to(target)
     model.aliases = read_aliases(folder)
+    model.source = folder
     if engine != "torch":
         model.engine = choose_engine(model, engine, folder)
     return model
@@ -89,19 +101,30 @@ def save_model(model: Codec, folder: str | Path, dtype: torch.dtype = torch.floa
     write_aliases(folder, model.aliases)
 
 
-def find_model(name_or_path: str | Path) -> Path:
-    """Folder of a model given by path or by the name of a shipped checkpoint.
+def find_model(
+    name_or_path: str | Path,
+    revision: str | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+) -> Path:
+    """Folder of a model given by path, by the name of a shipped checkpoint or by hub id.
 
     A bare name means the shipped checkpoint, though a folder in the current one may have that name:
-    write that as ``./NAME``, or give a :class:`~pathlib.Path`.
+    write that as ``./NAME``, or give a :class:`~pathlib.Path`. A folder comes before a hub id of the same
+    name, which is downloaded (:func:`codec.hub.download.download`).
 
     Raises:
-        CodecError: when there is neither.
+        CodecError: when there is none of them, or a revision of what is not on the Hub.
     """
     path = Path(path_of(name_or_path, "a model"))
     folder = shipped_model(name_or_path) or path
     if is_regular(folder / "config.json"):
+        if revision is not None:
+            raise CodecError(f"{folder} is a folder here, which has no revision {revision!r}; leave it out")
         return folder
+    # An existing folder without a model is a mistake to report, nothing to download.
+    if isinstance(name_or_path, str) and is_hub_id(name_or_path) and not path.exists():
+        return download(name_or_path, revision, cache_dir, local_files_only)
     shipped = sorted({p.parent.name for root in _CHECKPOINT_ROOTS for p in root.glob("*/config.json")})
     raise CodecError(
         f"no model {str(name_or_path)!r}: neither a folder with config.json nor a shipped "
