@@ -20,7 +20,7 @@ from codec.model.shield import plain_torch
 from codec.tokens.tokens import Tokens
 
 
-class SpeechCodecModel(PreTrainedAudioTokenizerBase):  # type: ignore[misc]
+class SpeechCodecModel(PreTrainedAudioTokenizerBase):
     """A codec behind the calls that programs make of ``MimiModel`` and ``EncodecModel``.
 
     Codes and audio are those of :class:`codec.Codec` with the same weights: of a padded batch as of each clip
@@ -200,9 +200,10 @@ class SpeechCodecModel(PreTrainedAudioTokenizerBase):  # type: ignore[misc]
 
     def _init_weights(self, module: nn.Module) -> None:
         """Fill what a checkpoint does not hold: transformers builds models without memory and loads into them."""
-        if hasattr(module, "reset_parameters"):
+        reset: Any = getattr(module, "reset_parameters", None)
+        if reset is not None:
             if not all(map(_is_loaded, module.parameters(recurse=False))):
-                module.reset_parameters()
+                reset()
             return
         name = next((name for name, part in self.named_modules() if part is module), "")
         with torch.no_grad():
