@@ -16,7 +16,7 @@ def _parsed(text: str) -> CodecConfig:
     return parse_config(text)
 
 
-class SpeechCodecConfig(PretrainedConfig):  # type: ignore[misc]
+class SpeechCodecConfig(PretrainedConfig):
     """Settings of a :class:`codec.hf.model.SpeechCodecModel`.
 
     All that Mimi's config offers is derived from them and cannot be set.

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+import transformers
 from torch import Tensor, nn
 from transformers.modeling_utils import PreTrainedAudioTokenizerBase
 
@@ -19,8 +20,10 @@ from codec.model.network import Network
 from codec.model.shield import plain_torch
 from codec.tokens.tokens import Tokens
 
+_MARKS_BUFFERS = int(transformers.__version__.partition(".")[0]) >= 5
 
-class SpeechCodecModel(PreTrainedAudioTokenizerBase):  # type: ignore[misc]
+
+class SpeechCodecModel(PreTrainedAudioTokenizerBase):
     """A codec behind the calls that programs make of ``MimiModel`` and ``EncodecModel``.
 
     Codes and audio are those of :class:`codec.Codec` with the same weights: of a padded batch as of each clip
@@ -31,7 +34,8 @@ class SpeechCodecModel(PreTrainedAudioTokenizerBase):  # type: ignore[misc]
     base_model_prefix = "codec"
     main_input_name = "input_values"
     input_modalities = "audio"
-    _keep_in_fp32_modules_strict = ["encoder", "quantizer", "decoder"]  # noqa: RUF012  (transformers has it so)
+    # Version 4 refuses names of modules without parameters, as a quantizer's codebooks are none.
+    _keep_in_fp32_modules_strict = ["encoder", "decoder"] + ["quantizer"] * _MARKS_BUFFERS  # noqa: RUF012, RUF005
     _no_split_modules = ["encoder", "quantizer", "decoder"]  # noqa: RUF012
 
     def __init__(self, config: SpeechCodecConfig):
@@ -200,9 +204,10 @@ class SpeechCodecModel(PreTrainedAudioTokenizerBase):  # type: ignore[misc]
 
     def _init_weights(self, module: nn.Module) -> None:
         """Fill what a checkpoint does not hold: transformers builds models without memory and loads into them."""
-        if hasattr(module, "reset_parameters"):
+        reset: Any = getattr(module, "reset_parameters", None)
+        if reset is not None:
             if not all(map(_is_loaded, module.parameters(recurse=False))):
-                module.reset_parameters()
+                reset()
             return
         name = next((name for name, part in self.named_modules() if part is module), "")
         with torch.no_grad():

@@ -7,7 +7,7 @@ from transformers.utils import ModelOutput
 
 
 @dataclass
-class SpeechCodecEncoderOutput(ModelOutput):  # type: ignore[misc]
+class SpeechCodecEncoderOutput(ModelOutput):
     """Of ``encode``."""
 
     audio_codes: Tensor | None = None
@@ -21,7 +21,7 @@ class SpeechCodecEncoderOutput(ModelOutput):  # type: ignore[misc]
 
 
 @dataclass
-class SpeechCodecDecoderOutput(ModelOutput):  # type: ignore[misc]
+class SpeechCodecDecoderOutput(ModelOutput):
     """Of ``decode``."""
 
     audio_values: Tensor | None = None
@@ -29,7 +29,7 @@ class SpeechCodecDecoderOutput(ModelOutput):  # type: ignore[misc]
 
 
 @dataclass
-class SpeechCodecOutput(ModelOutput):  # type: ignore[misc]
+class SpeechCodecOutput(ModelOutput):
     """Of a call of the model."""
 
     audio_codes: Tensor | None = None
