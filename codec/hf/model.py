@@ -35,7 +35,7 @@ class SpeechCodecModel(PreTrainedAudioTokenizerBase):
     main_input_name = "input_values"
     input_modalities = "audio"
     # Version 4 refuses names of modules without parameters, as a quantizer's codebooks are none.
-    _keep_in_fp32_modules_strict = ["encoder", "decoder"] + ["quantizer"] * _MARKS_BUFFERS  # noqa: RUF012, RUF005
+    _keep_in_fp32_modules_strict = ["encoder", "decoder"] + ["quantizer"] * _MARKS_BUFFERS
     _no_split_modules = ["encoder", "quantizer", "decoder"]  # noqa: RUF012
 
     def __init__(self, config: SpeechCodecConfig):
