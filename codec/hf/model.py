@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+import transformers
 from torch import Tensor, nn
 from transformers.modeling_utils import PreTrainedAudioTokenizerBase
 
@@ -19,6 +20,8 @@ from codec.model.network import Network
 from codec.model.shield import plain_torch
 from codec.tokens.tokens import Tokens
 
+_MARKS_BUFFERS = int(transformers.__version__.partition(".")[0]) >= 5
+
 
 class SpeechCodecModel(PreTrainedAudioTokenizerBase):
     """A codec behind the calls that programs make of ``MimiModel`` and ``EncodecModel``.
@@ -31,7 +34,8 @@ class SpeechCodecModel(PreTrainedAudioTokenizerBase):
     base_model_prefix = "codec"
     main_input_name = "input_values"
     input_modalities = "audio"
-    _keep_in_fp32_modules_strict = ["encoder", "quantizer", "decoder"]  # noqa: RUF012  (transformers has it so)
+    # Version 4 refuses names of modules without parameters, as a quantizer's codebooks are none.
+    _keep_in_fp32_modules_strict = ["encoder", "decoder"] + ["quantizer"] * _MARKS_BUFFERS
     _no_split_modules = ["encoder", "quantizer", "decoder"]  # noqa: RUF012
 
     def __init__(self, config: SpeechCodecConfig):
