@@ -115,7 +115,7 @@ def test_what_cannot_be_learned_is_counted_and_not_learned():
     assert module(inputs(latents(2), [12, 12], [])).item() == 0
 
 
-@pytest.mark.parametrize("attach", ["latent", "rvq1", "rvq1-2", "output"])
+@pytest.mark.parametrize("attach", ["latent", "rvq1", "rvq1-2", "quantized"])
 def test_the_gradient_reaches_latent_and_head_at_every_attach_point(attach):
     module, latent = make_loss(attach=attach), latents().requires_grad_()
     module(inputs(latent, [12, 12], ["a cab", "bad"])).backward()

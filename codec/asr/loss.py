@@ -33,7 +33,7 @@ class CtcLoss(nn.Module):
         """Where the head listens, and what it may write."""
 
         attach: str = "latent"
-        """latent (Speech-FT's choice), rvq1, rvq1-K (layers 1 to K) or output."""
+        """latent (Speech-FT's choice), rvq1, rvq1-K (layers 1 to K) or quantized (what the decoder is given)."""
         alphabet: str = CHARACTERS
         head: CtcHeadConfig = field(default_factory=CtcHeadConfig)
 
