@@ -137,9 +137,10 @@ class Codec(Network):
         Raises:
             CodecError: for tokens of another model, codes out of range or lengths that disagree.
         """
-        tokens = self.tokens_of(tokens)
-        self.check_tokens(tokens, force)
-        return decode_chunked(self, self.engine, tokens, deterministic)
+        with steady_weights():
+            tokens = self.tokens_of(tokens)
+            self.check_tokens(tokens, force)
+            return decode_chunked(self, self.engine, tokens, deterministic)
 
     @shielded
     def streaming_encoder(
