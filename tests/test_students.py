@@ -136,7 +136,7 @@ def test_damaged_and_foreign_folders_are_refused(tmp_path, tiny_model_dir):
     weights = tmp_path / "model.safetensors"
     content = weights.read_bytes()
     weights.write_bytes(content[:100])
-    with pytest.raises(CodecError, match="damaged or no safetensors file"):
+    with pytest.raises(CodecError, match="damaged, or not a safetensors file"):
         load_student(tmp_path)
     weights.write_bytes(content)
     config = tmp_path / "config.json"

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
+from torch import nn
 
 from codec.atomic import atomic_path, reason
 from codec.engines import choose_engine
@@ -55,20 +56,30 @@ def load_model(
         return _load(folder, pick_device(device), engine)
 
 
-def _load(folder: Path, target: torch.device, engine: str) -> Codec:
-    model = Codec(load_config(folder / "config.json"))
+def load_weights(module: nn.Module, folder: Path, what: str) -> None:
+    """Fill a module with ``model.safetensors``, converted to the module's types.
+
+    Args:
+        what: what the folder should be, for messages, such as ``a model``.
+
+    Raises:
+        CodecError: when the file is missing, damaged or of other tensors.
+    """
     weights = folder / "model.safetensors"
     try:
-        tensors = load_file(weights)
+        module.load_state_dict(load_file(weights))
     except FileNotFoundError:
-        raise CodecError(f"{weights}: no such file; a model is config.json + model.safetensors") from None
+        raise CodecError(f"{weights}: no such file; {what} is config.json + model.safetensors") from None
     except (SafetensorError, OSError) as error:
         raise CodecError(f"{weights}: damaged, or not a safetensors file ({error})") from None
-    try:
-        model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     except RuntimeError as error:
-        words = " ".join(str(error).split())[:300]
-        raise CodecError(f"{weights}: does not fit config.json in the same folder ({words})") from None
+        reason = " ".join(str(error).split())[:300]
+        raise CodecError(f"{weights}: does not fit config.json in the same folder ({reason})") from None
+
+
+def _load(folder: Path, target: torch.device, engine: str) -> Codec:
+    model = Codec(load_config(folder / "config.json"))
+    load_weights(model, folder, "a model")
     model = model.eval().requires_grad_(False).to(target)
     model.aliases = read_aliases(folder)
     model.source = folder

@@ -3,12 +3,11 @@
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 
 from codec.atomic import atomic_path
 from codec.errors import CodecError
-from codec.model.files import pick_device
+from codec.model.files import load_weights, pick_device
 from codec.students.config import read_student_config, student_to_json
 from codec.students.student import Student
 
@@ -48,14 +47,5 @@ def load_student(folder: str | Path, device: str | torch.device = "auto") -> Stu
     """
     folder = Path(folder).expanduser()
     student = Student(read_student_config(folder / "config.json"))
-    weights = folder / "model.safetensors"
-    try:
-        student.load_state_dict(load_file(weights))
-    except FileNotFoundError:
-        raise CodecError(f"{weights}: no such file; a student is config.json + model.safetensors") from None
-    except (SafetensorError, OSError) as error:
-        raise CodecError(f"{weights}: damaged or no safetensors file ({error})") from None
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:300]
-        raise CodecError(f"{weights}: does not fit config.json in the same folder ({reason})") from None
+    load_weights(student, folder, "a student")
     return student.eval().requires_grad_(False).to(pick_device(device))

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from codec.atomic import atomic_path
@@ -15,7 +14,7 @@ from codec.config import from_dict, to_dict
 from codec.errors import CodecError
 from codec.model.codec import Codec
 from codec.model.config import config_to_json
-from codec.model.files import pick_device
+from codec.model.files import load_weights, pick_device
 from codec.model.fingerprint import token_settings
 from codec.pretraining.models.config import PatchEncoderConfig
 from codec.pretraining.models.frames import FrameEncoder, FrameEncoderConfig
@@ -71,16 +70,7 @@ def load_pretrained(folder: str | Path, device: str | torch.device = "auto") -> 
     values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     del values["kind"]
     encoder = build(kind, values)
-    weights = folder / "model.safetensors"
-    try:
-        encoder.load_state_dict(load_file(weights))
-    except FileNotFoundError:
-        raise CodecError(f"{weights}: no such file; an encoder is config.json + model.safetensors") from None
-    except (SafetensorError, OSError) as error:
-        raise CodecError(f"{weights}: damaged or no safetensors file ({error})") from None
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:300]
-        raise CodecError(f"{weights}: does not fit config.json next to it ({reason})") from None
+    load_weights(encoder, folder, "an encoder")
     return encoder.eval().requires_grad_(False).to(pick_device(device))
 
 
