@@ -9,7 +9,8 @@ from pathlib import Path
 from codec.compare.config import CompareConfig, MergesConfig
 from codec.compare.plan import Trial
 from codec.errors import CodecError
-from codec.merging.merge import Weight, merge
+from codec.merging.config import BranchConfig, MergeConfig
+from codec.merging.merge import merge_family, read_family, write_merged
 from codec.merging.permute import permute_channels
 from codec.model.files import load_model, save_model
 from codec.train.config import TrainConfig
@@ -57,18 +58,20 @@ class MergeTrial(Trial):
             CodecError: for parts that cannot be merged.
         """
         settings = self.settings
-        models: dict[str | Path, Weight] = {}
+        branches = []
         for part, weight in zip(self.parts, self.weights, strict=True):
-            models[self._permuted(part) if part.variant in settings.permuted else part.export] = weight
-        merge(
-            str(self.config.init_from),
-            models,
-            self.export,
-            method=settings.method,
+            path = self._permuted(part) if part.variant in settings.permuted else part.export
+            branches.append(BranchConfig(str(path), weight, part.variant))
+        config = MergeConfig(
+            base=str(self.config.init_from),
+            models=tuple(branches),
+            output_dir=str(self.export),
+            merge_method=settings.method,
             density=settings.density,
             seed=self.seed,
             force=bool(settings.permuted),
         )
+        write_merged(merge_family(read_family(config), config, config.weights), self.export)
 
     def _permuted(self, part: Trial) -> Path:
         folder = self.folder / f"permuted-{part.variant}"
