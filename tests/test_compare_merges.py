@@ -28,6 +28,7 @@ from codec.errors import CodecError
 from codec.merging.config import BranchConfig, MergeConfig
 from codec.merging.merge import merge_family, read_family
 from codec.merging.permute import permute_channels
+from codec.settings import read_config
 from codec.train.trainer import Trainer
 from codec.train.types import LossInput
 
@@ -172,6 +173,17 @@ def test_variants_of_several_starts_are_refused(folder):
     config = from_dict(CompareConfig, values(folder, variants=variants))
     with pytest.raises(CodecError, match="need one init_from"):
         plan_merges(config, plan_runs(config))
+
+
+def test_the_shipped_merges_have_the_budget_of_what_they_are_compared_with():
+    config = read_config(CompareConfig, "compare_task_vectors")
+    runs = plan_runs(config)
+    steps = {run.variant: run.config.max_steps for run in runs}
+    merges = {trial.variant: trial.config.max_steps for trial in plan_merges(config, runs)}
+    assert merges["merged-0.5-0.5"] == steps["joint"] == steps["ensemble"]
+    # Each teacher sees as many crops: half of those of the longer run.
+    speech, joint = (next(run.config.data for run in runs if run.variant == name) for name in ("speech", "joint"))
+    assert speech.batch_size == joint.batch_size and set(joint.domain_weights.values()) == {0.5}
 
 
 def test_permuted_channels_compute_the_same_and_cannot_be_added():
