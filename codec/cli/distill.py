@@ -52,7 +52,9 @@ def main(arguments: list[str] | None = None, program: str | None = None) -> int:
 
 
 def _settings_class(values: dict[str, Any]) -> type[EmbeddingConfig]:
-    found = values.get("task", RunConfig.task)
+    if "task" not in values:
+        raise CodecError("codec distill needs a config with task: embedding, such as --config ssondo")
+    found = values["task"]
     if found != EmbeddingConfig.task:
         raise CodecError(f"config task: {found!r} is trained by codec train; codec distill needs task: embedding")
     return EmbeddingConfig

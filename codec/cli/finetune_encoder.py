@@ -28,7 +28,9 @@ def main(arguments: list[str] | None = None, program: str | None = None) -> int:
 
 
 def _settings_class(values: dict[str, Any]) -> type[EncoderConfig]:
-    found = values.get("task", RunConfig.task)
+    if "task" not in values:
+        raise CodecError("codec finetune-encoder needs a config with task: encoder, such as --config finetune_encoder")
+    found = values["task"]
     if found != EncoderConfig.task:
         raise CodecError(f"config task: {found!r} is for codec train; codec finetune-encoder needs task: encoder")
     return EncoderConfig
