@@ -3,6 +3,7 @@
 import re
 import shlex
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,6 @@ def test_documented_options_exist(verb, capfd, monkeypatch):
 def test_documented_configs_are_shipped_or_files():
     for page in PAGES:
         for words in commands(page):
-            for flag, value in zip(words, words[1:], strict=False):
+            for flag, value in pairwise(words):
                 if flag == "--config":
                     assert value.endswith(".yaml") or (CONFIGS / f"{value}.yaml").is_file(), f"{page.name}: {value}"

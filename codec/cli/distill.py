@@ -28,7 +28,6 @@ from codec.eval.probes.types import ProbeResult
 from codec.students.files import load_student
 from codec.students.student import Student
 from codec.teachers import teacher_configs
-from codec.train.tasks.base import RunConfig
 from codec.train.trainer import Trainer
 
 REPORT = "report.json"

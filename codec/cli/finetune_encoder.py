@@ -9,7 +9,6 @@ from codec.cli.train import expand_flags
 from codec.console import counted, print_note
 from codec.errors import CodecError
 from codec.finetuning.config import EncoderConfig
-from codec.train.tasks.base import RunConfig
 from codec.train.trainer import Trainer
 
 DESCRIPTION = """Fine-tune a speech encoder of transformers on transcribed speech, to be merged with its base.
