@@ -29,6 +29,9 @@ from codec.model.seanet.weight_norm import Foldable
 
 _FEW = 4
 """Frames up to which a transposed convolution is a product with a matrix."""
+_LARGE = 2**23
+"""Numbers in a weight, from which on it is one up to :data:`_MANY` frames, since torch's kernel reads it slowly."""
+_MANY = 256
 
 
 class Conv(nn.Module):
@@ -111,8 +114,9 @@ class ConvTranspose(nn.Module):
     def _between(self, x: Tensor) -> Tensor:
         """Samples where the windows of neighbours overlap: ``(B, C, n + 1)`` to ``(B, C', n * stride)``."""
         convolution = self.convtr.convolution
+        few = _MANY if convolution.weight.numel() >= _LARGE else _FEW
         # An exported graph takes any number of frames, so it must not depend on a comparison with one.
-        if not torch.compiler.is_exporting() and x.shape[2] <= _FEW + 1 and x.device.type == "cpu":
+        if not torch.compiler.is_exporting() and x.shape[2] <= few + 1 and x.device.type == "cpu":
             return self._of_few_frames(x, convolution)
         y = F.conv_transpose1d(x, convolution.weight, convolution.bias, self.stride)
         return y[:, :, self.stride : y.shape[2] - self.stride]
