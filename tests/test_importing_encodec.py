@@ -228,3 +228,18 @@ def test_a_config_whose_rate_contradicts_the_weights(tmp_path, original):
     (tmp_path / "config.json").write_text(json.dumps(config | {"upsampling_ratios": [8, 5, 4, 2]}))
     with pytest.raises(CodecError, match=r"upsampling_ratios is \[8, 5, 4, 2\], but the tensors .* show \[5, 4, 2\]"):
         import_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize(("rate", "said"), [(24_000, True), (None, True), (16_000, False)])
+def test_the_rate_of_the_feature_extractor_has_to_be_that_of_the_config(tmp_path, original, rate, said):
+    import json
+
+    original.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"sampling_rate": rate}))
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({"sampling_rate": 24_000}))
+    if said:
+        assert import_checkpoint(tmp_path).model.sample_rate == 24_000
+        return
+    with pytest.raises(CodecError, match="contradicts itself: sampling_rate 16000, sampling_rate of preproc.* 24000"):
+        import_checkpoint(tmp_path)
