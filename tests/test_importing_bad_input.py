@@ -169,7 +169,7 @@ BAD = {
     "torchscript": (lambda path: torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)).save(path), "TorchScript"),
     "code": (lambda path: torch.save({"weight": torch.zeros(2), "more": Trap()}, path), "would run"),
     "half": (lambda path: cut(path, speechtokenizer().state_dict()), "half a download"),
-    "kind": (lambda path: torch.save(speechtokenizer().state_dict(), path), "no checkpoint of Mimi; it is Speech"),
+    "kind": (lambda path: torch.save(speechtokenizer().state_dict(), path), "not a checkpoint of Mimi; it is Speech"),
 }
 
 

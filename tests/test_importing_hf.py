@@ -13,7 +13,7 @@ pytest.importorskip("transformers")
 from transformers import AutoFeatureExtractor, AutoModel
 
 import codec
-import codec.hf  # noqa: F401  (it registers the model)
+import codec.hf
 from codec.importing import import_checkpoint
 
 MAKE = {"encodec": encodec, "mimi": mimi, "dac": lambda: dac(sampling_rate=44_100, downsampling_ratios=[2, 4, 4])}

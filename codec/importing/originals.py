@@ -77,6 +77,8 @@ class Original(ABC):
 
 
 class EncodecOriginal(Original):
+    """EnCodec of transformers, at its highest bandwidth."""
+
     def quantizers(self) -> list[tuple[list[Any], Encode]]:
         return [([layer.codebook for layer in self.network.quantizer.layers], self.network.encoder)]
 
@@ -89,6 +91,8 @@ class EncodecOriginal(Original):
 
 
 class MimiOriginal(Original):
+    """Mimi of transformers."""
+
     def quantizers(self) -> list[tuple[list[Any], Encode]]:
         both = self.network.quantizer
         sides = (both.semantic_residual_vector_quantizer, both.acoustic_residual_vector_quantizer)
@@ -115,6 +119,8 @@ class MimiOriginal(Original):
 
 
 class DacOriginal(Original):
+    """DAC of transformers."""
+
     def codes(self, wav: Tensor) -> Tensor:
         # As its feature extractor does.
         padded = nn.functional.pad(wav, (0, -wav.shape[1] % self.network.config.hop_length))
@@ -122,6 +128,8 @@ class DacOriginal(Original):
 
 
 class SpeechTokenizerOriginal(Original):
+    """SpeechTokenizer of the package of that name, whose network DM-Codec has too."""
+
     project = "speechtokenizer"
 
     @property

@@ -49,10 +49,11 @@ def run_tiled(layers: Any, stages: list[Stage], x: Tensor, state: list[Any] | No
     for stage in stages:
         group, parts = list(layers[stage.layers]), []
         states_of_stage = states[stage.layers]
-        for part in x.split(stage.length(), dim=2):
+        for tile in x.split(stage.length(), dim=2):
+            y = tile
             for index, layer in enumerate(group):
-                part, states_of_stage[index] = layer(part, states_of_stage[index])
-            parts.append(part)
+                y, states_of_stage[index] = layer(y, states_of_stage[index])
+            parts.append(y)
         states[stage.layers] = states_of_stage
         x = torch.cat(parts, dim=2) if len(parts) > 1 else parts[0]
     return x, states
