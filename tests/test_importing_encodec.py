@@ -173,7 +173,7 @@ def test_the_48_khz_model_is_refused(tmp_path, changes, match):
 
 def test_another_kind_than_asked_for(tmp_path, original):
     original.save_pretrained(tmp_path)
-    with pytest.raises(CodecError, match="no checkpoint of SpeechTokenizer; it is EnCodec: --kind encodec"):
+    with pytest.raises(CodecError, match="not a checkpoint of SpeechTokenizer; it is EnCodec: --kind encodec"):
         import_checkpoint(tmp_path, "speechtokenizer")
 
 

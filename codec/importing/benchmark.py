@@ -37,6 +37,7 @@ def originals(config: BenchConfig) -> Table:
     for name in config.baselines:
         if name not in ORIGINALS:
             continue
+        torch.manual_seed(0)
         try:
             original = ORIGINALS.find(name)()
         except (CodecError, ImportError) as error:
