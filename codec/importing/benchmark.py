@@ -58,7 +58,7 @@ def _rows(name: str, original: Original, config: BenchConfig) -> list[Row]:
     equal, total = agreement(ours, original, config.clips)
     wav = noise(config.seconds, ours.sample_rate)
     wav = wav[:, : wav.shape[1] // ours.hop_length * ours.hop_length]
-    systems = {"codec": ours, original.project: original, "codec again": ours}
+    systems: dict[str, Codec | Original] = {"codec": ours, original.project: original, "codec again": ours}
     calls = {who: _calls(system, wav) for who, system in systems.items()}
     seconds: dict[str, list[Seconds]] = {who: [] for who in systems}
     # The first round does not count.
