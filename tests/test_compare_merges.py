@@ -54,6 +54,7 @@ def values(folder, **changes):
         "jobs": 0,
         "scoring": {"sound": {"all": {"clips": clips, "measures": ["si_sdr"]}}, "tokens": clips, "ctc": clips},
         "control": "back-0",
+        "frontier": ["tokens/first", "all/si_sdr"],
         **changes,
     }
 
@@ -97,6 +98,7 @@ def test_every_merge_has_a_row_for_each_lambda_and_seed(finished):
     assert {trial.config.max_steps for trial in merges if trial.variant == "both"} == {6}
     results = json.loads((Path(finished.output) / "results.json").read_text())
     assert list(results["variants"]) == finished.names
+    assert (Path(finished.output) / "frontier.png").read_bytes().startswith(b"\x89PNG")
     assert [len(row["seeds"]) for row in results["variants"].values()] == [2, 2, 2, 2, 2, 1, 2]
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from codec.compare.config import CompareConfig
 from codec.compare.figure import write_figure
+from codec.compare.frontier import write_frontier
 from codec.compare.merges import make_merges, plan_merges
 from codec.compare.plan import Trial, check_runs, plan_runs
 from codec.compare.pool import Ended, run_all
@@ -62,12 +63,13 @@ def write_all(config: CompareConfig, runs: Sequence[Trial]) -> Summary:
     write_results(config, runs, summary)
     write_table(config, runs, summary)
     write_figure(config, summary)
+    write_frontier(config, summary)
     return summary
 
 
 def _check_patterns(config: CompareConfig, keys: list[str]) -> None:
     """Every pattern must fit a score; of a probe's scores only the probe is known beforehand."""
-    for name, patterns in (("table", config.table), ("figure", config.figure)):
+    for name, patterns in (("table", config.table), ("figure", config.figure), ("frontier", config.frontier or ())):
         for pattern in patterns:
             probe = pattern.partition("/")[0]
             if probe not in config.scoring.probes and not choose(keys, [pattern]) and pattern != "*":

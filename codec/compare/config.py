@@ -112,6 +112,8 @@ class CompareConfig:
     """Scores to show, in order; * and ? stand for any letters."""
     figure: tuple[str, ...] = ("*",)
     """Scores to draw."""
+    frontier: tuple[str, str] | None = None
+    """Two scores to draw against each other, in frontier.png."""
 
     def __post_init__(self) -> None:
         if not self.variants or not self.seeds:
