@@ -48,7 +48,7 @@ $(VENV)/installed: $(VENV)/created pyproject.toml requirements.txt
 	$(PIP) --no-build-isolation --no-deps --editable .
 	@touch $@
 
-$(VENV)/tested: $(VENV)/installed requirements-test.txt requirements-metrics.txt requirements-eval.txt
+$(VENV)/tested: $(VENV)/installed requirements-serve.txt requirements-test.txt requirements-metrics.txt requirements-eval.txt
 	$(PIP) -r requirements-test.txt
 	@$(PIP) --no-deps -r requirements-metrics.txt \
 		|| echo "note: the metrics in requirements-metrics.txt could not be installed; tests run without them"
