@@ -36,7 +36,8 @@ for python in "$@"; do
         rm -f tokens.rvq out.wav
         env/bin/codec encode in.flac tokens.rvq
         env/bin/codec decode tokens.rvq out.wav
-        cmp tokens.rvq first.rvq 2> /dev/null || { [ $passed = 0 ] && cp tokens.rvq first.rvq; }
+        if [ $passed = 0 ]; then cp tokens.rvq first.rvq; fi
+        cmp tokens.rvq first.rvq || exit 1
         env/bin/codec info tokens.rvq > /dev/null
         echo "$python, $(basename "$package"): $(cksum < tokens.rvq)"
         passed=$((passed + 1))
