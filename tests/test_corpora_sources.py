@@ -10,7 +10,7 @@ import pytest
 from corpora_tools import codes_of, config_of, make_corpus, rows_of, write_clips
 
 from codec import CodecError
-from codec.corpora import audio
+from codec.corpora import places
 from codec.corpora.places import expand
 from codec.corpora.run import tokenize
 from codec.corpora.sources import SourceConfig, list_source
@@ -91,16 +91,16 @@ def test_a_network_that_fails_is_tried_again_and_then_ends_the_run(clips, expect
     memory = fsspec.filesystem("memory")
     for path in clips[1]:
         memory.pipe(f"/{tmp_path.name}/{path.name}", path.read_bytes())
-    monkeypatch.setattr(audio, "RETRIES", (0.0, 0.0))
+    monkeypatch.setattr(places, "RETRIES", (0.0, 0.0))
     failures = iter([TimeoutError("slow"), ConnectionResetError("reset"), None, OSError("5xx"), *[None] * 20])
-    fetch = audio.fetch
+    cat_file = memory.cat_file
 
-    def failing(*place):
+    def failing(*place, **part):
         if (error := next(failures)) is not None:
             raise error
-        return fetch(*place)
+        return cat_file(*place, **part)
 
-    monkeypatch.setattr(audio, "fetch", failing)
+    monkeypatch.setattr(type(memory), "cat_file", staticmethod(failing))
     check(rows_of(make_corpus(tmp_path / "out", tiny_model_dir, f"memory://{tmp_path.name}")), expected)
     failures = iter([TimeoutError("slow")] * 3)
     with pytest.raises(CodecError, match=r"memory://.*: cannot be read \(slow\); run the same command again"):
