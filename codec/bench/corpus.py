@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -144,6 +143,8 @@ def measured(config: TokenizeConfig, folder: Path) -> Run:
 
 
 def _run(config: TokenizeConfig, folder: Path, sender: Connection) -> None:
+    import resource  # which Windows has not
+
     try:
         reports = tokenize(config, folder)
     except CodecError as error:

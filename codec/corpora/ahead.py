@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -23,7 +23,7 @@ def ahead(
     Raises:
         Exception: what the function raised, when its result is due.
     """
-    buffer = _Buffer(2 * threads, limit)
+    buffer: _Buffer[R] = _Buffer(2 * threads, limit)
     with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
         feeder = threading.Thread(target=_feed, args=(pool, function, items, buffer, size), daemon=True)
         feeder.start()
@@ -41,7 +41,7 @@ def _feed(
     pool: ThreadPoolExecutor,
     function: Callable[[T], R],
     items: Iterable[T],
-    buffer: "_Buffer",
+    buffer: "_Buffer[R]",
     size: Callable[[R], float],
 ) -> None:
     def call(item: T) -> R:
@@ -61,11 +61,11 @@ def _feed(
     buffer.futures.put(None)
 
 
-class _Buffer:
+class _Buffer(Generic[R]):
     """What is being computed and what waits to be used."""
 
     def __init__(self, most_running: int, limit: float):
-        self.futures: SimpleQueue[Future[object] | None] = SimpleQueue()  # type: ignore[assignment]
+        self.futures: SimpleQueue[Future[R] | None] = SimpleQueue()
         self._most_running, self._limit = most_running, limit
         self._running, self._waiting, self._closed = 0, 0.0, False
         self._changed = threading.Condition()
