@@ -8,6 +8,7 @@ import random
 import shutil
 import threading
 import time
+from functools import partial
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -17,11 +18,13 @@ import torch
 from corpora_tools import SECONDS, codes_of, config_of, files_of, make_corpus, rows_of, write_clips
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ray_work import dying_shard
 
 import codec
 from codec import CodecError
 from codec.cli import main
 from codec.corpora import audio, durable
+from codec.corpora import shard as shard_module
 from codec.corpora.encode import BatchConfig, batches
 from codec.corpora.plan import Sizes, cut
 from codec.corpora.run import TokenizeConfig, device_of, rank_of, tokenize
@@ -151,6 +154,19 @@ def test_killed_at_random_moments_it_gives_what_one_run_gives(tiny_model_dir, tm
     assert files_of(folder) == whole
 
 
+def test_a_worker_that_is_killed_in_the_middle_of_a_shard_ends_the_run_which_goes_on_later(
+    clips, corpus, tiny_model_dir, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("codec.corpora.run.run_shard", partial(dying_shard, str(tmp_path / "mark")))
+    with pytest.raises(CodecError, match=r"1 shard not done: shard 1 crashed.*; run the same command again"):
+        make_corpus(tmp_path / "out", tiny_model_dir, clips[0], workers=2)
+    left = {path.name for path in (tmp_path / "out" / "shards").iterdir()}
+    assert ".000001.parquet.part" in left
+    assert "000001.parquet" not in left
+    assert {"000000.json", "000002.json"} <= left
+    assert files_of(make_corpus(tmp_path / "out", tiny_model_dir, clips[0])) == files_of(corpus)
+
+
 @pytest.mark.parametrize("operation", ["replace", "fsync"])
 def test_stopped_at_every_write_it_gives_what_one_run_gives(operation, clips, corpus, tiny_model_dir, tmp_path, monkeypatch):
     whole, original = files_of(corpus), getattr(os, operation)
@@ -273,8 +289,11 @@ def test_a_failing_encoder_costs_one_row(clips, tiny_model_dir, corpus, tmp_path
     assert [row for row in rows if row["error"] is None] == good
 
 
-def test_a_full_disk_in_the_middle_of_a_shard(clips, corpus, tiny_model_dir, tmp_path, monkeypatch):
-    def full(descriptor):
+@pytest.mark.parametrize("moment", ["half of the table is written", "the file goes to the disk"])
+def test_a_full_disk_in_the_middle_of_a_shard(moment, clips, corpus, tiny_model_dir, tmp_path, monkeypatch):
+    def full(file, *content):
+        if content:
+            file.write(b"PAR1")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     make_corpus(tmp_path, tiny_model_dir, clips[0])
@@ -282,7 +301,7 @@ def test_a_full_disk_in_the_middle_of_a_shard(clips, corpus, tiny_model_dir, tmp
         path.unlink()
     (tmp_path / "corpus.json").unlink()
     with monkeypatch.context() as patch:
-        patch.setattr(durable.os, "fsync", full)
+        patch.setattr(*((shard_module, "write_table", full) if "half" in moment else (durable.os, "fsync", full)))
         with pytest.raises(CodecError, match=r"000001.parquet: cannot be written \(no space left on device\); make room"):
             make_corpus(tmp_path, tiny_model_dir, clips[0])
     assert not list((tmp_path / "shards").glob("*000001*"))
