@@ -98,7 +98,7 @@ def _link(clips: list[Tensor], folder: Path, suffix: str, count: int) -> None:
     """The clips under many names, in folders of 1000."""
     (folder.parent / f"{folder.name}.clips").mkdir(parents=True)
     paths = []
-    for number, clip in enumerate(clips):
+    for number, clip in enumerate(clips[:count]):
         paths.append(folder.parent / f"{folder.name}.clips" / f"{number}.{suffix}")
         soundfile.write(paths[-1], clip.clamp(-1, 1).numpy(), RATE)
     for number in range(count):
