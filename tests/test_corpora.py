@@ -99,6 +99,21 @@ def test_a_model_that_is_not_causal_encodes_the_same(clips, tmp_path):
         assert np.array_equal(codes_of(row), model.encode(path).codes[0].numpy())
 
 
+@pytest.mark.parametrize("backend", ["auto", "torch"])
+def test_what_computes_is_part_of_the_plan(backend, clips, tmp_path):
+    """By default the engine that ``codec encode`` takes too, which encodes at twice the speed; a plan keeps its own."""
+    pytest.importorskip("onnxruntime")
+    folder = make_corpus(tmp_path, "default", clips[0], backend=backend)
+    facts = read_facts(folder / "shards" / "000000.parquet")
+    assert facts.backend == ("onnx" if backend == "auto" else "torch")
+    made = files_of(folder)
+    (folder / "shards" / "000001.json").unlink()
+    assert files_of(make_corpus(folder, "default", clips[0])) == made
+    model = codec.load("default", engine=facts.backend)
+    for row, path in zip(rows_of(folder), clips[1], strict=True):
+        assert np.array_equal(codes_of(row), model.encode(path).codes[0].numpy())
+
+
 def test_fewer_codebooks(clips, corpus, tiny_model_dir, tmp_path):
     rows = rows_of(make_corpus(tmp_path, tiny_model_dir, clips[0], codebooks=2))
     assert "c2" not in rows[0]
@@ -434,6 +449,11 @@ def test_two_at_one_file_write_one_after_the_other(tmp_path):
     assert order == [b"first, and longer"] * 2 + [b"second"] * 2
     assert (tmp_path / "a").read_bytes() == b"second"
     assert list(tmp_path.iterdir()) == [tmp_path / "a"]
+
+
+def test_batches_are_larger_on_a_gpu_unless_it_is_said_how_large():
+    assert [BatchConfig().seconds_on(device) for device in ("cpu", "cuda")] == [20, 600]
+    assert BatchConfig(7.0).seconds_on("cuda") == 7
 
 
 @settings(max_examples=50, deadline=None)

@@ -108,11 +108,11 @@ def _link(clips: list[Tensor], folder: Path, suffix: str, count: int) -> None:
 
 
 def tokenize_config(config: BenchConfig, source: Path, shard_clips: int, workers: int) -> TokenizeConfig:
-    """Settings as those of ``codec tokenize``, whose default engine stands for auto."""
+    """Settings as those of ``codec tokenize``."""
     return TokenizeConfig(
         model=config.model,
         device=config.device,
-        backend="torch" if config.engine == "auto" else config.engine,
+        backend=config.engine,
         source=SourceConfig(str(source), kind="folder"),
         sizes=Sizes(shard_clips=shard_clips),
         workers=workers,

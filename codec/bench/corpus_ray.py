@@ -5,7 +5,7 @@ import math
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
@@ -109,7 +109,7 @@ def _speed(config: BenchConfig, folder: Path, actors: int) -> float:
     from codec.jobs.ray import RayExecutor
 
     write_corpus(folder / "clips", "flac", SHARDS * actors * _SHARD_CLIPS)
-    settings = tokenize_config(config, folder / "clips", _SHARD_CLIPS, actors)
+    settings = replace(tokenize_config(config, folder / "clips", _SHARD_CLIPS, actors), backend="torch")
     facts = facts_of(load(config.model, "cpu", settings.backend), settings)
     plan = open_plan(folder / "out", settings.source, settings.sizes, facts)
     present = folder / "present"

@@ -33,14 +33,19 @@ class Encoded:
 class BatchConfig:
     """How utterances are put together."""
 
-    batch_seconds: float = 60.0
-    """Padded audio in a batch; longer recordings go through the streaming encoder."""
+    batch_seconds: float | None = None
+    """Padded audio in a batch; longer recordings go through the streaming encoder. By default 20 on a CPU, whose
+    caches hold no more, and 600 on a GPU."""
     decode_threads: int = 1
     """Threads that read and decode ahead of the encoder."""
 
     def __post_init__(self) -> None:
-        if not self.batch_seconds > 0 or self.decode_threads < 1:
+        if not (self.batch_seconds is None or self.batch_seconds > 0) or self.decode_threads < 1:
             raise CodecError("batch_seconds and decode_threads must be above 0")
+
+    def seconds_on(self, device: str) -> float:
+        """Padded audio in a batch on a kind of device."""
+        return self.batch_seconds or (20.0 if device == "cpu" else 600.0)
 
 
 def encode_utterances(
@@ -48,7 +53,7 @@ def encode_utterances(
 ) -> list[Encoded | BadUtterance]:
     """Codes of the first ``count`` codebooks, or what was wrong, of each utterance, in their order."""
     results: list[Encoded | BadUtterance | None] = [None] * len(utterances)
-    budget = round(config.batch_seconds * model.sample_rate)
+    budget = round(config.seconds_on(model.device.type) * model.sample_rate)
     window: list[tuple[int, Tensor]] = []
     pipelined = on_device(model)
 
