@@ -1,5 +1,7 @@
 """Corpora in a bucket of S3 whose server fails now and then: the rows are those of local files, or the run says why."""
 
+import tarfile
+
 import numpy as np
 import pytest
 from corpora_tools import codes_of, config_of, files_of, make_corpus, rows_of, write_clips
@@ -97,6 +99,22 @@ def test_a_listing_that_fails(bucket, clips, tiny_model, tiny_model_dir, tmp_pat
     with pytest.raises(CodecError, match="s3://speech: cannot be "):
         make_corpus(tmp_path / "again", tiny_model_dir, source)
     assert not (tmp_path / "again" / "plan.json").exists()
+
+
+def test_a_tar_is_read_on_where_the_connection_broke(bucket, clips, tiny_model, tiny_model_dir, tmp_path):
+    faults, _ = bucket
+    with tarfile.open(tmp_path / "all.tar", "w") as tar:
+        for path in clips[1]:
+            tar.add(path, path.name)
+    store = fsspec.filesystem("s3")
+    store.mkdir("tars")
+    store.put(str(tmp_path / "all.tar"), "tars/all.tar")
+    faults.waiting = {"all.tar": ["cut", "503", "slow", "cut", "500", "cut"]}
+    rows = rows_of(make_corpus(tmp_path / "out", tiny_model_dir, "s3://tars/all.tar"))
+    assert len(faults.met) == 6
+    assert [row["source"] for row in rows] == [f"s3://tars/all.tar!{path.name}" for path in clips[1]]
+    for row, path in zip(rows, clips[1], strict=True):
+        assert np.array_equal(codes_of(row), tiny_model.encode(path).codes[0].numpy())
 
 
 def test_no_such_bucket(bucket, tiny_model_dir, tmp_path):
