@@ -67,8 +67,9 @@ def kind_of(source: str) -> Kind:
             return kind
     if is_folder(source):
         return _folder_kind(source)
+    what = "a single file" if os.path.isfile(source) else "no such folder"
     raise CodecError(
-        f"{source}: no such folder; name a folder of recordings, a .jsonl manifest, tars, a dataset, "
+        f"{source}: {what}; name a folder of recordings, a .jsonl manifest, tars, a dataset, "
         "cuts.jsonl.gz or a Shar folder"
     )
 
