@@ -94,11 +94,16 @@ def compare_students(config: StudentsConfig) -> int:
     runs = plan(config)
     found: dict[str, dict[int, Result]] = {variant: {} for variant in config.variants}
     for (variant, seed), run in runs.items():
-        if not _finished(run):
-            print(f"{variant}, seed {seed}", flush=True)
-            if code := distill(run):
-                return code
-            _keep(run)
+        if _finished(run):
+            found[variant][seed] = read_result(Path(run.output) / REPORT)
+    write(config, found)
+    for (variant, seed), run in runs.items():
+        if seed in found[variant]:
+            continue
+        print(f"{variant}, seed {seed}", flush=True)
+        if code := distill(run):
+            return code
+        _keep(run)
         found[variant][seed] = read_result(Path(run.output) / REPORT)
         write(config, found)
     return 0
@@ -159,6 +164,7 @@ def read_result(path: Path) -> Result:
 def write(config: StudentsConfig, found: Mapping[str, Mapping[int, Result]]) -> None:
     """``table.md`` and ``results.json`` of what is finished."""
     out = Path(config.output)
+    out.mkdir(parents=True, exist_ok=True)
     plain = {variant: {seed: vars(result) for seed, result in seeds.items()} for variant, seeds in found.items()}
     content = json.dumps({"config": to_dict(config), "variants": plain}, indent=1)
     for name, text in (("table.md", table(found)), ("results.json", content)):
@@ -169,6 +175,8 @@ def write(config: StudentsConfig, found: Mapping[str, Mapping[int, Result]]) -> 
 def table(found: Mapping[str, Mapping[int, Result]]) -> str:
     """Markdown: a row for each variant; means over seeds, ± half the 95 % interval (Student's t) of two or more."""
     done = {variant: list(results.values()) for variant, results in found.items() if results}
+    if not done:
+        return "No run is finished."
     names = list(next(iter(done.values()))[0].accuracies["student"])
     titles = ["student", "weights", "times smaller", "seeds", "gain", "effective clips %", "retained %"]
     titles += ["untrained retains %", *(f"{name.replace('_', ' ')} % (teacher)" for name in names)]
