@@ -50,7 +50,7 @@ def decode_chunked(model: Network, engine: Engine, tokens: Tokens, deterministic
         rows = _rows_at_once(tokens.codes.shape[2])
         for start in range(0, len(tokens), rows):
             piece = slice(start, start + rows)
-            part = tokens.map(operator.itemgetter(piece))
+            part = tokens if len(tokens) <= rows else tokens.map(operator.itemgetter(piece))
             _decode_causal(model, engine, part, wav[piece], deterministic)
     else:
         _decode_one_by_one(model, engine, tokens, wav)
@@ -137,8 +137,11 @@ def _decode_one_by_one(model: Network, engine: Engine, tokens: Tokens, wav: Tens
 
 def _codes(tokens: Tokens, start: int, stop: int) -> Tensor:
     """``(B, K, stop - start)``, absent where a clip has ended."""
+    codes = tokens.codes[:, :, start:stop]
+    if int(tokens.lengths.min()) >= stop:
+        return codes
     ended = torch.arange(start, stop) >= tokens.lengths.unsqueeze(1)
-    return tokens.codes[:, :, start:stop].masked_fill(ended.unsqueeze(1), ABSENT)
+    return codes.masked_fill(ended.unsqueeze(1), ABSENT)
 
 
 def _pad_to_hop(wav: Tensor, model: Network) -> Tensor:
