@@ -1,4 +1,4 @@
-"""Students of embedding teachers at equal budget: every variant is distilled with every seed, then one table is written.
+"""Students of embedding teachers at equal budget: every variant with every seed, and one table of what they retain.
 
 Each run is that of ``codec distill``, with its report; a finished run is not repeated. ``table.md`` and
 ``results.json`` in the output folder are rewritten after every run.

@@ -2,13 +2,13 @@
 
 import json
 
-import codec
 import numpy as np
 import soundfile
 import torch
 from conftest import make_tiny_model
 from training_runs import RECONSTRUCTION, run_config, write_corpus, write_features
 
+import codec
 from codec.data.manifest import read_manifest
 from codec.teachers.features import FeatureCache, FeatureInfo
 from codec.teachers.features.cache import ClipFeatures
