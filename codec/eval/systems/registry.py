@@ -1,7 +1,6 @@
 """Baselines by name: ``opus:6`` is the baseline ``opus`` with the argument ``6``."""
 
 from codec.deprecation import renamed
-from codec.deprecation import renamed
 from codec.errors import CodecError
 from codec.eval.systems.base import System
 from codec.registry import Registry
