@@ -28,7 +28,9 @@ KINDS = {
     "flat": {"codebooks": 2},
     "delay": {"codebooks": 3, "layout": "delay"},
     "tts": {"codebooks": 3, "task": "tts"},
+    "aligned": {"codebooks": 3, "task": "tts", "align": True},
 }
+TTS = ("tts", "aligned")
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +72,7 @@ def lm(request, corpus, tiny_model_dir, tmp_path_factory):
 
 def request_of(lm, prompt=None, **settings):
     empty = torch.zeros(lm.layout.num_codebooks, 0, dtype=torch.int64)
-    text = "say a" if lm.kind == "tts" else None
+    text = "say a" if lm.kind in TTS else None
     values = {"prompt": empty if prompt is None else prompt, "text": text, "prompt_text": None, "max_frames": 6}
     return Request(**(values | {"window": 1, "sampling": GREEDY, "seed": 0} | settings))
 
@@ -83,9 +85,11 @@ def test_a_saved_model_measures_as_it_was_and_batches_as_single_pieces(lm):
     assert torch.allclose(bits, built.bits(pieces.test))
     alone = torch.cat([loaded.bits([piece]) for piece in pieces.test])
     assert torch.allclose(bits, alone, rtol=1e-4)
-    # An untrained model knows next to nothing: about 10 bits a code.
-    frames = torch.tensor([piece.codes.shape[1] for piece in pieces.test])
-    assert ((bits / frames.unsqueeze(1) - 10).abs() < 1.5).all()
+    # An untrained model knows next to nothing: about 10 bits a code, and as much for each move in the text.
+    draws = torch.tensor([[piece.codes.shape[1]] * bits.shape[1] for piece in pieces.test])
+    if loaded.kind == "aligned":
+        draws[:, 0] += torch.tensor([len(piece.text) for piece in pieces.test])
+    assert ((bits / draws - 10).abs() < 1.5).all()
 
 
 def test_gradients_reach_the_codes_and_the_text_but_no_padding(lm):
@@ -100,6 +104,12 @@ def test_gradients_reach_the_codes_and_the_text_but_no_padding(lm):
     for piece in pair:
         for number in layout.ids.base + piece.codes[0, :-1]:
             assert table[number].abs().sum() > 0
+    if built.kind == "aligned":
+        for symbols in built.module.around:
+            # Around a place stand symbols of these texts, or none.
+            heard = {*range(len(built.characters.known))} & {*built.characters.encode("".join(p.text for p in pair)).tolist()}
+            assert set(symbols.weight.grad.abs().sum(1).nonzero().flatten().tolist()) <= heard | {len(built.characters)}
+        return
     assert table[layout.ids.specials["pad"]].abs().sum() == 0
     if built.kind == "tts":
         assert (table[layout.size :].abs().sum(1) > 0).sum() == len(set("".join(piece.text for piece in pair)))
@@ -109,7 +119,7 @@ def test_gradients_reach_the_codes_and_the_text_but_no_padding(lm):
 def test_speech_is_drawn_one_way_whether_prompted_or_not(lm):
     """Greedy frames after a prompt of the model's own first frames are its next ones."""
     loaded, _, _ = lm
-    if loaded.kind == "tts":
+    if loaded.kind in TTS:
         pytest.skip("its prompt is another utterance")
     whole = list(loaded.frames(request_of(loaded)))
     if len(whole) < 4:
@@ -217,7 +227,7 @@ def test_an_existing_model_learns_to_speak(rank, base, corpus, tiny_model_dir, t
     assert ("model.layers.0.self_attn.k_proj.weight" in changed) == (rank == 0)
     seconds = generate(
         GenerateConfig(model=str(trained.export), text="say b now", max_seconds=0.2, sampling=GREEDY), tmp_path / "out.wav"
-    )
+    ).audio
     assert seconds <= 0.2 and soundfile.info(tmp_path / "out.wav").samplerate == 16_000
 
 

@@ -12,6 +12,7 @@ from codec.console import print_note
 from codec.lm.config import LmConfig
 from codec.lm.generate import GenerateConfig
 from codec.lm.generate import generate as run_generate
+from codec.lm.score import ScoreConfig
 from codec.settings import CONFIGS
 
 _TRAIN = """Train a language model on a corpus of codec tokenize.
@@ -74,6 +75,7 @@ def _work(config: LmConfig) -> int:
     return 0
 
 
+ScoreFolder = Annotated[Path, typer.Argument(metavar="OUT", help="A folder for audio and score.json.", show_default=False)]
 Output = Annotated[Path, typer.Argument(metavar="OUT", help="A .wav or .flac file.", show_default=False)]
 _FLAGS = {
     "model": flag("--model", "-m"),
@@ -86,5 +88,17 @@ _FLAGS = {
 @options_of(GenerateConfig, _FLAGS, ("output",))
 def generate(config: GenerateConfig, output: Output) -> None:
     """Let a model speak; audio is written while it is made."""
-    seconds = run_generate(config, output)
-    print_note(f"{output}: {seconds:.2f} s")
+    done = run_generate(config, output)
+    print_note(f"{output}: {done.audio:.2f} s, made in {done.whole:.2f} s; the first audio after {done.first:.3f} s")
+
+
+@app.command("score")
+@options_of(ScoreConfig, {"sampling.temperature": flag("--temperature"), "sampling.top_k": flag("--top-k")}, ("output",))
+def score(config: ScoreConfig, output: ScoreFolder) -> None:
+    """Let a model of text read out what it was not trained on: word error rates, and likeness to the voice."""
+    from codec.lm.score import score as run_score
+
+    for label, rows in run_score(config, output)["measures"].items():
+        for name, figure in rows.items():
+            print(f"{label} of {name}: {figure['value']:.3f}")
+    print_note(f"{output / 'score.json'}: all figures, with intervals")

@@ -41,8 +41,8 @@ def measure(lm: SpeechLm, pieces: Pieces, config: LmConfig) -> dict[str, Any]:
     found = {}
     for order in sorted({1, 2, config.order}):
         ngram = NGramModel([piece.codes.numpy() for piece in pieces.train], pieces.vocab.codebook_sizes, order)
-        found[ngram_name(order)] = _bits(pieces.test, config.seed, lambda part, m=ngram: _count(m, part))  # type: ignore[misc]
-    found["lm"] = _bits(pieces.test, config.seed, lambda part: lm.bits(part).numpy())
+        found[ngram_name(order)] = bits_of(pieces.test, config.seed, lambda part, m=ngram: _count(m, part))  # type: ignore[misc]
+    found["lm"] = bits_of(pieces.test, config.seed, lambda part: lm.bits(part).numpy())
     return {
         "bits_per_frame": {name: asdict(bits) for name, bits in found.items()},
         "uniform": float(np.log2(pieces.vocab.codebook_sizes).sum()),
@@ -61,7 +61,8 @@ def _count(model: NGramModel, part: Sequence[Piece]) -> np.ndarray:
     return np.stack([model.bits(piece.codes.numpy()) for piece in part])
 
 
-def _bits(test: Sequence[Piece], seed: int, cost: Callable[[Sequence[Piece]], np.ndarray]) -> Bits:
+def bits_of(test: Sequence[Piece], seed: int, cost: Callable[[Sequence[Piece]], np.ndarray]) -> Bits:
+    """Pooled bits of pieces, given what each costs by codebook ``(B, K)``."""
     # Pieces of similar length share a batch; the order does not matter to the sums.
     ordered = sorted(test, key=lambda piece: piece.codes.shape[1])
     parts = [ordered[i : i + _AT_ONCE] for i in range(0, len(ordered), _AT_ONCE)]
