@@ -75,13 +75,10 @@ def _work(config: LmConfig) -> int:
     return 0
 
 
-ScoreFolder = Annotated[Path, typer.Argument(metavar="OUT", help="A folder for audio and score.json.", show_default=False)]
+Folder = Annotated[Path, typer.Argument(metavar="OUT", help="For audio and score.json.", show_default=False)]
 Output = Annotated[Path, typer.Argument(metavar="OUT", help="A .wav or .flac file.", show_default=False)]
-_FLAGS = {
-    "model": flag("--model", "-m"),
-    "sampling.temperature": flag("--temperature"),
-    "sampling.top_k": flag("--top-k"),
-}
+_SAMPLING = {"sampling.temperature": flag("--temperature"), "sampling.top_k": flag("--top-k")}
+_FLAGS = {"model": flag("--model", "-m"), **_SAMPLING}
 
 
 @app.command("generate")
@@ -93,8 +90,8 @@ def generate(config: GenerateConfig, output: Output) -> None:
 
 
 @app.command("score")
-@options_of(ScoreConfig, {"sampling.temperature": flag("--temperature"), "sampling.top_k": flag("--top-k")}, ("output",))
-def score(config: ScoreConfig, output: ScoreFolder) -> None:
+@options_of(ScoreConfig, _SAMPLING, ("output",))
+def score(config: ScoreConfig, output: Folder) -> None:
     """Let a model of text read out what it was not trained on: word error rates, and likeness to the voice."""
     from codec.lm.score import score as run_score
 

@@ -1,5 +1,6 @@
-"""Text to speech in two stages that follow the text symbol by symbol (ELLA-V, Song et al. 2024; VALL-E R, Han et al. 2024).
+"""Text to speech in two stages that follow the text symbol by symbol.
 
+As in ELLA-V (Song et al. 2024) and VALL-E R (Han et al. 2024), the first stage knows its place in the text.
 The first stage draws either a code of codebook 1 or "next", which moves it on in the text; it sees the symbols
 around its place. Nothing is skipped or said twice, and little speech is enough to learn from. When symbols are
 spoken is learned from the tokens (:mod:`codec.lm.alignment`).
@@ -54,10 +55,11 @@ class AlignedModule(nn.Module):
     def __init__(self, size: SizeConfig, symbols: int, widths: Sequence[int]):
         super().__init__()
         self.ar = build_llama(size, widths[0] + 2)
-        self.around = nn.ModuleList(nn.Embedding(symbols + 1, size.dim) for _ in _AROUND)
-        self.nar = NarModule(size, symbols + 1, widths, aligned=True) if len(widths) > 1 else None
-        for table in self.around:
+        tables = [nn.Embedding(symbols + 1, size.dim) for _ in _AROUND]
+        for table in tables:
             nn.init.normal_(table.weight, std=0.02)
+        self.around = nn.ModuleList(tables)
+        self.nar = NarModule(size, symbols + 1, widths, aligned=True) if len(widths) > 1 else None
 
     def first(self, ids: Tensor, symbols: Tensor, **inputs: Any) -> Any:
         """Output of the first stage with ``logits (B, N, V + 2)``.
@@ -100,7 +102,12 @@ class AlignedLm(SpeechLm):
 
     @classmethod
     def build(
-        cls, size: SizeConfig, layout: SemanticFirst, symbols: Characters | Phones, pieces: Sequence[Piece], folder: Path
+        cls,
+        size: SizeConfig,
+        layout: SemanticFirst,
+        symbols: Characters | Phones,
+        pieces: Sequence[Piece],
+        folder: Path,
     ) -> "AlignedLm":
         """Random weights, and an aligner that is trained on the pieces; it is kept in ``folder`` for a resumed run."""
         path = folder / _ALIGNER

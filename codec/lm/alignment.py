@@ -7,8 +7,9 @@ and no audio.
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 _AT_ONCE = 64
 """Clips that are aligned at once."""
@@ -67,9 +68,8 @@ class Aligner:
         return [found[i] for i in range(len(codes))]
 
     def _viterbi(self, texts: Sequence[Tensor], codes: Sequence[Tensor]) -> list[Tensor]:
-        lengths = torch.tensor([len(text) for text in texts])
-        text = torch.nn.utils.rnn.pad_sequence(list(texts), batch_first=True)
-        row = torch.nn.utils.rnn.pad_sequence(list(codes), batch_first=True)
+        text = nn.utils.rnn.pad_sequence(list(texts), batch_first=True)
+        row = nn.utils.rnn.pad_sequence(list(codes), batch_first=True)
         # A step of 2 passes over an optional symbol.
         passable = torch.zeros_like(text, dtype=torch.bool)
         passable[:, 2:] = self.optional[text[:, 1:-1]]
@@ -87,24 +87,29 @@ class Aligner:
             best = best + self.costs[text, row[:, time : time + 1]]
             steps.append(step)
             rows.append(best)
+        moves = torch.stack(steps, dim=1).numpy()
         return [
-            _trace([step[i] for step in steps[: len(code)]], rows[len(code) - 1][i], int(lengths[i]), self.optional[code_text])
-            for i, (code, code_text) in enumerate(zip(codes, texts, strict=True))
+            _trace(moves[i, : len(own)], rows[len(own) - 1][i, : len(said)], bool(self.optional[said[-1]]))
+            for i, (own, said) in enumerate(zip(codes, texts, strict=True))
         ]
 
 
-def _trace(steps: Sequence[Tensor], last: Tensor, length: int, optional: Tensor) -> Tensor:
-    """Frames of each of ``length`` symbols; the last one may be passed over if it is optional."""
-    frames = torch.zeros(length, dtype=torch.int64)
-    place = length - 1
-    if length > 1 and optional[-1] and last[length - 2] < last[length - 1]:
-        place = length - 2
+def _trace(moves: np.ndarray, last: Tensor, passable: bool) -> Tensor:
+    """Frames ``(L,)`` of each symbol, from the moves ``(T, L)`` that led to each and the costs of the ends ``(L,)``.
+
+    Args:
+        passable: whether the last symbol may take no frame.
+    """
+    frames = np.zeros(len(last), np.int64)
+    place = len(last) - 1
+    if place and passable and last[place - 1] < last[place]:
+        place -= 1
     if torch.isinf(last[place]):
-        return frames
-    for step in reversed(steps):
+        return torch.from_numpy(frames)
+    for step in moves[::-1]:
         frames[place] += 1
-        place -= int(step[place])
-    return frames
+        place -= step[place]
+    return torch.from_numpy(frames)
 
 
 def even(symbols: int, frames: int) -> Tensor:

@@ -109,9 +109,10 @@ def save_lm(lm: SpeechLm, config: LmConfig, folder: Path) -> None:
     lm.save(folder)
     lm.layout.save(folder)
     symbols = lm.characters if isinstance(lm, TtsLm | AlignedLm) else Characters("")
-    known = {"phones" if isinstance(symbols, Phones) else "characters": symbols.known}
+    characters = symbols.known if isinstance(symbols, Characters) else ""
+    phones = symbols.known if isinstance(symbols, Phones) else ()
     reads_text = isinstance(lm, SequenceLm) and lm.reads_text
-    about = About(lm.kind, config.codec, config.size, reads_text=reads_text, **known)
+    about = About(lm.kind, config.codec, config.size, characters, phones, reads_text)
     with atomic_file(folder / ABOUT) as file:
         file.write((json.dumps(to_dict(about), indent=1, ensure_ascii=False) + "\n").encode())
 

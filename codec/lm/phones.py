@@ -62,7 +62,7 @@ class Phones:
 
 def reads(text: str | None) -> bool:
     """Whether a text has words, and no digits: how a number was read aloud is not known."""
-    return bool(text) and any(c.isalpha() for c in text) and not any(c.isnumeric() for c in text)
+    return text is not None and any(c.isalpha() for c in text) and not any(c.isnumeric() for c in text)
 
 
 def spell(text: str) -> list[str]:

@@ -164,9 +164,9 @@ def _row(spoken: Spoken, measures: Sequence[Measure]) -> dict[str, Any]:
         "prompt": (spoken.prompt[:half], spoken.prompt[half:]),
     }
     row: dict[str, Any] = {"clip": spoken.piece.clip, "speaker": spoken.piece.speaker, "text": spoken.piece.text}
-    for name, (reference, wav) in outputs.items():
+    for name, (reference, heard) in outputs.items():
         # Silence, of which no word is heard, where a model says nothing.
-        wav = np.zeros(SCORING_RATE, np.float32) if wav is None else wav
+        wav = np.zeros(SCORING_RATE, np.float32) if heard is None else heard
         clip = Clip(spoken.piece.clip, len(wav) / SCORING_RATE, language="en", text=spoken.piece.text)
         row[name] = {}
         for measure in measures:
