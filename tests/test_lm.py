@@ -190,7 +190,7 @@ def test_a_resumed_run_equals_one_that_was_not_stopped(kind, corpus, tiny_model_
         assert torch.equal(weight, weights[name]), name
     bits = resumed.report["bits_per_frame"]
     assert bits == whole.report["bits_per_frame"]
-    assert list(bits) == ["unigram", "bigram", "4-gram", "lm"]
+    assert list(bits) == ["unigram", "bigram", "trigram", "4-gram", "lm"]
     layers = KINDS[kind]["codebooks"]
     assert all(len(found["by_codebook"]) == layers for found in bits.values())
     assert all(found["value"] == pytest.approx(sum(found["by_codebook"])) for found in bits.values())
@@ -235,7 +235,11 @@ def test_the_command_line_trains_and_speaks(corpus, tiny_model_dir, tmp_path, sp
     small = "size.dim=16 size.layers=1 size.heads=2 size.feed_forward=16 max_steps=1 max_frames=40 device=cpu held_out=0.34"
     given = [f"corpus={corpus}", f"output={tmp_path / 'run'}", f"codec={tiny_model_dir}", *small.split()]
     assert main(["lm", "train", "tiny", *given]) == 0
-    assert "lm: " in capsys.readouterr().out
+    trained = capsys.readouterr().out
+    assert "lm: " in trained
+    assert main(["lm", "ngrams", "tiny", *given]) == 0
+    counted = capsys.readouterr().out.splitlines()
+    assert counted[1:] and all(line in trained for line in counted[1:])
     export = str(tmp_path / "run" / "export")
     out = tmp_path / "out.wav"
     assert main(["lm", "generate", "--model", export, "--prompt", str(speech_file), "--max-seconds", "0.1", str(out)]) == 0

@@ -1,7 +1,7 @@
 """``codec lm``: language models on tokens."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,6 +21,13 @@ codec lm train CONFIG [--base MODEL] [--resume] [KEY.SUB=VALUE ...]
 
 CONFIG is a file, a shipped config, or the part of its name after lm_ (tiny). --base MODEL is short for base=MODEL.
 output gets export/ (for codec lm generate), report.json (held-out bits a frame) and checkpoints.
+"""
+
+_NGRAMS = """What unigrams, bigrams... of the training clips make of the held-out ones, in bits a frame.
+
+codec lm ngrams CONFIG [KEY.SUB=VALUE ...]
+
+The baselines of codec lm train CONFIG without the model: nothing is trained or written.
 """
 
 app = typer.Typer(
@@ -69,9 +76,34 @@ def _work(config: LmConfig) -> int:
     trained = run_train(config)
     if trained.report is None:
         return 1
-    for name, bits in trained.report["bits_per_frame"].items():
-        print(f"{name}: {bits['value']:.3f} bits a frame")
+    _print_bits(trained.report)
     print_note(f"{trained.export}: the model; report.json is next to it")
+    return 0
+
+
+def _print_bits(report: dict[str, Any]) -> None:
+    for name, bits in report["bits_per_frame"].items():
+        by_codebook = " + ".join(f"{value:.3f}" for value in bits["by_codebook"])
+        print(f"{name}: {bits['value']:.3f} bits a frame" + f" = {by_codebook}" * (len(bits["by_codebook"]) > 1))
+
+
+@app.command(
+    "ngrams", context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+)
+def ngrams(context: typer.Context) -> None:
+    """Held-out bits of n-grams alone, for a config of codec lm train."""
+    status = run_recipe(LmConfig, _count, _NGRAMS, None, expand_flags(context.args), "codec lm ngrams")
+    if status:
+        raise typer.Exit(status)
+
+
+def _count(config: LmConfig) -> int:
+    from codec.lm.pieces import read_pieces
+    from codec.lm.report import measure_ngrams
+
+    report = measure_ngrams(read_pieces(config), config)
+    print(f"counted on {report['train']['frames']} frames, measured on {report['test']['frames']}")
+    _print_bits(report)
     return 0
 
 

@@ -38,18 +38,23 @@ def measure(lm: SpeechLm, pieces: Pieces, config: LmConfig) -> dict[str, Any]:
     A code costs ``-log2 p(code)`` among the codes of its codebook, so that no model pays for where a clip ends.
     """
     lm.module.eval()
+    report = measure_ngrams(pieces, config)
+    report["bits_per_frame"]["lm"] = asdict(bits_of(pieces.test, config.seed, lambda part: lm.bits(part).numpy()))
+    given = "text" if getattr(lm, "reads_text", config.task == "tts") else "nothing"
+    return {**report, "given": given, "parameters": sum(weight.numel() for weight in lm.module.parameters())}
+
+
+def measure_ngrams(pieces: Pieces, config: LmConfig) -> dict[str, Any]:
+    """That of n-grams of 1 to ``order`` codes alone, which are counted on the pieces to train on."""
     found = {}
-    for order in sorted({1, 2, config.order}):
+    for order in range(1, config.order + 1):
         ngram = NGramModel([piece.codes.numpy() for piece in pieces.train], pieces.vocab.codebook_sizes, order)
         found[ngram_name(order)] = bits_of(pieces.test, config.seed, lambda part, m=ngram: _count(m, part))  # type: ignore[misc]
-    found["lm"] = bits_of(pieces.test, config.seed, lambda part: lm.bits(part).numpy())
     return {
         "bits_per_frame": {name: asdict(bits) for name, bits in found.items()},
         "uniform": float(np.log2(pieces.vocab.codebook_sizes).sum()),
-        "given": "text" if getattr(lm, "reads_text", config.task == "tts") else "nothing",
         "frame_rate": pieces.vocab.frame_rate,
         "fingerprint": pieces.vocab.fingerprint,
-        "parameters": sum(weight.numel() for weight in lm.module.parameters()),
         "train": _facts(pieces.train),
         "test": _facts(pieces.test),
         "left_out_clips": pieces.left_out,
