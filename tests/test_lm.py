@@ -248,6 +248,22 @@ def test_the_command_line_trains_and_speaks(corpus, tiny_model_dir, tmp_path, sp
     assert "reads no text" in capsys.readouterr().err
 
 
+def test_the_command_line_extends_a_base(base, corpus, tiny_model_dir, tmp_path, capsys):
+    """Updates of low rank are learned, and the new rows of the embeddings in full."""
+    pytest.importorskip("peft")
+    small = "max_steps=1 max_frames=40 device=cpu held_out=0.34 codebooks=1 lora.rank=1 lora.modules=[v_proj] bf16=false"
+    given = [f"corpus={corpus}", f"output={tmp_path / 'run'}", f"codec={tiny_model_dir}", *small.split()]
+    assert main(["lm", "train", "tiny", "--base", str(base), *given, "optim.warmup_steps=0"]) == 0
+    assert "lm: " in capsys.readouterr().out
+    loaded, _ = load_lm(tmp_path / "run" / "export")
+    assert not [name for name, _ in loaded.module.named_parameters() if "lora" in name]
+    config = LmConfig(corpus=str(corpus), output=str(tmp_path), base=str(base), codebooks=1, lora=LoraConfig(rank=0))
+    fresh = build_lm(config, read_pieces(config)).module.state_dict()
+    changed = {name for name, weight in loaded.module.state_dict().items() if not torch.equal(weight, fresh[name])}
+    assert changed == {"model.embed_tokens.weight", "lm_head.weight", "model.layers.0.self_attn.v_proj.weight"}
+    assert (loaded.module.state_dict()["lm_head.weight"] != fresh["lm_head.weight"])[6:].any(1).float().mean() > 0.5
+
+
 def test_a_model_of_another_codec_is_refused(lm, other_model_dir):
     with pytest.raises(CodecError, match="give its codec"):
         check_codec(lm[0], codec.load(other_model_dir))

@@ -19,7 +19,8 @@ _TRAIN = """Train a language model on a corpus of codec tokenize.
 
 codec lm train CONFIG [--base MODEL] [--resume] [KEY.SUB=VALUE ...]
 
-CONFIG is a file, a shipped config, or the part of its name after lm_ (tiny). --base MODEL is short for base=MODEL.
+CONFIG is a file, a shipped config, or the part of its name after lm_ (tiny). --base MODEL is short for
+base=MODEL layout=flat.
 output gets export/ (for codec lm generate), report.json (held-out bits a frame) and checkpoints.
 """
 
@@ -58,7 +59,7 @@ def expand_flags(arguments: list[str]) -> list[str]:
             expanded.append("resume=true")
         elif argument.partition("=")[0] == "--base":
             value = argument.partition("=")[2] or (ahead.pop(0) if ahead else "")
-            expanded.append(f"base={value}")
+            expanded += [f"base={value}", "layout=flat"]
         elif argument == "--config":
             expanded += [argument, *ahead[:1]]
             ahead = ahead[1:]
