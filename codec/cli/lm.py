@@ -110,15 +110,16 @@ def _count(config: LmConfig) -> int:
 
 Folder = Annotated[Path, typer.Argument(metavar="OUT", help="For audio and score.json.", show_default=False)]
 Output = Annotated[Path, typer.Argument(metavar="OUT", help="A .wav or .flac file.", show_default=False)]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")]
 _SAMPLING = {"sampling.temperature": flag("--temperature"), "sampling.top_k": flag("--top-k")}
 _FLAGS = {"model": flag("--model", "-m"), **_SAMPLING}
 
 
 @app.command("generate")
-@options_of(GenerateConfig, _FLAGS, ("output",))
-def generate(config: GenerateConfig, output: Output) -> None:
+@options_of(GenerateConfig, _FLAGS, ("output", "overwrite"))
+def generate(config: GenerateConfig, output: Output, overwrite: Overwrite = False) -> None:
     """Let a model speak; audio is written while it is made."""
-    done = run_generate(config, output)
+    done = run_generate(config, output, overwrite)
     print_note(f"{output}: {done.audio:.2f} s, made in {done.whole:.2f} s; the first audio after {done.first:.3f} s")
 
 

@@ -10,7 +10,7 @@ import soundfile
 import torch
 from torch import Tensor
 
-from codec.atomic import atomic_path
+from codec.atomic import atomic_path, check_target
 from codec.audio.io import load_audio
 from codec.errors import CodecError
 from codec.lm.base import Request, SpeechLm
@@ -61,20 +61,24 @@ class Generated:
     whole: float
 
 
-def generate(config: GenerateConfig, output: Path) -> Generated:
+def generate(config: GenerateConfig, output: Path, overwrite: bool = True) -> Generated:
     """Write audio while it is made.
+
+    Args:
+        overwrite: replace an existing file.
 
     Raises:
         CodecError: for a codec that the model is not of, or a request that does not fit the model.
     """
     kind = _format(output)
+    check_target(output, overwrite)
     lm, about = load_lm(Path(config.model))
     codec = load_model(config.codec or about.codec)
     check_codec(lm, codec)
     request = request_of(config, lm, codec)
     samples, begun, first = 0, time.perf_counter(), math.nan
     with (
-        atomic_path(output) as temporary,
+        atomic_path(output, overwrite) as temporary,
         soundfile.SoundFile(temporary, "w", codec.sample_rate, 1, format=kind) as file,
     ):
         for piece in speak(lm, codec, request):
