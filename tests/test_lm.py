@@ -28,7 +28,9 @@ KINDS = {
     "flat": {"codebooks": 2},
     "delay": {"codebooks": 3, "layout": "delay"},
     "tts": {"codebooks": 3, "task": "tts"},
+    "aligned": {"codebooks": 3, "task": "tts", "align": True},
 }
+TTS = ("tts", "aligned")
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +72,7 @@ def lm(request, corpus, tiny_model_dir, tmp_path_factory):
 
 def request_of(lm, prompt=None, **settings):
     empty = torch.zeros(lm.layout.num_codebooks, 0, dtype=torch.int64)
-    text = "say a" if lm.kind == "tts" else None
+    text = "say a" if lm.kind in TTS else None
     values = {"prompt": empty if prompt is None else prompt, "text": text, "prompt_text": None, "max_frames": 6}
     return Request(**(values | {"window": 1, "sampling": GREEDY, "seed": 0} | settings))
 
@@ -83,9 +85,11 @@ def test_a_saved_model_measures_as_it_was_and_batches_as_single_pieces(lm):
     assert torch.allclose(bits, built.bits(pieces.test))
     alone = torch.cat([loaded.bits([piece]) for piece in pieces.test])
     assert torch.allclose(bits, alone, rtol=1e-4)
-    # An untrained model knows next to nothing: about 10 bits a code.
-    frames = torch.tensor([piece.codes.shape[1] for piece in pieces.test])
-    assert ((bits / frames.unsqueeze(1) - 10).abs() < 1.5).all()
+    # An untrained model knows next to nothing: about 10 bits a code, and as much for each move in the text.
+    draws = torch.tensor([[piece.codes.shape[1]] * bits.shape[1] for piece in pieces.test])
+    if loaded.kind == "aligned":
+        draws[:, 0] += torch.tensor([len(piece.text) for piece in pieces.test])
+    assert ((bits / draws - 10).abs() < 1.5).all()
 
 
 def test_gradients_reach_the_codes_and_the_text_but_no_padding(lm):
@@ -100,6 +104,12 @@ def test_gradients_reach_the_codes_and_the_text_but_no_padding(lm):
     for piece in pair:
         for number in layout.ids.base + piece.codes[0, :-1]:
             assert table[number].abs().sum() > 0
+    if built.kind == "aligned":
+        for symbols in built.module.around:
+            # Around a place stand symbols of these texts, or none.
+            heard = {*range(len(built.characters.known))} & {*built.characters.encode("".join(p.text for p in pair)).tolist()}
+            assert set(symbols.weight.grad.abs().sum(1).nonzero().flatten().tolist()) <= heard | {len(built.characters)}
+        return
     assert table[layout.ids.specials["pad"]].abs().sum() == 0
     if built.kind == "tts":
         assert (table[layout.size :].abs().sum(1) > 0).sum() == len(set("".join(piece.text for piece in pair)))
@@ -109,7 +119,7 @@ def test_gradients_reach_the_codes_and_the_text_but_no_padding(lm):
 def test_speech_is_drawn_one_way_whether_prompted_or_not(lm):
     """Greedy frames after a prompt of the model's own first frames are its next ones."""
     loaded, _, _ = lm
-    if loaded.kind == "tts":
+    if loaded.kind in TTS:
         pytest.skip("its prompt is another utterance")
     whole = list(loaded.frames(request_of(loaded)))
     if len(whole) < 4:
@@ -180,7 +190,7 @@ def test_a_resumed_run_equals_one_that_was_not_stopped(kind, corpus, tiny_model_
         assert torch.equal(weight, weights[name]), name
     bits = resumed.report["bits_per_frame"]
     assert bits == whole.report["bits_per_frame"]
-    assert list(bits) == ["unigram", "bigram", "4-gram", "lm"]
+    assert list(bits) == ["unigram", "bigram", "trigram", "4-gram", "lm"]
     layers = KINDS[kind]["codebooks"]
     assert all(len(found["by_codebook"]) == layers for found in bits.values())
     assert all(found["value"] == pytest.approx(sum(found["by_codebook"])) for found in bits.values())
@@ -217,7 +227,7 @@ def test_an_existing_model_learns_to_speak(rank, base, corpus, tiny_model_dir, t
     assert ("model.layers.0.self_attn.k_proj.weight" in changed) == (rank == 0)
     seconds = generate(
         GenerateConfig(model=str(trained.export), text="say b now", max_seconds=0.2, sampling=GREEDY), tmp_path / "out.wav"
-    )
+    ).audio
     assert seconds <= 0.2 and soundfile.info(tmp_path / "out.wav").samplerate == 16_000
 
 
@@ -225,7 +235,11 @@ def test_the_command_line_trains_and_speaks(corpus, tiny_model_dir, tmp_path, sp
     small = "size.dim=16 size.layers=1 size.heads=2 size.feed_forward=16 max_steps=1 max_frames=40 device=cpu held_out=0.34"
     given = [f"corpus={corpus}", f"output={tmp_path / 'run'}", f"codec={tiny_model_dir}", *small.split()]
     assert main(["lm", "train", "tiny", *given]) == 0
-    assert "lm: " in capsys.readouterr().out
+    trained = capsys.readouterr().out
+    assert "lm: " in trained
+    assert main(["lm", "ngrams", "tiny", *given]) == 0
+    counted = capsys.readouterr().out.splitlines()
+    assert counted[1:] and all(line in trained for line in counted[1:])
     export = str(tmp_path / "run" / "export")
     out = tmp_path / "out.wav"
     assert main(["lm", "generate", "--model", export, "--prompt", str(speech_file), "--max-seconds", "0.1", str(out)]) == 0
@@ -234,6 +248,22 @@ def test_the_command_line_trains_and_speaks(corpus, tiny_model_dir, tmp_path, sp
     assert "out.wav: exists already; pass --overwrite" in capsys.readouterr().err
     assert main(["lm", "generate", "--model", export, "--text", "a", "--overwrite", str(out)]) == 1
     assert "reads no text" in capsys.readouterr().err
+
+
+def test_the_command_line_extends_a_base(base, corpus, tiny_model_dir, tmp_path, capsys):
+    """Updates of low rank are learned, and the new rows of the embeddings in full."""
+    pytest.importorskip("peft")
+    small = "max_steps=1 max_frames=40 device=cpu held_out=0.34 codebooks=1 lora.rank=1 lora.modules=[v_proj] bf16=false"
+    given = [f"corpus={corpus}", f"output={tmp_path / 'run'}", f"codec={tiny_model_dir}", *small.split()]
+    assert main(["lm", "train", "tiny", "--base", str(base), *given, "optim.warmup_steps=0"]) == 0
+    assert "lm: " in capsys.readouterr().out
+    loaded, _ = load_lm(tmp_path / "run" / "export")
+    assert not [name for name, _ in loaded.module.named_parameters() if "lora" in name]
+    config = LmConfig(corpus=str(corpus), output=str(tmp_path), base=str(base), codebooks=1, lora=LoraConfig(rank=0))
+    fresh = build_lm(config, read_pieces(config)).module.state_dict()
+    changed = {name for name, weight in loaded.module.state_dict().items() if not torch.equal(weight, fresh[name])}
+    assert changed == {"model.embed_tokens.weight", "lm_head.weight", "model.layers.0.self_attn.v_proj.weight"}
+    assert (loaded.module.state_dict()["lm_head.weight"] != fresh["lm_head.weight"])[6:].any(1).float().mean() > 0.5
 
 
 def test_a_model_of_another_codec_is_refused(lm, other_model_dir):

@@ -1,7 +1,7 @@
 """``codec lm``: language models on tokens."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,14 +12,23 @@ from codec.console import print_note
 from codec.lm.config import LmConfig
 from codec.lm.generate import GenerateConfig
 from codec.lm.generate import generate as run_generate
+from codec.lm.score import ScoreConfig
 from codec.settings import CONFIGS
 
 _TRAIN = """Train a language model on a corpus of codec tokenize.
 
 codec lm train CONFIG [--base MODEL] [--resume] [KEY.SUB=VALUE ...]
 
-CONFIG is a file, a shipped config, or the part of its name after lm_ (tiny). --base MODEL is short for base=MODEL.
+CONFIG is a file, a shipped config, or the part of its name after lm_ (tiny). --base MODEL is short for
+base=MODEL layout=flat.
 output gets export/ (for codec lm generate), report.json (held-out bits a frame) and checkpoints.
+"""
+
+_NGRAMS = """What unigrams, bigrams... of the training clips make of the held-out ones, in bits a frame.
+
+codec lm ngrams CONFIG [KEY.SUB=VALUE ...]
+
+The baselines of codec lm train CONFIG without the model: nothing is trained or written.
 """
 
 app = typer.Typer(
@@ -50,7 +59,7 @@ def expand_flags(arguments: list[str]) -> list[str]:
             expanded.append("resume=true")
         elif argument.partition("=")[0] == "--base":
             value = argument.partition("=")[2] or (ahead.pop(0) if ahead else "")
-            expanded.append(f"base={value}")
+            expanded += [f"base={value}", "layout=flat"]
         elif argument == "--config":
             expanded += [argument, *ahead[:1]]
             ahead = ahead[1:]
@@ -68,24 +77,59 @@ def _work(config: LmConfig) -> int:
     trained = run_train(config)
     if trained.report is None:
         return 1
-    for name, bits in trained.report["bits_per_frame"].items():
-        print(f"{name}: {bits['value']:.3f} bits a frame")
+    _print_bits(trained.report)
     print_note(f"{trained.export}: the model; report.json is next to it")
     return 0
 
 
+def _print_bits(report: dict[str, Any]) -> None:
+    for name, bits in report["bits_per_frame"].items():
+        by_codebook = " + ".join(f"{value:.3f}" for value in bits["by_codebook"])
+        print(f"{name}: {bits['value']:.3f} bits a frame" + f" = {by_codebook}" * (len(bits["by_codebook"]) > 1))
+
+
+@app.command(
+    "ngrams", context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+)
+def ngrams(context: typer.Context) -> None:
+    """Held-out bits of n-grams alone, for a config of codec lm train."""
+    status = run_recipe(LmConfig, _count, _NGRAMS, None, expand_flags(context.args), "codec lm ngrams")
+    if status:
+        raise typer.Exit(status)
+
+
+def _count(config: LmConfig) -> int:
+    from codec.lm.pieces import read_pieces
+    from codec.lm.report import measure_ngrams
+
+    report = measure_ngrams(read_pieces(config), config)
+    print(f"counted on {report['train']['frames']} frames, measured on {report['test']['frames']}")
+    _print_bits(report)
+    return 0
+
+
+Folder = Annotated[Path, typer.Argument(metavar="OUT", help="For audio and score.json.", show_default=False)]
 Output = Annotated[Path, typer.Argument(metavar="OUT", help="A .wav or .flac file.", show_default=False)]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")]
-_FLAGS = {
-    "model": flag("--model", "-m"),
-    "sampling.temperature": flag("--temperature"),
-    "sampling.top_k": flag("--top-k"),
-}
+_SAMPLING = {"sampling.temperature": flag("--temperature"), "sampling.top_k": flag("--top-k")}
+_FLAGS = {"model": flag("--model", "-m"), **_SAMPLING}
 
 
 @app.command("generate")
 @options_of(GenerateConfig, _FLAGS, ("output", "overwrite"))
 def generate(config: GenerateConfig, output: Output, overwrite: Overwrite = False) -> None:
     """Let a model speak; audio is written while it is made."""
-    seconds = run_generate(config, output, overwrite)
-    print_note(f"{output}: {seconds:.2f} s")
+    done = run_generate(config, output, overwrite)
+    print_note(f"{output}: {done.audio:.2f} s, made in {done.whole:.2f} s; the first audio after {done.first:.3f} s")
+
+
+@app.command("score")
+@options_of(ScoreConfig, _SAMPLING, ("output",))
+def score(config: ScoreConfig, output: Folder) -> None:
+    """Let a model of text read out what it was not trained on: word error rates, and likeness to the voice."""
+    from codec.lm.score import score as run_score
+
+    for label, rows in run_score(config, output)["measures"].items():
+        for name, figure in rows.items():
+            print(f"{label} of {name}: {figure['value']:.3f}")
+    print_note(f"{output / 'score.json'}: all figures, with intervals")

@@ -36,6 +36,15 @@ class Characters:
             raise CodecError(f"the model has never read {strange[0]!r}; it knows {self.known!r}")
         return torch.tensor([self.known.index(character) for character in plain])
 
+    def encode_known(self, text: str) -> Tensor:
+        """``(L,)`` int64; characters that were not learned are left out."""
+        kept = "".join(character for character in normal(text) if character in self.known or character == " ")
+        return torch.tensor([self.known.index(character) for character in normal(kept)], dtype=torch.int64)
+
+    def optional(self) -> Tensor:
+        """``(len(self),)`` bool: characters that need not be heard."""
+        return torch.tensor([not character.isalnum() for character in self.known])
+
 
 def normal(text: str) -> str:
     """Lower case, and single spaces."""

@@ -68,6 +68,8 @@ class LmConfig:
     """continuation: speech goes on; tts: text is read out, codebook 1 first, then the others (VALL-E)."""
     corpus: str = "corpus"
     """Folder of codec tokenize."""
+    speakers: str = ""
+    """Only clips of speakers whose name begins so; all by default."""
     test_corpus: str | None = None
     """Another corpus of the same codec to measure on; by default clips of the corpus are held out."""
     output: str = "runs/lm"
@@ -80,6 +82,10 @@ class LmConfig:
     """First codebooks to learn; all by default."""
     base: str | None = None
     """Folder of a causal language model of transformers that is extended by the tokens; flat layout."""
+    align: bool = False
+    """tts: learn from the tokens when each symbol is spoken, and show the first stage its place in the text."""
+    spelling: Literal["characters", "phones"] = "characters"
+    """What a text is to tts with align; phones are those of CMU's dictionary, US English."""
     lora: LoraConfig = field(default_factory=LoraConfig)
     size: SizeConfig = field(default_factory=SizeConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
@@ -95,9 +101,13 @@ class LmConfig:
     save_every: int = 250
     """Steps between checkpoints."""
     log_every: int = 50
+    measure_every: int = 0
+    """Steps between lines of curve.jsonl, held-out bits on 40 pieces; 0: none."""
     seed: int = 0
     device: str = "auto"
     """auto or cpu; auto takes a GPU where there is one."""
+    bf16: bool = False
+    """Compute in bfloat16; weights and optimizer stay float32."""
     resume: bool = False
     """Go on from the newest checkpoint in output."""
 
@@ -111,3 +121,7 @@ class LmConfig:
             raise CodecError(f"config order: expected 2 or more, got {self.order}")
         if self.base is not None and self.layout != "flat":
             raise CodecError("config layout: a base reads one sequence of ids; take flat")
+        if self.align and (self.task != "tts" or self.base is not None):
+            raise CodecError("config align: is for task tts without a base")
+        if self.spelling != "characters" and not self.align:
+            raise CodecError("config spelling: phones need align=true")

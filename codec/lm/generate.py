@@ -1,5 +1,7 @@
 """``codec lm generate``: audio is decoded and written while the model draws its tokens."""
 
+import math
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,8 +46,23 @@ class GenerateConfig:
             raise CodecError("max_seconds must be above 0, window 0 or more")
 
 
-def generate(config: GenerateConfig, output: Path, overwrite: bool = True) -> float:
-    """Write audio while it is made; seconds of it.
+@dataclass(frozen=True)
+class Generated:
+    """What was written, in seconds.
+
+    Attributes:
+        audio: length.
+        first: until the first audio was written, from when the models were loaded and the prompt was encoded.
+        whole: until all of it was written.
+    """
+
+    audio: float
+    first: float
+    whole: float
+
+
+def generate(config: GenerateConfig, output: Path, overwrite: bool = True) -> Generated:
+    """Write audio while it is made.
 
     Args:
         overwrite: replace an existing file.
@@ -59,7 +76,7 @@ def generate(config: GenerateConfig, output: Path, overwrite: bool = True) -> fl
     codec = load_model(config.codec or about.codec)
     check_codec(lm, codec)
     request = request_of(config, lm, codec)
-    samples = 0
+    samples, begun, first = 0, time.perf_counter(), math.nan
     with (
         atomic_path(output, overwrite) as temporary,
         soundfile.SoundFile(temporary, "w", codec.sample_rate, 1, format=kind) as file,
@@ -67,8 +84,10 @@ def generate(config: GenerateConfig, output: Path, overwrite: bool = True) -> fl
         for piece in speak(lm, codec, request):
             file.write(piece.numpy())
             file.flush()
+            if not samples:
+                first = time.perf_counter() - begun
             samples += len(piece)
-    return samples / codec.sample_rate
+    return Generated(samples / codec.sample_rate, first, time.perf_counter() - begun)
 
 
 def check_codec(lm: SpeechLm, codec: Codec) -> None:

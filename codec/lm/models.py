@@ -8,10 +8,12 @@ from typing import Any
 from codec.atomic import atomic_file
 from codec.config import from_dict, to_dict
 from codec.errors import CodecError
+from codec.lm.aligned import AlignedLm
 from codec.lm.base import SpeechLm
 from codec.lm.characters import Characters
 from codec.lm.config import LmConfig, SizeConfig
 from codec.lm.grid import GridLm
+from codec.lm.phones import Phones
 from codec.lm.pieces import Pieces
 from codec.lm.sequence import SequenceLm
 from codec.lm.tts import TtsLm
@@ -28,6 +30,7 @@ class About:
     Attributes:
         codec: name or folder of the codec of the tokens.
         characters: that a model of tts has learned.
+        phones: of one that reads phones.
         reads_text: whether a causal model reads text before speech.
     """
 
@@ -35,6 +38,7 @@ class About:
     codec: str
     size: SizeConfig
     characters: str = ""
+    phones: tuple[str, ...] = ()
     reads_text: bool = False
     format: str = _FORMAT
     version: int = 1
@@ -50,6 +54,9 @@ def build_lm(config: LmConfig, pieces: Pieces) -> SpeechLm:
         return _extend(config, pieces.vocab)
     if config.task == "tts":
         texts = [piece.text for piece in pieces.train if piece.text]
+        if config.align:
+            symbols = Phones.of(texts) if config.spelling == "phones" else Characters.of(texts)
+            return AlignedLm.build(config.size, SemanticFirst(pieces.vocab), symbols, pieces.train, Path(config.output))
         return TtsLm(config.size, SemanticFirst(pieces.vocab), Characters.of(texts))
     if config.layout == "delay":
         return GridLm.build(config.size, GridLm.layout_of(pieces.vocab))
@@ -101,9 +108,11 @@ def save_lm(lm: SpeechLm, config: LmConfig, folder: Path) -> None:
         lm.module = lm.module.merge_and_unload()
     lm.save(folder)
     lm.layout.save(folder)
-    characters = lm.characters.known if isinstance(lm, TtsLm) else ""
+    symbols = lm.characters if isinstance(lm, TtsLm | AlignedLm) else Characters("")
+    characters = symbols.known if isinstance(symbols, Characters) else ""
+    phones = symbols.known if isinstance(symbols, Phones) else ()
     reads_text = isinstance(lm, SequenceLm) and lm.reads_text
-    about = About(lm.kind, config.codec, config.size, characters, reads_text)
+    about = About(lm.kind, config.codec, config.size, characters, phones, reads_text)
     with atomic_file(folder / ABOUT) as file:
         file.write((json.dumps(to_dict(about), indent=1, ensure_ascii=False) + "\n").encode())
 
@@ -129,6 +138,9 @@ def load_lm(folder: Path) -> tuple[SpeechLm, About]:
 def _load(folder: Path, about: About, layout: Layout) -> SpeechLm:
     if about.kind == TtsLm.kind and isinstance(layout, SemanticFirst):
         return TtsLm(about.size, layout, Characters(about.characters)).load(folder)
+    if about.kind == AlignedLm.kind and isinstance(layout, SemanticFirst):
+        symbols = Phones(tuple(about.phones)) if about.phones else Characters(about.characters)
+        return AlignedLm.load(folder, about.size, layout, symbols)
     if about.kind == GridLm.kind:
         return GridLm.build(about.size, layout).load(folder)
     if about.kind == SequenceLm.kind and isinstance(layout, Flat):

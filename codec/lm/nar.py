@@ -19,10 +19,14 @@ class NarModule(nn.Module):
 
     A bidirectional transformer over text and frames. Frames after the window are not seen, so that speech can
     be filled in while it is still being written.
+
+    With ``aligned``, text is ``(B, T)``, the symbol that each frame speaks, and is added to the frames that are
+    not known.
     """
 
-    def __init__(self, size: SizeConfig, characters: int, widths: Sequence[int]):
+    def __init__(self, size: SizeConfig, characters: int, widths: Sequence[int], aligned: bool = False):
         super().__init__()
+        self.aligned = aligned
         self.text = nn.Embedding(characters, size.dim)
         self.codes = nn.ModuleList(nn.Embedding(width, size.dim) for width in widths)
         self.level = nn.Embedding(len(widths), size.dim)
@@ -48,6 +52,11 @@ class NarModule(nn.Module):
         rest = sum(table(codes[:, q]) for q, table in enumerate(self.codes) if q >= level)
         frames = frames + known.unsqueeze(2) * rest
         dim = self.level.weight.shape[1]
+        if self.aligned:
+            # What a prompt says need not be known.
+            spoken = self.text(text.masked_fill(known, self.text.num_embeddings - 1))
+            frames = frames + spoken + positions(codes.shape[2], dim).to(text.device) + self.level.weight[level]
+            return self.heads[level - 1](self.layers(frames, src_key_padding_mask=~seen))
         parts = [self.text(text) + positions(text.shape[1], dim).to(text.device)]
         parts.append(frames + positions(codes.shape[2], dim).to(text.device) + self.level.weight[level])
         hidden = torch.cat(parts, dim=1)

@@ -13,6 +13,7 @@ from codec.corpora.exports.rows import Row, open_corpus, shard_rows, vocab_sizes
 from codec.corpora.plan import Facts
 from codec.errors import CodecError
 from codec.lm.config import LmConfig
+from codec.lm.phones import reads
 from codec.tokens.layouts import AudioVocab
 
 
@@ -55,7 +56,7 @@ def read_pieces(config: LmConfig) -> Pieces:
     """
     plan = open_corpus(Path(config.corpus))
     vocab = _vocab(plan.facts, vocab_sizes(plan, config.codebooks))
-    rows = list(_rows(config.corpus, vocab.num_codebooks))
+    rows = [row for row in _rows(config.corpus, vocab.num_codebooks) if (row.speaker or "").startswith(config.speakers)]
     train, test = _split(rows, config.held_out)
     if config.test_corpus is not None:
         other = open_corpus(Path(config.test_corpus))
@@ -101,6 +102,8 @@ def _draw(name: str) -> str:
 def _fits(row: Row, config: LmConfig) -> bool:
     if config.task == "continuation":
         return True
+    if config.spelling == "phones" and not reads(row.text):
+        return False
     return bool(row.text and row.text.strip()) and row.codes.shape[1] <= config.max_frames
 
 

@@ -38,18 +38,23 @@ def measure(lm: SpeechLm, pieces: Pieces, config: LmConfig) -> dict[str, Any]:
     A code costs ``-log2 p(code)`` among the codes of its codebook, so that no model pays for where a clip ends.
     """
     lm.module.eval()
+    report = measure_ngrams(pieces, config)
+    report["bits_per_frame"]["lm"] = asdict(bits_of(pieces.test, config.seed, lambda part: lm.bits(part).numpy()))
+    given = "text" if getattr(lm, "reads_text", config.task == "tts") else "nothing"
+    return {**report, "given": given, "parameters": sum(weight.numel() for weight in lm.module.parameters())}
+
+
+def measure_ngrams(pieces: Pieces, config: LmConfig) -> dict[str, Any]:
+    """That of n-grams of 1 to ``order`` codes alone, which are counted on the pieces to train on."""
     found = {}
-    for order in sorted({1, 2, config.order}):
+    for order in range(1, config.order + 1):
         ngram = NGramModel([piece.codes.numpy() for piece in pieces.train], pieces.vocab.codebook_sizes, order)
-        found[ngram_name(order)] = _bits(pieces.test, config.seed, lambda part, m=ngram: _count(m, part))  # type: ignore[misc]
-    found["lm"] = _bits(pieces.test, config.seed, lambda part: lm.bits(part).numpy())
+        found[ngram_name(order)] = bits_of(pieces.test, config.seed, lambda part, m=ngram: _count(m, part))  # type: ignore[misc]
     return {
         "bits_per_frame": {name: asdict(bits) for name, bits in found.items()},
         "uniform": float(np.log2(pieces.vocab.codebook_sizes).sum()),
-        "given": "text" if getattr(lm, "reads_text", config.task == "tts") else "nothing",
         "frame_rate": pieces.vocab.frame_rate,
         "fingerprint": pieces.vocab.fingerprint,
-        "parameters": sum(weight.numel() for weight in lm.module.parameters()),
         "train": _facts(pieces.train),
         "test": _facts(pieces.test),
         "left_out_clips": pieces.left_out,
@@ -61,7 +66,8 @@ def _count(model: NGramModel, part: Sequence[Piece]) -> np.ndarray:
     return np.stack([model.bits(piece.codes.numpy()) for piece in part])
 
 
-def _bits(test: Sequence[Piece], seed: int, cost: Callable[[Sequence[Piece]], np.ndarray]) -> Bits:
+def bits_of(test: Sequence[Piece], seed: int, cost: Callable[[Sequence[Piece]], np.ndarray]) -> Bits:
+    """Pooled bits of pieces, given what each costs by codebook ``(B, K)``."""
     # Pieces of similar length share a batch; the order does not matter to the sums.
     ordered = sorted(test, key=lambda piece: piece.codes.shape[1])
     parts = [ordered[i : i + _AT_ONCE] for i in range(0, len(ordered), _AT_ONCE)]

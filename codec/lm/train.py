@@ -16,14 +16,15 @@ from codec.console import counted, print_note
 from codec.errors import CodecError
 from codec.lm.base import SpeechLm
 from codec.lm.config import LmConfig
+from codec.lm.curve import Curve
 from codec.lm.models import build_lm, save_lm
 from codec.lm.pieces import Pieces, read_pieces
 from codec.lm.report import measure
 
 REPORT = "report.json"
 EXPORT = "export"
-_RUN = "run.json"
-_FREE = {"resume", "device", "save_every", "log_every", "max_test_clips", "order"}
+RUN = "run.json"
+_FREE = {"resume", "device", "save_every", "log_every", "measure_every", "max_test_clips", "order"}
 """Settings that a resumed run may change: no weight depends on them."""
 
 
@@ -58,12 +59,13 @@ def train(config: LmConfig, callbacks: Sequence[Any] = ()) -> Trained:
     transformers.utils.logging.disable_progress_bar()
     lm = build_lm(config, pieces)
     say_sizes(lm, pieces)
+    curve = [Curve(lm, pieces, output, config.measure_every)] if config.measure_every else []
     trainer = transformers.Trainer(
         model=lm.module,
         args=arguments_of(config),
         train_dataset=pieces.train,
         data_collator=lm.collate,
-        callbacks=[_Log(), *callbacks],
+        callbacks=[_Log(), *curve, *callbacks],
     )
     trainer.remove_callback(transformers.PrinterCallback)
     trainer.train(resume_from_checkpoint=checkpoint)
@@ -98,7 +100,7 @@ def check_run(config: LmConfig, pieces: Pieces, resumed: bool) -> None:
     Raises:
         CodecError: when a resumed run has other settings, or tokens of another codec.
     """
-    path = Path(config.output) / _RUN
+    path = Path(config.output) / RUN
     now = {name: value for name, value in to_dict(config).items() if name not in _FREE}
     now = json.loads(json.dumps({**now, "fingerprint": pieces.vocab.fingerprint}))
     if not resumed:
@@ -135,7 +137,9 @@ def arguments_of(config: LmConfig) -> Any:
         save_total_limit=2,
         logging_steps=config.log_every,
         seed=config.seed,
-        use_cpu=config.device == "cpu",
+        # Without a GPU that is asked for, transformers refuses bf16.
+        use_cpu=config.device == "cpu" or (config.bf16 and not torch.cuda.is_available()),
+        bf16=config.bf16,
         remove_unused_columns=False,
         report_to="none",
         disable_tqdm=True,
