@@ -21,7 +21,6 @@ pytest.importorskip("transformers")
 
 from transformers import AutoConfig, AutoModel
 
-import codec.hf
 from codec.hf import AudioEncoderConfig, AudioEncoderModel
 
 READ = """

@@ -52,7 +52,7 @@ class AudioEncoderOutput(ModelOutput):
 
 
 class AudioEncoderModel(PreTrainedModel):
-    """A pre-trained encoder with equal features of a clip alone and in a padded batch, in float32, without gradients."""
+    """A pre-trained encoder, in float32, without gradients: features of a padded batch are those of each clip alone."""
 
     config_class = AudioEncoderConfig
     base_model_prefix = "audio_encoder"
