@@ -59,7 +59,9 @@ def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> None:
     for item in overrides:
         dotted, equals, text = item.partition("=")
         if not equals or not dotted:
-            raise CodecError(f"{item!r} is not an override; expected key.sub=value")
+            named = not equals and (item.endswith((".yaml", ".yml")) or (CONFIGS / f"{item}.yaml").is_file())
+            hint = f"write --config {item} for the config" if named else "expected key.sub=value"
+            raise CodecError(f"{item!r} is not an override; {hint}")
         try:
             value = yaml.safe_load(text)
         except yaml.YAMLError as error:

@@ -24,7 +24,7 @@ from codec.cli import main
 from codec.corpora import audio, durable
 from codec.corpora.encode import BatchConfig, batches
 from codec.corpora.plan import Sizes, cut
-from codec.corpora.run import TokenizeConfig, device_of, rank_of, tokenize
+from codec.corpora.run import TokenizeConfig, device_of, model_of, rank_of, tokenize
 from codec.corpora.step import TokenizeShards
 from codec.corpora.table import read_facts, read_rows
 from codec.corpora.utterances import Utterance
@@ -245,6 +245,25 @@ def test_bad_files_are_rows_with_a_stage_and_a_reason(tiny_model_dir, tmp_path, 
     assert all(row["c0"] is None and row["num_samples"] is None for row in bad.values())
     assert json.loads((tmp_path / "out" / "corpus.json").read_text())["errors"] == {"decode": 4}
     assert codes_of(rows["a/clip0"]).shape == (8, 15)
+
+
+def test_a_mistake_leaves_nothing_behind(clips, tiny_model_dir, tmp_path):
+    with pytest.raises(CodecError, match="no such folder"):
+        tokenize(config_of(tiny_model_dir, tmp_path / "nowhere"), tmp_path / "corpus")
+    assert not (tmp_path / "corpus").exists()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "a.wav").write_bytes(b"")
+    with pytest.raises(CodecError, match=r"holds a\.wav but no plan"):
+        tokenize(config_of(tiny_model_dir, clips), tmp_path / "mine")
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["a.wav"]
+
+
+def test_a_hub_id_stays_one_for_the_workers(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert model_of("org/name") == "org/name" and model_of("default") == "default"
+    (tmp_path / "org" / "name").mkdir(parents=True)
+    assert model_of("org/name") == str(tmp_path / "org" / "name")
+    assert model_of("./org/name") == str(tmp_path / "org" / "name")
 
 
 def test_a_share_of_bad_files_ends_the_run_and_leaves_no_shard(tiny_model_dir, tmp_path):

@@ -62,7 +62,8 @@ def test_half_a_download(tmp_path, state, suffix, share):
     (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "Git LFS pointer"),
     (b"<!DOCTYPE html><html>", "a web page"),
     (b"\x80\x02K\x01.", "damaged|no tensors"),
-    (b"hello", "damaged"),
+    (b"hello", "not a file of weights"),
+    (pickle.dumps(print, 4), "a pickle that may run code"),
 ])
 def test_what_is_no_checkpoint(tmp_path, content, match):
     (tmp_path / "model.pt").write_bytes(content)
@@ -71,16 +72,21 @@ def test_what_is_no_checkpoint(tmp_path, content, match):
 
 def test_folders_without_one_file_of_weights(tmp_path, state):
     refused(tmp_path / "none", "no such file or folder")
-    refused(tmp_path, "these files of weights: none")
+    refused(tmp_path, "no file of weights in this folder")
     for name in ("a.pt", "b.pt"):
         write(tmp_path, state, SPEECHTOKENIZER, name)
-    refused(tmp_path, "these files of weights: a.pt, b.pt; give the path of one")
+    refused(tmp_path, "holds several files of weights, a.pt, b.pt; give the path of one")
 
 
 def test_of_no_known_kind(tmp_path):
     write(tmp_path, {"a.weight": torch.zeros(2)}, None)
     refused(tmp_path, r"of no known kind \(.*, speechtokenizer\); its tensors are a.weight")
+    refused(tmp_path, "not a checkpoint of Mimi; it is of no other known kind either", "mimi")
     refused(tmp_path, "unknown kind of checkpoint 'sptech'", "sptech")
+
+
+def test_a_model_of_codec_is_taken_as_it_is(tmp_path, tiny_model_dir):
+    refused(tiny_model_dir, "is a model of codec already; give this folder to --model")
 
 
 def test_missing_superfluous_and_misshapen_tensors_are_listed(tmp_path, state):

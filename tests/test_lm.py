@@ -231,6 +231,8 @@ def test_the_command_line_trains_and_speaks(corpus, tiny_model_dir, tmp_path, sp
     assert main(["lm", "generate", "--model", export, "--prompt", str(speech_file), "--max-seconds", "0.1", str(out)]) == 0
     assert 0 < soundfile.info(out).frames <= 1600
     assert main(["lm", "generate", "--model", export, "--text", "a", str(out)]) == 1
+    assert "out.wav: exists already; pass --overwrite" in capsys.readouterr().err
+    assert main(["lm", "generate", "--model", export, "--text", "a", "--overwrite", str(out)]) == 1
     assert "reads no text" in capsys.readouterr().err
 
 

@@ -100,6 +100,7 @@ def test_the_shipped_config_is_valid():
     ]
     config = read_config(MergeConfig, "merge", arguments, rewrite=native)
     assert config.learns.per == "layer" and sweep_values(config.sweep.values) == [0.0, 0.5, 1.0]
+    assert expand_flags(["--sweep", "0,0.25,1", "merge"]) == ["sweep.values='0,0.25,1'", "--config", "merge"]
 
 
 @given(st.integers(-20, 20), st.integers(1, 40), st.sampled_from([0.05, 0.1, 0.25, 1.0]))

@@ -16,7 +16,7 @@ import numpy as np
 from codec.align.registry import Aligner, ModelAlignerConfig, aligner
 from codec.align.transcript import fill_gaps, tighten, transfer_times
 from codec.align.types import Alignment, Interval, Utterance
-from codec.encoders.hub import load_pretrained, locate, teacher_id
+from codec.encoders.hub import load_pretrained, locate, reachable, teacher_id
 from codec.errors import CodecError
 
 WINDOW = 30.0
@@ -129,6 +129,8 @@ class FasterWhisperAligner(_OneByOne):
                 f"words.type=faster_whisper needs the package {error.name}; pip install 'codec[eval]'"
             ) from None
         folder = locate(config.model)
+        if "/" in folder:  # else it is a size that faster-whisper knows
+            reachable(folder)
         try:
             self._model = WhisperModel(
                 folder, device=config.device, compute_type=config.compute_type, cpu_threads=1

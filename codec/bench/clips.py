@@ -16,6 +16,8 @@ from codec.bench.types import BenchConfig, Table
 from codec.errors import CodecError
 from codec.model.files import find_model
 
+STARTS = 5
+"""Processes of each version. Where in memory the weights lie makes some per cent, and stays as long as a process."""
 _HERE = Path(turns.__file__).resolve().parents[2]
 
 
@@ -24,17 +26,23 @@ def clips(config: BenchConfig) -> Table:
     """Medians over rounds. With ``--against`` both versions have a turn in each round, so that what else
     the machine does hits them alike, and the ratio is the median of the rounds' ratios."""
     trees = [_HERE] if config.against is None else [_HERE, _source(Path(config.against))]
-    with contextlib.ExitStack() as stack:
-        versions = [stack.enter_context(_version(tree, config)) for tree in trees]
-        for version in versions:
-            version.turn()
-        # Every other round the other way round: the first turn of a round is the slower one.
-        rounds = [_round(versions, backwards=bool(number % 2)) for number in range(config.repeats)]
+    starts = min(STARTS, config.repeats)
+    rounds = [one for start in range(starts) for one in _rounds(trees, config, range(start, config.repeats, starts))]
     by_part = {part: [[times[part] for times in each] for each in rounds] for part in rounds[0][0]}
     rows: list[tuple[str | float, ...]] = [(part, *compared(times)) for part, times in by_part.items()]
     title = f"{config.repeats} rounds, {config.threads} thread(s), engine {config.engine}"
     more = ("ms of the other", "ratio", "25 %", "75 %") if config.against is not None else ()
     return Table(title, ("part", "ms", *more), tuple(rows))
+
+
+def _rounds(trees: list[Path], config: BenchConfig, numbers: range) -> list[list[dict[str, float]]]:
+    """Rounds of processes that are started for them."""
+    with contextlib.ExitStack() as stack:
+        versions = [stack.enter_context(_version(tree, config)) for tree in trees]
+        for version in versions:
+            version.turn()
+        # Every other round the other way round: the first turn of a round is the slower one.
+        return [_round(versions, backwards=bool(number % 2)) for number in numbers]
 
 
 class _Version:

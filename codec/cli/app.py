@@ -151,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_error(str(error))
         return 1
     except ClickException as error:
-        print_error(f"{error.format_message()} (see codec --help)")
+        print_error(_usage(error))
         return 2
     except OSError as error:
         print_error(f"{error.filename or 'input or output'}: {reason(error)}")
@@ -161,6 +161,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _INTERRUPTED
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+def _usage(error: Any) -> str:
+    """What is wrong with the command line, and which ``--help`` has the right one."""
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "codec"
+    return f"{error.format_message().replace('Value error, ', '')} (see {command} --help)"
 
 
 def _terminate(number: int, _frame: object) -> None:

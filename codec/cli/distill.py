@@ -28,7 +28,6 @@ from codec.eval.probes.types import ProbeResult
 from codec.students.files import load_student
 from codec.students.student import Student
 from codec.teachers import teacher_configs
-from codec.train.tasks.base import RunConfig
 from codec.train.trainer import Trainer
 
 REPORT = "report.json"
@@ -52,7 +51,9 @@ def main(arguments: list[str] | None = None, program: str | None = None) -> int:
 
 
 def _settings_class(values: dict[str, Any]) -> type[EmbeddingConfig]:
-    found = values.get("task", RunConfig.task)
+    if "task" not in values:
+        raise CodecError("codec distill needs a config with task: embedding, such as --config ssondo")
+    found = values["task"]
     if found != EmbeddingConfig.task:
         raise CodecError(f"config task: {found!r} is trained by codec train; codec distill needs task: embedding")
     return EmbeddingConfig

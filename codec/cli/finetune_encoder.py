@@ -9,7 +9,6 @@ from codec.cli.train import expand_flags
 from codec.console import counted, print_note
 from codec.errors import CodecError
 from codec.finetuning.config import EncoderConfig
-from codec.train.tasks.base import RunConfig
 from codec.train.trainer import Trainer
 
 DESCRIPTION = """Fine-tune a speech encoder of transformers on transcribed speech, to be merged with its base.
@@ -28,7 +27,9 @@ def main(arguments: list[str] | None = None, program: str | None = None) -> int:
 
 
 def _settings_class(values: dict[str, Any]) -> type[EncoderConfig]:
-    found = values.get("task", RunConfig.task)
+    if "task" not in values:
+        raise CodecError("codec finetune-encoder needs a config with task: encoder, such as --config finetune_encoder")
+    found = values["task"]
     if found != EncoderConfig.task:
         raise CodecError(f"config task: {found!r} is for codec train; codec finetune-encoder needs task: encoder")
     return EncoderConfig

@@ -14,7 +14,7 @@ Source = Annotated[
 Target = Annotated[Path, typer.Argument(metavar="DST", help="Folder for config.json and model.safetensors.")]
 Kind = Annotated[
     str | None,
-    typer.Option("--kind", help="What SRC is (docs/importing.md); by default the names of its tensors tell."),
+    typer.Option("--kind", help="What SRC is (docs/importing.md); by default the names of its tensors decide."),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a model in DST.")]
 

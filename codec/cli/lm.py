@@ -75,6 +75,7 @@ def _work(config: LmConfig) -> int:
 
 
 Output = Annotated[Path, typer.Argument(metavar="OUT", help="A .wav or .flac file.", show_default=False)]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")]
 _FLAGS = {
     "model": flag("--model", "-m"),
     "sampling.temperature": flag("--temperature"),
@@ -83,8 +84,8 @@ _FLAGS = {
 
 
 @app.command("generate")
-@options_of(GenerateConfig, _FLAGS, ("output",))
-def generate(config: GenerateConfig, output: Output) -> None:
+@options_of(GenerateConfig, _FLAGS, ("output", "overwrite"))
+def generate(config: GenerateConfig, output: Output, overwrite: Overwrite = False) -> None:
     """Let a model speak; audio is written while it is made."""
-    seconds = run_generate(config, output)
+    seconds = run_generate(config, output, overwrite)
     print_note(f"{output}: {seconds:.2f} s")

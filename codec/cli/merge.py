@@ -8,6 +8,7 @@ sweep.json and frontier.png.
 """
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,15 @@ from rich.table import Table
 
 from codec.cli.recipe import run_recipe
 from codec.console import print_note
+from codec.errors import CodecError
 from codec.eval.clips import open_clips
 from codec.merging.config import MergeConfig, native
 from codec.merging.merge import Merged, merge_family, read_family, write_merged
 from codec.merging.tokens import Agreement, token_agreement
 from codec.model.codec import Codec
+
+_VALUES = re.compile(r"[-+.\de]+([:,][-+.\de]+)+")
+"""FIRST:LAST:STEP, or numbers with commas between."""
 
 
 def main(arguments: list[str] | None = None, program: str | None = None) -> int:
@@ -43,7 +48,7 @@ def expand_flags(arguments: list[str]) -> list[str]:
             expanded.append(f"learn.per={value}")
         elif name == "--sweep":
             if not equals:
-                value = ahead.pop(0) if ahead and ":" in ahead[0] else ""
+                value = ahead.pop(0) if ahead and _VALUES.fullmatch(ahead[0]) else ""
             # Quoted: YAML reads 0:1 as a number of base 60.
             expanded.append(f"sweep.values='{value}'")
         elif argument == "--force":
@@ -61,6 +66,8 @@ def expand_flags(arguments: list[str]) -> list[str]:
 def work(config: MergeConfig) -> int:
     """Merge, measure what is asked for, and say what came out."""
     family, folder = read_family(config), Path(config.output_dir)
+    if (folder / "config.json").exists() and not (folder / "merge.json").exists():
+        raise CodecError(f"config output_dir: {folder} holds a model that is no merge; name another folder")
     for objection in family.forced:
         print_note(f"warning: {objection}")
     clips = open_clips(config.clips) if config.clips is not None else []
@@ -85,6 +92,9 @@ def work(config: MergeConfig) -> int:
     merged = dataclasses.replace(merged, report=dataclasses.replace(merged.report, **extra))
     write_merged(merged, folder)
     _print_models(merged)
+    for model in merged.report.models:
+        if model.norm == 0:
+            print_note(f"note: {model.name} differs from the base in none of the merged weights (include, exclude)")
     print_note(f"{folder}: the merged model and merge.json")
     if sweeper is not None:
         _sweep(sweeper, config, folder)

@@ -20,6 +20,7 @@ from codec.atomic import reason
 from codec.config import from_dict
 from codec.corpora.durable import durable_file, lock, make_folder
 from codec.corpora.sources import SourceConfig, list_source
+from codec.corpora.sources.kinds import kind_of
 from codec.corpora.utterances import Utterance, from_lines, to_lines
 from codec.errors import CodecError
 
@@ -98,6 +99,8 @@ def open_plan(folder: Path, source: SourceConfig, sizes: Sizes, facts: Facts) ->
     Raises:
         CodecError: when the folder holds a plan of another source, model or setting, or something else.
     """
+    if not (folder / PLAN).is_file():
+        _check_first(folder, source)
     make_folder(folder / "plan")
     make_folder(folder / "shards")
     with (folder / ".lock").open("ab") as file:
@@ -188,11 +191,24 @@ def to_json(values: dict[str, Any]) -> bytes:
     return (json.dumps(values, indent=1, ensure_ascii=False) + "\n").encode()
 
 
+def _check_first(folder: Path, source: SourceConfig) -> None:
+    """Refuse a folder in use and a source that is not there before anything is written."""
+    if folder.is_dir():
+        try:
+            _check_unused(folder)
+        except CodecError:
+            if not (folder / PLAN).is_file():  # else another process has made it meanwhile
+                raise
+    if source.kind == "auto":
+        kind_of(source.source)
+
+
 def _check_unused(folder: Path) -> None:
     """A folder without a plan may hold what a stopped planning left, and nothing else."""
     known = {".lock", "plan", "shards", f".{PLAN}.part"}
     strange = sorted(path.name for path in folder.iterdir() if path.name not in known)
-    strange += sorted(f"shards/{path.name}" for path in (folder / "shards").iterdir())
+    if (folder / "shards").is_dir():
+        strange += sorted(f"shards/{path.name}" for path in (folder / "shards").iterdir())
     if strange:
         raise CodecError(f"{folder}: holds {strange[0]} but no {PLAN}; choose an empty folder")
 

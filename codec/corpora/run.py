@@ -18,6 +18,7 @@ from codec.corpora.plan import Facts, Plan, Sizes, open_plan, to_json
 from codec.corpora.shard import ShardReport, ShardTask, find_report, load, run_shard
 from codec.corpora.sources import SourceConfig
 from codec.errors import CodecError
+from codec.hub.download import is_hub_id
 from codec.jobs.executor import Executor, LocalExecutor, Lost
 from codec.model.codec import Codec
 from codec.progress import ProgressBar
@@ -95,8 +96,9 @@ def tokenize(config: TokenizeConfig, folder: Path, ranks: tuple[int, int] | None
 
 
 def model_of(name: str) -> str:
-    """A model's name, or the path of its folder from the root on: workers may run in other folders."""
-    return os.path.abspath(os.path.expanduser(name)) if os.sep in name else name
+    """A model's name or hub id, or the path of its folder from the root on: workers may run in other folders."""
+    path = os.path.abspath(os.path.expanduser(name))
+    return path if os.sep in name and not (is_hub_id(name) and not os.path.exists(path)) else name
 
 
 def facts_of(model: Codec, config: TokenizeConfig) -> Facts:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from codec.errors import CodecError
+from codec.hub.download import explain
 
 PACKAGE = "package:"
 
@@ -21,6 +22,8 @@ def locate(model: str) -> str:
     if not model:
         raise CodecError("no model named; set model to a hub id, a folder or package:NAME/FOLDER")
     if not model.startswith(PACKAGE):
+        if Path(model).expanduser().is_file():
+            raise CodecError(f"{model}: is a file; name a folder of a saved model or a hub id")
         looks_like_path = model.startswith((".", "/", "~")) or model.count("/") > 1
         if looks_like_path and not Path(model).expanduser().is_dir():
             raise CodecError(f"{model}: no such folder; name a folder of a saved model or a hub id")
@@ -45,6 +48,28 @@ def teacher_id(model: str) -> str:
     return path.resolve().name if path.is_dir() else model
 
 
+def reachable(place: str) -> dict[str, bool]:
+    """Options of ``from_pretrained`` for a folder or hub id: without the Hub, the cache alone.
+
+    transformers would ask for each file again and again, half a minute long.
+
+    Raises:
+        CodecError: when the Hub cannot be reached, or has no such model, and the cache has none.
+    """
+    if Path(place).is_dir():
+        return {}
+    from huggingface_hub import HfApi, errors, try_to_load_from_cache
+
+    try:
+        HfApi().model_info(place, timeout=10)
+    # The Hub's errors have many classes, of httpx or requests, and not the same ones in every version.
+    except Exception as error:  # noqa: BLE001
+        if not isinstance(error, errors.HFValidationError) and try_to_load_from_cache(place, "config.json"):
+            return {"local_files_only": True}
+        raise CodecError(explain(place, error)) from None
+    return {}
+
+
 def load_pretrained(loader: Any, model: str, **options: Any) -> Any:
     """``loader.from_pretrained`` of a hub id, folder or package, without transformers' progress bars.
 
@@ -56,8 +81,9 @@ def load_pretrained(loader: Any, model: str, **options: Any) -> Any:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    place = locate(model)
     try:
-        return loader.from_pretrained(locate(model), **options)
+        return loader.from_pretrained(place, **{**options, **reachable(place)})
     except (OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
         raise CodecError(f"{model}: {loader.__name__} cannot load it ({reason})") from None

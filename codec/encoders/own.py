@@ -10,7 +10,7 @@ from torch import Tensor
 
 from codec.encoders.base import Encoder, EncoderConfig
 from codec.errors import CodecError
-from codec.model.files import load_model
+from codec.model.files import load_model, shipped_model
 from codec.pretraining.models.files import FRAMES, PATCHES, kind_of, load_pretrained
 from codec.pretraining.models.frames import FrameEncoder, latents
 from codec.pretraining.models.patches import PatchEncoder
@@ -23,8 +23,8 @@ _STUDENT = "student"
 
 
 def is_own(model: str) -> bool:
-    """Whether a model's name is a folder that this project wrote, a released MATPAC, or ``codec:NAME``."""
-    if model.startswith(CODEC) or is_released(model):
+    """Whether a model's name is a folder that this project wrote, a released MATPAC, ``codec:NAME``, or such a NAME."""
+    if model.startswith(CODEC) or shipped_model(model) or is_released(model):
         return True
     folder = Path(model).expanduser()
     return kind_of(folder) in (PATCHES, FRAMES, _STUDENT) or _is_codec(folder)
@@ -56,15 +56,26 @@ def open_own(config: EncoderConfig) -> Encoder:
     """
     model = config.model
     folder = Path(model).expanduser()
-    kind = kind_of(folder)
+    kind = kind_of(folder) if shipped_model(model) is None else None
     if is_released(model):
         return _patches(read_released(model).to(config.device), config, folder)
     if kind == _STUDENT:
-        return _student(config, folder)
+        return _student(_without(config, "layer", "output"), folder)
     if kind in (PATCHES, FRAMES):
+        _without(config, "output", *(("layer",) if kind == FRAMES else ()))
         loaded = load_pretrained(folder, config.device)
         return _patches(loaded, config, folder) if isinstance(loaded, PatchEncoder) else _frames(loaded, folder)
-    return _codec(config)
+    return _codec(_without(config, "layer"))
+
+
+def _without(config: EncoderConfig, *keys: str) -> EncoderConfig:
+    """The config, unless it sets one of ``keys``, which this kind of model does not have."""
+    plain = {"layer": ("avg", "last"), "output": (None,)}
+    for key in keys:
+        value = getattr(config, key)
+        if value not in plain[key]:
+            raise CodecError(f"{config.model}: this kind of model has no choice of {key}, got {value!r}; leave it out")
+    return config
 
 
 def _is_codec(folder: Path) -> bool:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from codec.encoders.base import Encoder, EncoderConfig
 from codec.encoders.generic import audio_extractor, open_generic
-from codec.encoders.hub import load_pretrained, locate, teacher_id
+from codec.encoders.hub import load_pretrained, locate, reachable, teacher_id
 from codec.encoders.layers import LayerChoice, choose_layers
 from codec.encoders.waveform import WaveformEncoder, wave_extractor
 from codec.encoders.whisper_encoder import WhisperEncoder, whisper_extractor
@@ -93,7 +93,7 @@ def _settings(model: str) -> dict[str, Any]:
         file: str | None = str(Path(place) / "config.json")
     else:
         try:
-            file = cached_file(place, "config.json", _raise_exceptions_for_missing_entries=False)
+            file = cached_file(place, "config.json", _raise_exceptions_for_missing_entries=False, **reachable(place))
         except OSError as error:
             raise CodecError(f"{model}: cannot be loaded ({' '.join(str(error).split())[:200]})") from None
     if file is None or not Path(file).is_file():

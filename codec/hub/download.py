@@ -56,7 +56,7 @@ def download(
         )
     # The Hub's errors have many classes, of httpx or requests, and not the same ones in every version.
     except Exception as error:  # noqa: BLE001
-        raise CodecError(_explain(name, error)) from None
+        raise CodecError(explain(name, error)) from None
     missing = [file for file in _NEEDED if not (folder / file).is_file()]
     if missing:
         raise CodecError(
@@ -75,8 +75,8 @@ def _split(name: str, revision: str | None) -> tuple[str, str | None]:
     return match["repo"], revision or match["revision"]
 
 
-def _explain(name: str, error: Exception) -> str:
-    """One line on what went wrong and what to do."""
+def explain(name: str, error: Exception) -> str:
+    """One line on what an error of the Hub's library means, and what to do."""
     from huggingface_hub import errors
 
     if isinstance(error, errors.RevisionNotFoundError):
@@ -88,9 +88,14 @@ def _explain(name: str, error: Exception) -> str:
             f"no model {name!r}: neither a folder with config.json here nor a model of the Hub that you may read; "
             "check the name, or run hf auth login for a private one"
         )
-    reason = " ".join(str(error).split())[:120]
+    if isinstance(error, errors.HFValidationError):
+        return f"{name}: no such folder here, and no hub id, which is org/name"
+    first: BaseException = error
+    while (before := first.__cause__ or first.__context__) is not None:
+        first = before
+    reason = " ".join(str(first).split())[:120] or type(first).__name__
     return (
-        f"{name}: no such folder here, and the Hub cannot be reached ({type(error).__name__}: {reason}); to work "
+        f"{name}: no such folder here, and the Hub cannot be reached ({reason}); to work "
         "offline, download it once where there is a network (hf download ORG/NAME --local-dir FOLDER) and give "
         "the FOLDER"
     )

@@ -3,6 +3,7 @@
 import json
 import pickle
 import re
+import warnings
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,8 +100,10 @@ def _weights_file(source: Path) -> Path:
         # A folder of transformers may have both; they hold the same.
         found = [source / name] if source / name in found else found
     if len(found) != 1:
-        have = listed([path.name for path in found]) or "none"
-        raise CodecError(f"{source}: it holds these files of weights: {have}; give the path of one")
+        if not found:
+            raise CodecError(f"{source}: no file of weights in this folder ({', '.join(_SUFFIXES)})")
+        have = listed([path.name for path in found])
+        raise CodecError(f"{source}: holds several files of weights, {have}; give the path of one")
     return found[0]
 
 
@@ -147,10 +150,18 @@ def _unpickle(path: Path, head: bytes) -> Any:
         with zipfile.ZipFile(path) as archive:
             if any(name.endswith("/constants.pkl") for name in archive.namelist()):
                 raise CodecError(f"{path}: a TorchScript program, which is code; give a file of its state_dict()")
+    elif head and not head.startswith(b"\x80"):
+        raise CodecError(f"{path}: not a file of weights, by its first bytes; expected {', '.join(_SUFFIXES)}")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on the protocol of the pickle; the line below says more
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         names = re.findall(r"GLOBAL (\S+)", str(error))
+        if not names and "operand" in str(error).lower():
+            raise CodecError(
+                f"{path}: a pickle that may run code; only tensors are read, so save a state_dict() with torch.save"
+            ) from None
         if not names:
             raise CodecError(f"{path}: damaged, or no file of torch.save; download it again") from None
         raise CodecError(

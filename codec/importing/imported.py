@@ -85,10 +85,12 @@ def import_checkpoint(source: str | Path, kind: str | None = None) -> Imported:
     checkpoint = open_checkpoint(Path(source))
     found = next((name for name, each in KINDS.items() if each.recognizes(checkpoint)), None)
     if known is not None and not known.recognizes(checkpoint):
-        is_what = f"it is {KINDS[found].title}: --kind {found}" if found else "and none of another known kind"
-        raise CodecError(f"{checkpoint.path}: no checkpoint of {known.title}; {is_what}")
+        is_what = f"it is {KINDS[found].title}: --kind {found}" if found else "it is of no other known kind either"
+        raise CodecError(f"{checkpoint.path}: not a checkpoint of {known.title}; {is_what}")
     kind = kind or found
     if kind is None:
+        if {"architecture", "quantizer", "network"} <= checkpoint.config.keys():
+            raise CodecError(f"{source}: is a model of codec already; give this folder to --model")
         few = listed(sorted(checkpoint.tensors), 3)
         raise CodecError(f"{checkpoint.path}: of no known kind ({', '.join(sorted(KINDS))}); its tensors are {few}")
     translation = KINDS[kind].translate(checkpoint)

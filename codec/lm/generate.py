@@ -8,7 +8,7 @@ import soundfile
 import torch
 from torch import Tensor
 
-from codec.atomic import atomic_path
+from codec.atomic import atomic_path, check_target
 from codec.audio.io import load_audio
 from codec.errors import CodecError
 from codec.lm.base import Request, SpeechLm
@@ -44,20 +44,24 @@ class GenerateConfig:
             raise CodecError("max_seconds must be above 0, window 0 or more")
 
 
-def generate(config: GenerateConfig, output: Path) -> float:
+def generate(config: GenerateConfig, output: Path, overwrite: bool = True) -> float:
     """Write audio while it is made; seconds of it.
+
+    Args:
+        overwrite: replace an existing file.
 
     Raises:
         CodecError: for a codec that the model is not of, or a request that does not fit the model.
     """
     kind = _format(output)
+    check_target(output, overwrite)
     lm, about = load_lm(Path(config.model))
     codec = load_model(config.codec or about.codec)
     check_codec(lm, codec)
     request = request_of(config, lm, codec)
     samples = 0
     with (
-        atomic_path(output) as temporary,
+        atomic_path(output, overwrite) as temporary,
         soundfile.SoundFile(temporary, "w", codec.sample_rate, 1, format=kind) as file,
     ):
         for piece in speak(lm, codec, request):

@@ -51,7 +51,9 @@ class SequenceLm(SpeechLm):
     def load(cls, folder: Path, layout: Flat, reads_text: bool) -> "SequenceLm":
         """What :meth:`save` wrote."""
         from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()
         tokenizer = None
         if (folder / "tokenizer_config.json").is_file():
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)

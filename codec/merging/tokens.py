@@ -11,6 +11,7 @@ from codec.audio.io import load_audio
 from codec.data.manifest import Clip
 from codec.errors import CodecError
 from codec.model.codec import Codec
+from codec.progress import track
 from codec.tokens.tokens import Tokens
 
 
@@ -56,7 +57,8 @@ def encode_clips(model: Codec, clips: Iterable[Clip]) -> list[Tokens]:
     Raises:
         CodecError: for a recording that cannot be read.
     """
-    return [model.encode(load_audio(clip.audio)) for clip in clips]
+    clips = list(clips)
+    return [model.encode(load_audio(clip.audio)) for clip in track(clips, "encoding", len(clips))]
 
 
 def compare_tokens(first: Sequence[Tokens], second: Sequence[Tokens]) -> Agreement:

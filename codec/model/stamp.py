@@ -2,8 +2,11 @@
 
 import ctypes
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
+from operator import attrgetter
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +14,8 @@ from torch import Tensor, nn
 Stamp = tuple[object, ...]
 
 _steady = threading.local()
+_version_of = attrgetter("_version")
+_value_of = attrgetter("value")
 
 
 def stamp_of(*modules: nn.Module) -> Stamp:
@@ -40,30 +45,49 @@ def steady_weights() -> Iterator[None]:
 
 
 def _stamp(module: nn.Module) -> Stamp:
-    tensors = _tensors(module)
-    places = [tensor.data_ptr() for tensor in tensors]
-    versions = [-1 if tensor.is_inference() else tensor._version for tensor in tensors]
-    return *places, *versions, *_first_values(tensors, places)
+    tensors = _tensors.get(module)
+    if tensors is None or not tensors.complete():
+        tensors = _tensors[module] = _Tensors(module)
+    return tensors.stamp()
 
 
-def _tensors(module: nn.Module) -> list[Tensor]:
-    """As ``parameters()`` and ``buffers()``, in a quarter of the time."""
-    found: list[Tensor] = []
-    open_modules = [module]
-    while open_modules:
-        part = open_modules.pop()
-        for tensors in (part._parameters, part._buffers):
-            if tensors:
-                found += [tensor for tensor in tensors.values() if tensor is not None and tensor.numel()]
-        if part._modules:
-            open_modules += [child for child in part._modules.values() if child is not None]
-    return found
+class _Tensors:
+    """The tensors of a module, found once: for a short clip the search would be a hundredth of the work."""
+
+    def __init__(self, module: nn.Module):
+        parts = list(module.modules())
+        self._members = [members for part in parts for members in (part._parameters, part._buffers, part._modules)]
+        # Kept alive, so that no other object can have the identity of one of them.
+        self._values = self._all()
+        self._identities = list(map(id, self._values))
+        self._tensors = [x for x in self._values if isinstance(x, Tensor) and x.numel()]
+        self._counted = [x for x in self._tensors if not x.is_inference()]
+        # Addresses, and the first values there where they can be read in place.
+        self._read: tuple[list[int], list[ctypes.c_uint32]] = [], []
+
+    def complete(self) -> bool:
+        """Whether the module and its parts still have these members and no others."""
+        return list(map(id, self._all())) == self._identities
+
+    def _all(self) -> list[object]:
+        return list(chain.from_iterable(map(dict.values, self._members)))
+
+    def stamp(self) -> Stamp:
+        places = list(map(Tensor.data_ptr, self._tensors))
+        known, values = self._read
+        if places != known:
+            # In a fifth of the time that PyTorch takes.
+            readable = all(x.dtype is torch.float32 and x.is_cpu for x in self._tensors)
+            values = [ctypes.c_uint32.from_address(place) for place in places] if readable else []
+            self._read = places, values
+        first = map(_value_of, values) if values else _first_values(self._tensors)
+        return *places, *map(_version_of, self._counted), *first
+
+
+_tensors: weakref.WeakKeyDictionary[nn.Module, _Tensors] = weakref.WeakKeyDictionary()
 
 
 @torch.no_grad()
-def _first_values(tensors: list[Tensor], places: list[int]) -> list[float]:
-    if all(tensor.dtype is torch.float32 and tensor.is_cpu for tensor in tensors):
-        # Five times as fast as PyTorch, which would be a fiftieth of the time of a short clip.
-        return [ctypes.c_uint32.from_address(place).value for place in places]
-    # One wait for the device in place of many.
-    return torch.stack([tensor[(0,) * tensor.ndim].float() for tensor in tensors]).tolist()
+def _first_values(tensors: list[Tensor]) -> list[float]:
+    """One wait for the device in place of many."""
+    return torch.stack([tensor[(0,) * tensor.ndim].float() for tensor in tensors]).tolist() if tensors else []

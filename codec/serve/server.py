@@ -81,7 +81,7 @@ class Server:
         except OSError as error:
             where = f"{self._config.host}:{self._config.port}"
             raise CodecError(
-                f"cannot listen on {where} ({error.strerror or error}); give another --port"
+                f"cannot listen on {where} ({error.strerror or error}); give another --port or --host"
             ) from None
         self._worker.start()
         return self

@@ -65,8 +65,9 @@ def kind_of(source: str) -> Kind:
     if name.endswith(".jsonl"):
         return "manifest"
     if not is_folder(source):
+        what = "a single file" if os.path.isfile(source) else "no such folder"
         raise CodecError(
-            f"{source}: no such folder; name a folder of recordings, a .jsonl manifest, tars, a dataset on disk, "
+            f"{source}: {what}; name a folder of recordings, a .jsonl manifest, tars, a dataset on disk, "
             "cuts.jsonl.gz or a Shar folder"
         )
     if is_dataset(source):
