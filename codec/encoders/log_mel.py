@@ -1,6 +1,7 @@
 """Log-mel spectrograms as an encoder without weights: the baseline that a trained one has to beat."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from codec.encoders.base import Encoder, EncoderConfig
@@ -34,9 +35,10 @@ def open_log_mel(config: EncoderConfig) -> Encoder:
     statistics = output == "statistics"
 
     def encode(wav: Tensor) -> Tensor:
-        bands = front(wav[None])[0].T
         if not statistics:
-            return bands
+            # As many frames as the clip's length says: the last windows reach into silence.
+            return front(F.pad(wav, (0, settings.n_fft - settings.hop_length))[None])[0].T
+        bands = front(wav[None])[0].T
         return torch.cat([bands.mean(dim=0), bands.std(dim=0, correction=0)])[None]
 
     return Encoder(
