@@ -1,10 +1,14 @@
 # make demo   set up what the demo needs, then encode and decode a bundled clip into demo/
 # make test   set up everything, then run every test
 # make setup  .venv with the package, all extras and the tests
+# make docs   build the site of the documentation into site/; a warning is an error
+# make check-packages   use the wheel and the sdist on Python 3.11, 3.12 and 3.13 (scripts/check_packages.sh)
+# make test-lowest      run tests with the lowest versions that pyproject.toml allows (scripts/test_lowest.sh)
 #
 # PYTHON=...    another interpreter (3.11 or newer)
 # PIP_ARGS=...  for pip, as --index-url
 # ARGS=...      for codec demo or pytest
+# PYTHONS=...   for check-packages
 
 PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3.14 python3; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
@@ -20,7 +24,7 @@ CPU_ARGS = $(shell [ "$$(uname)" = Linux ] && ! command -v nvidia-smi >/dev/null
 	&& $(BIN)/python -c 'import urllib.request; urllib.request.urlopen("$(CPU_INDEX)/torch/", timeout=5)' 2>/dev/null \
 	&& echo --extra-index-url $(CPU_INDEX))
 
-.PHONY: setup demo test lint clean
+.PHONY: setup demo test lint docs check-packages test-lowest clean
 
 setup: $(VENV)/tested
 
@@ -35,8 +39,17 @@ lint: setup
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
+docs: $(VENV)/documented
+	NO_MKDOCS_2_WARNING=1 OMP_NUM_THREADS=1 $(BIN)/python -m mkdocs build --quiet --strict
+
+check-packages:
+	PIP_ARGS="$(PIP_ARGS)" scripts/check_packages.sh $(PYTHONS)
+
+test-lowest:
+	scripts/test_lowest.sh $(ARGS)
+
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) demo site
 
 $(VENV)/created:
 	@test -n "$(PYTHON)" || { echo "codec needs Python 3.11 or newer; set PYTHON=..."; exit 1; }
@@ -48,7 +61,11 @@ $(VENV)/installed: $(VENV)/created pyproject.toml requirements.txt
 	$(PIP) --no-build-isolation --no-deps --editable .
 	@touch $@
 
-$(VENV)/tested: $(VENV)/installed requirements-test.txt requirements-metrics.txt requirements-eval.txt
+$(VENV)/documented: $(VENV)/tested requirements-docs.txt
+	$(PIP) -r requirements-docs.txt
+	@touch $@
+
+$(VENV)/tested: $(VENV)/installed requirements-serve.txt requirements-test.txt requirements-metrics.txt requirements-eval.txt
 	$(PIP) -r requirements-test.txt
 	@$(PIP) --no-deps -r requirements-metrics.txt \
 		|| echo "note: the metrics in requirements-metrics.txt could not be installed; tests run without them"

@@ -1,15 +1,18 @@
 """The original implementations that imported models are compared with, small and random."""
 
-import importlib
-import importlib.machinery
 import json
-import sys
-import types
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import strategies as st
 from torch import Tensor, nn
+
+import codec
+from codec.errors import CodecError
+from codec.importing import import_checkpoint
+from codec.importing.originals import Original, speechtokenizer_class
 
 SPEECHTOKENIZER = {
     "n_filters": 2,
@@ -32,16 +35,13 @@ SPEECHTOKENIZER = {
 
 
 def speechtokenizer(**changes: object) -> nn.Module:
-    """The class of the package of that name, of which its ``__init__`` would import a whole trainer."""
-    found = importlib.machinery.PathFinder.find_spec("speechtokenizer")
-    if found is None:
-        pytest.skip("needs the package speechtokenizer (requirements-metrics.txt)")
-    if "speechtokenizer" not in sys.modules:
-        package = types.ModuleType("speechtokenizer")
-        package.__path__ = list(found.submodule_search_locations)
-        sys.modules["speechtokenizer"] = package
+    """The class of the package of that name."""
+    try:
+        cls = speechtokenizer_class()
+    except CodecError as error:
+        pytest.skip(str(error))
     torch.manual_seed(0)
-    model = importlib.import_module("speechtokenizer.model").SpeechTokenizer(SPEECHTOKENIZER | changes).eval()
+    model = cls(SPEECHTOKENIZER | changes).eval()
     return lively(model, [layer._codebook for layer in model.quantizer.vq.layers])
 
 
@@ -142,3 +142,60 @@ def write(folder: Path, tensors: object, config: dict | None, name: str = "Speec
     if config is not None:
         (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     return folder
+
+
+def imported(folder: Path, original: nn.Module) -> codec.Codec:
+    """What ``codec import`` makes of a model of transformers."""
+    original.save_pretrained(folder / "original")
+    return import_checkpoint(folder / "original").model
+
+
+@torch.inference_mode()
+def check_equal(model: codec.Codec, original: Original, lengths: Iterable[int], **options: bool) -> None:
+    """Codes are those of the original, and audio up to rounding, for clips of these lengths.
+
+    Where the original makes fewer samples than its frames hold, ours are zeros.
+    """
+    for samples in lengths:
+        wav = noise(1, samples, seed=samples)
+        tokens = model.encode(wav, **options)
+        codes = original.codes(wav)
+        assert torch.equal(tokens.codes, codes), samples
+        expected = original.decode(codes).reshape(1, -1)[:, :samples].clamp(-1, 1)
+        audio = model.decode(tokens, **options)
+        assert audio.shape == wav.shape
+        torch.testing.assert_close(audio[:, : expected.shape[1]], expected, atol=1e-5, rtol=0)
+        assert not audio[:, expected.shape[1] :].any()
+
+
+def check_padded_batch(model: codec.Codec, lengths: Iterable[int]) -> None:
+    """Clips padded to one batch have the codes and the audio of each alone."""
+    wavs = [noise(samples, seed=samples) for samples in lengths]
+    tokens = model.encode(wavs)
+    audio = model.decode(tokens)
+    for index, wav in enumerate(wavs):
+        alone = model.encode(wav)
+        assert torch.equal(tokens[index].codes, alone.codes)
+        torch.testing.assert_close(audio[index, : len(wav)], model.decode(alone)[0], atol=5e-6, rtol=0)
+
+
+def check_streams(model: codec.Codec, data: st.DataObject, samples: int) -> None:
+    """A stream in any pieces has the codes and the audio of the whole clip."""
+    deterministic = data.draw(st.booleans())
+    wav = noise(1, samples, seed=samples)
+    whole = model.encode(wav, deterministic=deterministic)
+    encoder = model.streaming_encoder(deterministic=deterministic)
+    codes = torch.cat([*(encoder.push(wav[:, a:b]) for a, b in _cuts(data, samples)), encoder.flush()], dim=2)
+    assert torch.equal(codes, whole.codes)
+    decoder, frames, parts = model.streaming_decoder(deterministic=deterministic), codes.shape[2], []
+    known = data.draw(st.booleans())
+    for a, b in _cuts(data, frames):
+        parts.append(decoder.push(codes[:, :, a:b], num_samples=samples if known and a < b == frames else None))
+    audio = torch.cat([*parts, decoder.flush()], dim=1)[:, :samples]
+    torch.testing.assert_close(audio, model.decode(whole), atol=5e-6, rtol=0)
+
+
+def _cuts(data: st.DataObject, length: int) -> list[tuple[int, int]]:
+    """The pieces, some of them empty, that a drawn list of cuts makes of a length."""
+    cuts = sorted(data.draw(st.lists(st.integers(0, length), max_size=6)))
+    return list(zip([0, *cuts], [*cuts, length], strict=True))

@@ -8,6 +8,7 @@ import random
 import shutil
 import threading
 import time
+from functools import partial
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -17,11 +18,13 @@ import torch
 from corpora_tools import SECONDS, codes_of, config_of, files_of, make_corpus, rows_of, write_clips
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ray_work import dying_shard
 
 import codec
 from codec import CodecError
 from codec.cli import main
 from codec.corpora import audio, durable
+from codec.corpora import shard as shard_module
 from codec.corpora.encode import BatchConfig, batches
 from codec.corpora.plan import Sizes, cut
 from codec.corpora.run import TokenizeConfig, device_of, model_of, rank_of, tokenize
@@ -96,6 +99,21 @@ def test_a_model_that_is_not_causal_encodes_the_same(clips, tmp_path):
         assert np.array_equal(codes_of(row), model.encode(path).codes[0].numpy())
 
 
+@pytest.mark.parametrize("backend", ["auto", "torch"])
+def test_what_computes_is_part_of_the_plan(backend, clips, tmp_path):
+    """By default the engine that ``codec encode`` takes too, which encodes at twice the speed; a plan keeps its own."""
+    pytest.importorskip("onnxruntime")
+    folder = make_corpus(tmp_path, "default", clips[0], backend=backend)
+    facts = read_facts(folder / "shards" / "000000.parquet")
+    assert facts.backend == ("onnx" if backend == "auto" else "torch")
+    made = files_of(folder)
+    (folder / "shards" / "000001.json").unlink()
+    assert files_of(make_corpus(folder, "default", clips[0])) == made
+    model = codec.load("default", engine=facts.backend)
+    for row, path in zip(rows_of(folder), clips[1], strict=True):
+        assert np.array_equal(codes_of(row), model.encode(path).codes[0].numpy())
+
+
 def test_fewer_codebooks(clips, corpus, tiny_model_dir, tmp_path):
     rows = rows_of(make_corpus(tmp_path, tiny_model_dir, clips[0], codebooks=2))
     assert "c2" not in rows[0]
@@ -149,6 +167,19 @@ def test_killed_at_random_moments_it_gives_what_one_run_gives(tiny_model_dir, tm
     assert last.exitcode == 0
     assert kills >= 2, "nothing was killed, so the test shows nothing"
     assert files_of(folder) == whole
+
+
+def test_a_worker_that_is_killed_in_the_middle_of_a_shard_ends_the_run_which_goes_on_later(
+    clips, corpus, tiny_model_dir, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("codec.corpora.run.run_shard", partial(dying_shard, str(tmp_path / "mark")))
+    with pytest.raises(CodecError, match=r"1 shard not done: shard 1 crashed.*; run the same command again"):
+        make_corpus(tmp_path / "out", tiny_model_dir, clips[0], workers=2)
+    left = {path.name for path in (tmp_path / "out" / "shards").iterdir()}
+    assert ".000001.parquet.part" in left
+    assert "000001.parquet" not in left
+    assert {"000000.json", "000002.json"} <= left
+    assert files_of(make_corpus(tmp_path / "out", tiny_model_dir, clips[0])) == files_of(corpus)
 
 
 @pytest.mark.parametrize("operation", ["replace", "fsync"])
@@ -292,8 +323,11 @@ def test_a_failing_encoder_costs_one_row(clips, tiny_model_dir, corpus, tmp_path
     assert [row for row in rows if row["error"] is None] == good
 
 
-def test_a_full_disk_in_the_middle_of_a_shard(clips, corpus, tiny_model_dir, tmp_path, monkeypatch):
-    def full(descriptor):
+@pytest.mark.parametrize("moment", ["half of the table is written", "the file goes to the disk"])
+def test_a_full_disk_in_the_middle_of_a_shard(moment, clips, corpus, tiny_model_dir, tmp_path, monkeypatch):
+    def full(file, *content):
+        if content:
+            file.write(b"PAR1")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     make_corpus(tmp_path, tiny_model_dir, clips[0])
@@ -301,7 +335,7 @@ def test_a_full_disk_in_the_middle_of_a_shard(clips, corpus, tiny_model_dir, tmp
         path.unlink()
     (tmp_path / "corpus.json").unlink()
     with monkeypatch.context() as patch:
-        patch.setattr(durable.os, "fsync", full)
+        patch.setattr(*((shard_module, "write_table", full) if "half" in moment else (durable.os, "fsync", full)))
         with pytest.raises(CodecError, match=r"000001.parquet: cannot be written \(no space left on device\); make room"):
             make_corpus(tmp_path, tiny_model_dir, clips[0])
     assert not list((tmp_path / "shards").glob("*000001*"))
@@ -434,6 +468,11 @@ def test_two_at_one_file_write_one_after_the_other(tmp_path):
     assert order == [b"first, and longer"] * 2 + [b"second"] * 2
     assert (tmp_path / "a").read_bytes() == b"second"
     assert list(tmp_path.iterdir()) == [tmp_path / "a"]
+
+
+def test_batches_are_larger_on_a_gpu_unless_it_is_said_how_large():
+    assert [BatchConfig().seconds_on(device) for device in ("cpu", "cuda")] == [20, 600]
+    assert BatchConfig(7.0).seconds_on("cuda") == 7
 
 
 @settings(max_examples=50, deadline=None)

@@ -10,7 +10,7 @@ import pytest
 from corpora_tools import codes_of, config_of, make_corpus, rows_of, write_clips
 
 from codec import CodecError
-from codec.corpora import audio
+from codec.corpora import places
 from codec.corpora.places import expand
 from codec.corpora.run import tokenize
 from codec.corpora.sources import SourceConfig, list_source
@@ -91,16 +91,16 @@ def test_a_network_that_fails_is_tried_again_and_then_ends_the_run(clips, expect
     memory = fsspec.filesystem("memory")
     for path in clips[1]:
         memory.pipe(f"/{tmp_path.name}/{path.name}", path.read_bytes())
-    monkeypatch.setattr(audio, "RETRIES", (0.0, 0.0))
+    monkeypatch.setattr(places, "RETRIES", (0.0, 0.0))
     failures = iter([TimeoutError("slow"), ConnectionResetError("reset"), None, OSError("5xx"), *[None] * 20])
-    fetch = audio.fetch
+    cat_file = memory.cat_file
 
-    def failing(*place):
+    def failing(*place, **part):
         if (error := next(failures)) is not None:
             raise error
-        return fetch(*place)
+        return cat_file(*place, **part)
 
-    monkeypatch.setattr(audio, "fetch", failing)
+    monkeypatch.setattr(type(memory), "cat_file", staticmethod(failing))
     check(rows_of(make_corpus(tmp_path / "out", tiny_model_dir, f"memory://{tmp_path.name}")), expected)
     failures = iter([TimeoutError("slow")] * 3)
     with pytest.raises(CodecError, match=r"memory://.*: cannot be read \(slow\); run the same command again"):
@@ -192,6 +192,59 @@ def test_a_dataset_on_disk(embedded, clips, expected, tiny_model_dir, tmp_path):
     assert made[3]["source"].endswith("data/train#3")
     with pytest.raises(CodecError, match="no column 'sound'; set --audio-column to one of id, audio, text, speaker_id"):
         list(list_source(SourceConfig(str(tmp_path / "data" / "train"), audio_column="sound")))
+
+
+def write_tables(folder: Path, clips: list[Path]) -> None:
+    """As the Hub has a dataset: two files of the split train, in row groups of 2, and one of test."""
+    datasets = pytest.importorskip("datasets")
+    rows = {
+        "audio": [{"path": path.name, "bytes": path.read_bytes()} for path in clips],
+        "text": ["hi"] * len(clips),
+        "id": [path.stem for path in clips],
+    }
+    dataset = datasets.Dataset.from_dict(rows).cast_column("audio", datasets.Audio(decode=False))
+    folder.mkdir(parents=True)
+    for name, part in {"train-00000-of-00002": range(4), "train-00001-of-00002": range(4, len(clips)), "test-00000-of-00001": range(1)}.items():
+        dataset.select(part).to_parquet(folder / f"{name}.parquet", batch_size=2)
+
+
+@pytest.mark.parametrize("place", ["folder", "glob", "memory"])
+def test_parquet_files_of_a_dataset(place, clips, expected, tiny_model_dir, tmp_path):
+    write_tables(tmp_path / "repo" / "data", clips[1])
+    source, split = str(tmp_path / "repo"), "train"
+    if place == "glob":
+        source, split = f"{source}/data/train-*.parquet", None
+    if place == "memory":
+        memory = pytest.importorskip("fsspec").filesystem("memory")
+        memory.put(source, f"/{tmp_path.name}/", recursive=True)
+        source = f"memory://{tmp_path.name}"
+    options = {"split": split}
+    rows = rows_of(make_corpus(tmp_path / "out", tiny_model_dir, source, source_options=options, decode_threads=2))
+    check(rows, expected)
+    assert {row["text"] for row in rows} == {"hi"}
+    assert rows[5]["source"].endswith("data/train-00001-of-00002.parquet#1")
+
+
+def test_parquet_files_that_cannot_be_meant(clips, tiny_model_dir, tmp_path):
+    write_tables(tmp_path / "data", clips[1])
+
+    def listed(name="data", **options):
+        return list(list_source(SourceConfig(f"{tmp_path}/{name}", **options)))
+
+    with pytest.raises(CodecError, match="no files of the split 'dev'; found test, train"):
+        listed(split="dev")
+    with pytest.raises(CodecError, match="no column 'sound'; set --audio-column to one of audio, text, id"):
+        listed(audio_column="sound")
+    with pytest.raises(CodecError, match="two utterances have the id 'clip0'"):
+        listed()
+    assert [one.id for one in listed(split="test")] == ["clip0"]
+    folder = make_corpus(tmp_path / "out", tiny_model_dir, tmp_path / "data", source_options={"split": "test"})
+    (folder / "shards" / "000000.json").unlink()
+    (tmp_path / "data" / "test-00000-of-00001.parquet").write_bytes(b"PAR1 no more")
+    with pytest.raises(CodecError, match="test-00000-of-00001.parquet: gone or changed"):
+        make_corpus(folder, tiny_model_dir, tmp_path / "data", source_options={"split": "test"})
+    with pytest.raises(CodecError, match=r"test-00000-of-00001.parquet: cannot be read as parquet \("):
+        listed("data/test-00000-of-00001.parquet")
 
 
 @pytest.fixture(scope="module")

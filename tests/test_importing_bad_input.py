@@ -85,6 +85,24 @@ def test_of_no_known_kind(tmp_path):
     refused(tmp_path, "unknown kind of checkpoint 'sptech'", "sptech")
 
 
+@pytest.mark.parametrize(("tensors", "match"), [
+    ({"encoder.block.1.block.0.block.1.weight_v": (64, 1, 7), "encoder.block.1.block.0.block.1.weight_g": (64, 1, 1),
+      "encoder.block.1.block.0.block.0.alpha": (1, 64, 1), "quantizer.quantizers.0.codebook.weight": (4096, 8)},
+     "SNAC is not supported: each of its codebooks has a frame rate"),
+    ({"semantic_adapter.conv1.weight": (2, 2, 3), "quantizer.project_in.weight": (8, 2)}, "X-codec2 is not supported"),
+    ({"SemanticEncoder_module.conv1.weight": (2, 2, 3)}, "X-codec2 is not supported"),
+])
+def test_codecs_that_do_not_fit_are_refused_by_name(tmp_path, tensors, match):
+    write(tmp_path, {name: torch.ones(shape) for name, shape in tensors.items()}, None)
+    for kind in (None, "dac"):
+        refused(tmp_path, match, kind)
+
+
+def test_a_hub_id_says_how_to_get_the_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    refused("kyutai/mimi", "hf download kyutai/mimi --local-dir FOLDER")
+
+
 def test_a_model_of_codec_is_taken_as_it_is(tmp_path, tiny_model_dir):
     refused(tiny_model_dir, "is a model of codec already; give this folder to --model")
 
@@ -145,6 +163,29 @@ def test_a_config_that_is_none(tmp_path, state, text):
     write(tmp_path, state, None)
     (tmp_path / "config.json").write_text(text)
     refused(tmp_path, "config.json: (cannot be read as JSON|expected settings)")
+
+
+BAD = {
+    "torchscript": (lambda path: torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)).save(path), "TorchScript"),
+    "code": (lambda path: torch.save({"weight": torch.zeros(2), "more": Trap()}, path), "would run"),
+    "half": (lambda path: cut(path, speechtokenizer().state_dict()), "half a download"),
+    "kind": (lambda path: torch.save(speechtokenizer().state_dict(), path), "not a checkpoint of Mimi; it is Speech"),
+}
+
+
+def cut(path, state) -> None:
+    torch.save(state, path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_the_command_refuses_with_one_line_and_writes_nothing(tmp_path, capfd, case, monkeypatch):
+    make, match = BAD[case]
+    monkeypatch.setenv("TRAP", str(tmp_path / "trap"))
+    make(tmp_path / "model.pt")
+    result = run(capfd, "import", tmp_path / "model.pt", tmp_path / "ours", "--kind", "mimi")
+    assert result.status == 1 and match in result.error_lines[0] and len(result.error_lines) == 1
+    assert not (tmp_path / "ours").exists() and not (tmp_path / "trap").exists()
 
 
 def test_the_command(tmp_path, state, capfd):

@@ -4,21 +4,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from originals import encodec, noise, write
+from originals import check_equal, check_padded_batch, check_streams, encodec, imported, noise, write
 from torch import nn
 
 import codec
 from codec.errors import CodecError
 from codec.importing import import_checkpoint
+from codec.importing.originals import EncodecOriginal
 
 HOP = 40
 LENGTHS = (1, 5, 39, 40, 41, 120, 240, 241, 279, 280, 281, 333, 1001)
 """Among them those around the 7 frames that a start needs."""
-
-
-def imported(folder, original: nn.Module) -> codec.Codec:
-    original.save_pretrained(folder / "original")
-    return import_checkpoint(folder / "original").model
 
 
 @pytest.fixture(scope="module")
@@ -31,22 +27,6 @@ def model(original, tmp_path_factory) -> codec.Codec:
     return imported(tmp_path_factory.mktemp("encodec"), original)
 
 
-@torch.inference_mode()
-def codes_of(original: nn.Module, wav: torch.Tensor) -> torch.Tensor:
-    return original.encode(wav.unsqueeze(1), bandwidth=7.2).audio_codes[0]
-
-
-@torch.inference_mode()
-def check_equal(model: codec.Codec, original: nn.Module, **options: bool) -> None:
-    for samples in LENGTHS:
-        wav = noise(1, samples, seed=samples)
-        tokens = model.encode(wav, **options)
-        codes = codes_of(original, wav)
-        assert torch.equal(tokens.codes, codes), samples
-        expected = original.decode(codes[None], [None]).audio_values[:, 0, :samples].clamp(-1, 1)
-        torch.testing.assert_close(model.decode(tokens, **options), expected, atol=1e-5, rtol=0)
-
-
 @pytest.mark.parametrize("changes", [
     {},
     {"pad_mode": "constant"},
@@ -56,14 +36,14 @@ def check_equal(model: codec.Codec, original: nn.Module, **options: bool) -> Non
 def test_codes_and_sound_are_those_of_the_original(tmp_path, changes):
     original = encodec(**changes)
     model = imported(tmp_path, original)
-    check_equal(model, original)
+    check_equal(model, EncodecOriginal(original), LENGTHS)
     assert model.causal == changes.get("use_causal_conv", True)
     assert model.sample_rate == 24_000
     assert all(len(layer.unique()) > 4 for layer in model.encode(noise(1, 5000)).codes[0])
 
 
 def test_fixed_shapes_have_the_same_codes(model, original):
-    check_equal(model, original, deterministic=True)
+    check_equal(model, EncodecOriginal(original), LENGTHS, deterministic=True)
 
 
 def original_name(name: str) -> str:
@@ -86,30 +66,13 @@ def test_the_original_names_load(tmp_path, original):
     folder = write(tmp_path, renamed, None, "encodec_24khz.th")
     result = import_checkpoint(folder)
     assert result.kind == "encodec" and result.model.sample_rate == 24_000
-    check_equal(result.model, original)
+    check_equal(result.model, EncodecOriginal(original), LENGTHS)
 
 
 @settings(deadline=None, max_examples=25)
 @given(st.data())
 def test_streams_in_any_pieces_have_the_codes_and_sound_of_the_whole(model, data):
-    samples = data.draw(st.integers(1, 700))
-    deterministic = data.draw(st.booleans())
-    wav = noise(1, samples, seed=samples)
-    whole = model.encode(wav, deterministic=deterministic)
-    cuts = sorted(data.draw(st.lists(st.integers(0, samples), max_size=6)))
-    encoder = model.streaming_encoder(deterministic=deterministic)
-    pieces = [encoder.push(wav[:, a:b]) for a, b in zip([0, *cuts], [*cuts, samples], strict=True)]
-    codes = torch.cat([*pieces, encoder.flush()], dim=2)
-    assert torch.equal(codes, whole.codes)
-    decoder = model.streaming_decoder(deterministic=deterministic)
-    frames = codes.shape[2]
-    cuts = sorted(data.draw(st.lists(st.integers(0, frames), max_size=6)))
-    known = data.draw(st.booleans())
-    parts = []
-    for a, b in zip([0, *cuts], [*cuts, frames], strict=True):
-        parts.append(decoder.push(codes[:, :, a:b], num_samples=samples if known and a < b == frames else None))
-    wav = torch.cat([*parts, decoder.flush()], dim=1)
-    torch.testing.assert_close(wav[:, :samples], model.decode(whole), atol=1e-6, rtol=0)
+    check_streams(model, data, data.draw(st.integers(1, 700)))
 
 
 def test_the_first_codes_come_with_the_seventh_frame_and_the_others_at_once(model):
@@ -179,14 +142,8 @@ def test_a_saved_stream_goes_on(model):
         torch.testing.assert_close(torch.cat(sound, dim=1)[:, :1001], whole, atol=1e-6, rtol=0)
 
 
-def test_a_padded_batch_has_the_codes_of_single_clips(model, original):
-    wavs = [noise(samples, seed=samples) for samples in LENGTHS]
-    tokens = model.encode(wavs)
-    sound = model.decode(tokens)
-    for index, wav in enumerate(wavs):
-        alone = model.encode(wav)
-        assert torch.equal(tokens[index].codes, alone.codes)
-        torch.testing.assert_close(sound[index, : len(wav)], model.decode(alone)[0], atol=1e-6, rtol=0)
+def test_a_padded_batch_has_the_codes_of_single_clips(model):
+    check_padded_batch(model, LENGTHS)
 
 
 def test_a_batch_of_the_original_has_other_codes_for_padded_clips(original):
@@ -196,7 +153,7 @@ def test_a_batch_of_the_original_has_other_codes_for_padded_clips(original):
     mask = torch.arange(1001) < torch.tensor([[1001], [333]])
     with torch.inference_mode():
         codes = original.encode(padded, mask.unsqueeze(1), bandwidth=7.2).audio_codes[0]
-    assert not torch.equal(codes[1, :, :9], codes_of(original, wavs[1][None])[0])
+    assert not torch.equal(codes[1, :, :9], EncodecOriginal(original).codes(wavs[1][None])[0])
 
 
 @pytest.mark.parametrize(("changes", "match"), [
@@ -216,7 +173,7 @@ def test_the_48_khz_model_is_refused(tmp_path, changes, match):
 
 def test_another_kind_than_asked_for(tmp_path, original):
     original.save_pretrained(tmp_path)
-    with pytest.raises(CodecError, match="no checkpoint of SpeechTokenizer; it is EnCodec: --kind encodec"):
+    with pytest.raises(CodecError, match="not a checkpoint of SpeechTokenizer; it is EnCodec: --kind encodec"):
         import_checkpoint(tmp_path, "speechtokenizer")
 
 
@@ -227,4 +184,19 @@ def test_a_config_whose_rate_contradicts_the_weights(tmp_path, original):
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"upsampling_ratios": [8, 5, 4, 2]}))
     with pytest.raises(CodecError, match=r"upsampling_ratios is \[8, 5, 4, 2\], but the tensors .* show \[5, 4, 2\]"):
+        import_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize(("rate", "said"), [(24_000, True), (None, True), (16_000, False)])
+def test_the_rate_of_the_feature_extractor_has_to_be_that_of_the_config(tmp_path, original, rate, said):
+    import json
+
+    original.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"sampling_rate": rate}))
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({"sampling_rate": 24_000}))
+    if said:
+        assert import_checkpoint(tmp_path).model.sample_rate == 24_000
+        return
+    with pytest.raises(CodecError, match="contradicts itself: sampling_rate 16000, sampling_rate of preproc.* 24000"):
         import_checkpoint(tmp_path)

@@ -6,22 +6,18 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from originals import mimi, noise
+from originals import check_equal, check_padded_batch, check_streams, imported, mimi, noise
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 import codec
 from codec.errors import CodecError
 from codec.importing import import_checkpoint
+from codec.importing.originals import MimiOriginal
 from codec.model.mimi import transformer
 
 HOP = 20
 LENGTHS = (1, 9, 10, 11, 19, 20, 21, 30, 140, 145, 333, 1001)
-
-
-def imported(folder, original: nn.Module) -> codec.Codec:
-    original.save_pretrained(folder / "original")
-    return import_checkpoint(folder / "original").model
 
 
 @pytest.fixture(scope="module")
@@ -34,17 +30,6 @@ def model(original, tmp_path_factory) -> codec.Codec:
     return imported(tmp_path_factory.mktemp("mimi"), original)
 
 
-@torch.inference_mode()
-def check_equal(model: codec.Codec, original: nn.Module, **options: bool) -> None:
-    for samples in LENGTHS:
-        wav = noise(1, samples, seed=samples)
-        tokens = model.encode(wav, **options)
-        codes = original.encode(wav.unsqueeze(1)).audio_codes
-        assert torch.equal(tokens.codes, codes), samples
-        expected = original.decode(codes).audio_values[:, 0, :samples].clamp(-1, 1)
-        torch.testing.assert_close(model.decode(tokens, **options), expected, atol=1e-5, rtol=0)
-
-
 @pytest.mark.parametrize("changes", [
     {},
     {"use_conv_shortcut": True, "num_residual_layers": 2, "sliding_window": 100},
@@ -53,18 +38,18 @@ def check_equal(model: codec.Codec, original: nn.Module, **options: bool) -> Non
 def test_codes_and_sound_are_those_of_the_original(tmp_path, changes):
     original = mimi(**changes)
     model = imported(tmp_path, original)
-    check_equal(model, original)
+    check_equal(model, MimiOriginal(original), LENGTHS)
     assert model.causal and model.sample_rate == 24_000
     assert all(len(layer.unique()) > 4 for layer in model.encode(noise(1, 5000)).codes[0])
 
 
 def test_fixed_shapes_have_the_same_codes(model, original):
-    check_equal(model, original, deterministic=True)
+    check_equal(model, MimiOriginal(original), LENGTHS, deterministic=True)
 
 
 def test_attention_in_blocks_has_the_same_codes(model, original, monkeypatch):
     monkeypatch.setattr(transformer, "BLOCK", 3)
-    check_equal(model, original)
+    check_equal(model, MimiOriginal(original), LENGTHS)
 
 
 def test_fewer_codebooks(model, original):
@@ -80,20 +65,7 @@ def test_fewer_codebooks(model, original):
 @settings(deadline=None, max_examples=25)
 @given(st.data())
 def test_streams_in_any_pieces_have_the_codes_and_sound_of_the_whole(model, data):
-    samples = data.draw(st.integers(1, 700))
-    deterministic = data.draw(st.booleans())
-    wav = noise(1, samples, seed=samples)
-    whole = model.encode(wav, deterministic=deterministic)
-    cuts = sorted(data.draw(st.lists(st.integers(0, samples), max_size=6)))
-    encoder = model.streaming_encoder(deterministic=deterministic)
-    pieces = [encoder.push(wav[:, a:b]) for a, b in zip([0, *cuts], [*cuts, samples], strict=True)]
-    codes = torch.cat([*pieces, encoder.flush()], dim=2)
-    assert torch.equal(codes, whole.codes)
-    decoder = model.streaming_decoder(deterministic=deterministic)
-    cuts = sorted(data.draw(st.lists(st.integers(0, codes.shape[2]), max_size=6)))
-    parts = [decoder.push(codes[:, :, a:b]) for a, b in zip([0, *cuts], [*cuts, codes.shape[2]], strict=True)]
-    sound = torch.cat([*parts, decoder.flush()], dim=1)[:, :samples]
-    torch.testing.assert_close(sound, model.decode(whole), atol=5e-6, rtol=0)
+    check_streams(model, data, data.draw(st.integers(1, 700)))
 
 
 def test_every_frame_comes_at_once(model):
@@ -125,13 +97,7 @@ def test_slots_start_anew_and_saved_streams_go_on(model):
 
 
 def test_a_padded_batch_has_the_codes_of_single_clips(model):
-    wavs = [noise(samples, seed=samples) for samples in LENGTHS]
-    tokens = model.encode(wavs)
-    sound = model.decode(tokens)
-    for index, wav in enumerate(wavs):
-        alone = model.encode(wav)
-        assert torch.equal(tokens[index].codes, alone.codes)
-        torch.testing.assert_close(sound[index, : len(wav)], model.decode(alone)[0], atol=5e-6, rtol=0)
+    check_padded_batch(model, LENGTHS)
 
 
 @torch.inference_mode()

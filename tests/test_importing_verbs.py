@@ -1,6 +1,7 @@
 """Every command takes imported models: files, streams and the server, at their own sample rates."""
 
 import asyncio
+import json
 
 import numpy as np
 import pytest
@@ -122,3 +123,20 @@ def test_an_evaluation_takes_the_models_rate(folders, name):
     coded = system.code(Clip("clip", "clip.wav", 1.0), wav)
     assert coded.sample_rate == system.sample_rate == MODELS[name][1]
     assert len(coded.wav) == len(wav)
+
+
+@pytest.mark.parametrize("name", ["encodec", "dac"])
+def test_a_corpus_of_tokens_has_the_models_rate(folders, tmp_path, capfd, name):
+    rate = MODELS[name][1]
+    (tmp_path / "audio").mkdir()
+    soundfile.write(tmp_path / "audio" / "a.wav", noise(3333).numpy(), rate, subtype="FLOAT")
+    run_ok(capfd, "tokenize", tmp_path / "audio", tmp_path / "tokens", "-m", folders[name])
+    plan = json.loads((tmp_path / "tokens" / "plan.json").read_text())
+    assert rate in _numbers(plan), plan
+
+
+def _numbers(value):
+    """All numbers in plain data."""
+    if isinstance(value, dict | list):
+        return [number for part in (value.values() if isinstance(value, dict) else value) for number in _numbers(part)]
+    return [value] if isinstance(value, int | float) else []

@@ -13,10 +13,11 @@ from codec.config import from_dict
 from codec.errors import CodecError
 from codec.model import chunked
 from codec.model.config import CodecConfig
-from codec.model.seanet import SeanetConfig, SeanetDecoder, SeanetEncoder
+from codec.model.seanet import SeanetConfig, SeanetDecoder, SeanetEncoder, tiles
 from codec.model.seanet.blocks import LSTM, Snake
 from codec.model.seanet.convolutions import Conv, ConvTranspose, reflect_pad
 from codec.model.seanet.weight_norm import apply_weight_norm
+from codec.model.states import tensors_of
 
 
 def test_reflection_and_its_zeros_for_short_signals():
@@ -64,10 +65,10 @@ def test_causal_convolution_streams_and_never_looks_ahead(kernel, stride, dilati
     assert difference[cut] > 0
 
 
-@given(kernel=st.integers(1, 9), stride=st.integers(1, 9), cut=st.integers(0, 5))
+@given(stride=st.integers(1, 9), cut=st.integers(0, 5))
 @settings(max_examples=60, deadline=None)
-def test_causal_transposed_convolution_streams_and_never_looks_ahead(kernel, stride, cut):
-    layer = ConvTranspose(2, 3, max(kernel, stride), stride, causal=True).requires_grad_(False)
+def test_causal_transposed_convolution_streams_and_never_looks_ahead(stride, cut):
+    layer = ConvTranspose(2, 3, stride, causal=True).requires_grad_(False)
     x = noise(2, 2, 6)
     whole, _ = layer(x)
     assert whole.shape == (2, 3, 6 * stride)
@@ -89,10 +90,29 @@ def test_causal_transposed_convolution_streams_and_never_looks_ahead(kernel, str
 @given(samples=st.integers(1, 60), stride=st.integers(1, 8))
 @settings(max_examples=60, deadline=None)
 def test_centred_layers_keep_the_frame_law(samples, stride):
-    down, up = Conv(1, 2, 2 * stride, stride), ConvTranspose(2, 1, 2 * stride, stride)
+    down, up = Conv(1, 2, 2 * stride, stride), ConvTranspose(2, 1, stride)
     frames, _ = down(noise(1, 1, samples))
     assert frames.shape[2] == -(-samples // stride)
     assert up(frames)[0].shape[2] == frames.shape[2] * stride
+
+
+@pytest.mark.parametrize("tile", [1, 500])
+@pytest.mark.parametrize("network", [CAUSAL, CAUSAL_LSTM, CAUSAL | {"edges": "mirror", "n_residual_layers": 2}])
+def test_tiles_of_any_length_make_what_the_layers_make(network, tile, monkeypatch):
+    model, calls = make_seanet(network), []
+    wav = noise(2, 20 * HOP, seed=1)
+    latent, state = model.encoder(wav)
+    decoded, _ = model.decoder(latent)
+    monkeypatch.setattr(tiles, "TILE", tile)
+    monkeypatch.setattr(tiles.Stage, "length", lambda stage, true=tiles.Stage.length: calls.append(1) or true(stage))
+    with torch.no_grad():
+        tiled, tiled_state = model.encoder(wav)
+        again, _ = model.decoder(latent)
+    assert calls
+    torch.testing.assert_close(tiled, latent, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(again, decoded, atol=1e-6, rtol=1e-5)
+    for ours, theirs in zip(tensors_of(tiled_state), tensors_of(state), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("network", [CAUSAL, CAUSAL_LSTM, CAUSAL | {"activation": "snake"}])

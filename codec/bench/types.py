@@ -42,6 +42,15 @@ class BenchConfig:
     clips: int = 72
     """Variants of the bundled clip whose codes are compared, each with 1400 to 1800 of them."""
 
+    corpus_hours: float = 1.0
+    """Hours of audio in the corpora of the benchmark corpus."""
+    workers: tuple[int, ...] = (1, 2)
+    """Processes that tokenize them, comma-separated."""
+    actors: tuple[int, ...] = (1, 2, 4, 8)
+    """Actors of Ray in the benchmark corpus-ray, comma-separated."""
+    files: tuple[int, ...] = (1000, 10_000)
+    """Files in the corpora of the benchmark corpus-memory, comma-separated."""
+
     def __post_init__(self) -> None:
         for name in (
             "threads",
@@ -52,11 +61,15 @@ class BenchConfig:
             "live_seconds",
             "frames",
             "clips",
+            "corpus_hours",
         ):
             if getattr(self, name) <= 0:
                 raise CodecError(f"bench: {name} is {getattr(self, name)}; it must be above 0")
         if not self.clip_seconds or min(self.clip_seconds) <= 0:
             raise CodecError(f"bench: clip_seconds is {list(self.clip_seconds)}; name lengths above 0")
+        for name in ("workers", "actors", "files"):
+            if min(getattr(self, name), default=0) < 1:
+                raise CodecError(f"bench: {name} is {list(getattr(self, name))}; name numbers of 1 or more")
 
 
 Rows = tuple[tuple[str | float, ...], ...]

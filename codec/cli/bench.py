@@ -13,7 +13,7 @@ Names = Annotated[
     list[str] | None,
     typer.Argument(
         help="offline, stream, clients, floor (these by default), clips, profile, throughput, slots, agreement, "
-        "originals."
+        "originals, corpus, corpus-memory, corpus-ray, corpus-device."
     ),
 ]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="JSON file for the results.")]

@@ -15,7 +15,7 @@ Source = Annotated[
     typer.Argument(
         metavar="SRC",
         help="A folder of recordings, a .jsonl manifest, tars (a.tar, 'a-{000..012}.tar', a folder of them), a "
-        "Hugging Face dataset on disk, Lhotse cuts or a Shar folder; a path, or a URL of fsspec.",
+        "Hugging Face dataset on disk or as parquet files, Lhotse cuts or a Shar folder; a path, or a URL of fsspec.",
         show_default=False,
     ),
 ]

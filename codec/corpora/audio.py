@@ -2,7 +2,6 @@
 
 import functools
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,6 @@ from codec.corpora.places import fetch, is_url, size_of
 from codec.corpora.sources.dataset import read_row
 from codec.corpora.utterances import Utterance
 from codec.errors import CodecError
-
-RETRIES = (0.5, 2.0, 8.0)
-"""Seconds between attempts to read a URL."""
 
 
 class BadUtterance(Exception):
@@ -107,24 +103,19 @@ def _open(utterance: Utterance) -> Path | bytes:
 
 
 def _download(place: str, utterance: Utterance) -> bytes:
-    """A recording at a URL; a network that fails is tried again, and then ends the run rather than the utterance."""
+    """A recording at a URL; a network that fails to the last ends the run rather than the utterance."""
     whole = utterance.offset is None
-    for wait in (*RETRIES, None):
-        try:
-            data = fetch(place, utterance.offset or 0, None if whole else utterance.size)
-        except PermissionError:
+    try:
+        data = fetch(place, utterance.offset or 0, None if whole else utterance.size)
+    except PermissionError:
+        raise
+    except FileNotFoundError as error:
+        if utterance.size is None:
             raise
-        except OSError as error:
-            if utterance.size is None:
-                raise
-            if isinstance(error, FileNotFoundError):
-                raise _changed(place) from error
-            if wait is None:
-                text = " ".join(str(error).split()) or type(error).__name__
-                raise SourceChangedError(f"{place}: cannot be read ({text}); run the same command again") from error
-            time.sleep(wait)
-        else:
-            break
+        raise _changed(place) from error
+    except OSError as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise SourceChangedError(f"{place}: cannot be read ({text}); run the same command again") from error
     if utterance.size is not None and len(data) != utterance.size:
         raise _changed(place)
     return data

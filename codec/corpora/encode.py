@@ -2,21 +2,20 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from codec.corpora.ahead import ahead
 from codec.corpora.audio import BadUtterance, read_wav
+from codec.corpora.device import IN_FLIGHT, DeviceEncoder, Flight, compact, fits
 from codec.corpora.utterances import Utterance
 from codec.errors import CodecError
 from codec.model.codec import Codec
 from codec.model.steps import CHUNK_FRAMES
 
-T = TypeVar("T")
-R = TypeVar("R")
+EncodeBatch = Callable[[list[Tensor]], "list[Encoded | BadUtterance]"]
 
 WINDOW = 8
 """Batches' worth of audio that is decoded before it is sorted by length."""
@@ -34,14 +33,19 @@ class Encoded:
 class BatchConfig:
     """How utterances are put together."""
 
-    batch_seconds: float = 60.0
-    """Padded audio in a batch; longer recordings go through the streaming encoder."""
+    batch_seconds: float | None = None
+    """Padded audio in a batch; longer recordings go through the streaming encoder. By default 20 on a CPU, whose
+    caches hold no more, and 600 on a GPU."""
     decode_threads: int = 1
     """Threads that read and decode ahead of the encoder."""
 
     def __post_init__(self) -> None:
-        if not self.batch_seconds > 0 or self.decode_threads < 1:
+        if not (self.batch_seconds is None or self.batch_seconds > 0) or self.decode_threads < 1:
             raise CodecError("batch_seconds and decode_threads must be above 0")
+
+    def seconds_on(self, device: str) -> float:
+        """Padded audio in a batch on a kind of device."""
+        return self.batch_seconds or (20.0 if device == "cpu" else 600.0)
 
 
 def encode_utterances(
@@ -49,23 +53,35 @@ def encode_utterances(
 ) -> list[Encoded | BadUtterance]:
     """Codes of the first ``count`` codebooks, or what was wrong, of each utterance, in their order."""
     results: list[Encoded | BadUtterance | None] = [None] * len(utterances)
-    budget = round(config.batch_seconds * model.sample_rate)
+    budget = round(config.seconds_on(model.device.type) * model.sample_rate)
     window: list[tuple[int, Tensor]] = []
+    pipelined = on_device(model)
+
+    def one_by_one(wavs: list[Tensor]) -> list[Encoded | BadUtterance]:
+        return _encode_batch(model, wavs, count, deterministic)
+
+    encoder = DeviceEncoder(model, count, deterministic) if pipelined else None
 
     def encode_window() -> None:
-        for batch in batches(window, budget):
-            encoded = _encode_batch(model, [wav for _, wav in batch], count, deterministic)
-            for (index, _), result in zip(batch, encoded, strict=True):
+        made = list(batches(window, budget))
+        wavs = [[wav for _, wav in batch] for batch in made]
+        encoded = map(one_by_one, wavs) if encoder is None else _in_flight(encoder, wavs, one_by_one)
+        for batch, clips in zip(made, encoded, strict=True):
+            for (index, _), result in zip(batch, clips, strict=True):
                 results[index] = result
         window.clear()
 
     def read(utterance: Utterance) -> Tensor | BadUtterance:
         try:
-            return read_wav(utterance, model.sample_rate)
+            wav = read_wav(utterance, model.sample_rate)
         except BadUtterance as error:
             return error
+        return compact(wav) if pipelined else wav
 
-    for index, wav in enumerate(ahead(read, utterances, config.decode_threads)):
+    def samples(wav: Tensor | BadUtterance) -> int:
+        return len(wav) if isinstance(wav, Tensor) else 0
+
+    for index, wav in enumerate(ahead(read, utterances, config.decode_threads, WINDOW * budget, samples)):
         if isinstance(wav, BadUtterance):
             results[index] = wav
         elif len(wav) > budget and model.causal:
@@ -78,16 +94,43 @@ def encode_utterances(
     return [result for result in results if result is not None]
 
 
-def ahead(function: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
-    """Results in order, computed in threads a little ahead of their use."""
-    pending: deque[Future[R]] = deque()
-    with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
-        for item in items:
-            pending.append(pool.submit(function, item))
-            if len(pending) > 2 * threads:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
+def on_device(model: Codec) -> bool:
+    """Whether batches go through :class:`codec.corpora.device.DeviceEncoder`."""
+    return model.device.type == "cuda" and fits(model)
+
+
+def _in_flight(
+    encoder: DeviceEncoder, batches: Sequence[list[Tensor]], one_by_one: EncodeBatch
+) -> Iterator[list[Encoded | BadUtterance]]:
+    """Results of batches in order; what the device refuses is encoded as everywhere else, which says why."""
+    flights: deque[tuple[list[Tensor], Flight | None]] = deque()
+    for wavs in (*batches, None):
+        while flights and (wavs is None or len(flights) == IN_FLIGHT):
+            yield _landed(encoder, *flights.popleft(), one_by_one)
+        if wavs is not None:
+            flights.append((wavs, _started(encoder, wavs)))
+
+
+def _started(encoder: DeviceEncoder, wavs: list[Tensor]) -> Flight | None:
+    try:
+        return encoder.start(wavs)
+    except Exception:  # noqa: BLE001 (as when memory runs out; smaller batches may fit)
+        return None
+
+
+def _landed(
+    encoder: DeviceEncoder, wavs: list[Tensor], flight: Flight | None, one_by_one: EncodeBatch
+) -> list[Encoded | BadUtterance]:
+    if flight is None:
+        return one_by_one(wavs)
+    try:
+        codes = encoder.finish(flight)
+    except Exception:  # noqa: BLE001 (as above)
+        return one_by_one(wavs)
+    return [
+        Encoded(one, len(wav)) if one is not None else one_by_one([wav])[0]
+        for one, wav in zip(codes, wavs, strict=True)
+    ]
 
 
 def batches(window: Iterable[tuple[int, Tensor]], budget: int) -> Iterator[list[tuple[int, Tensor]]]:

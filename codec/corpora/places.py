@@ -1,16 +1,22 @@
 """Files at local paths and at URLs that fsspec knows, such as ``s3://bucket/a.wav``."""
 
 import glob
+import io
 import itertools
 import os
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
 from codec.atomic import reason
 from codec.errors import CodecError
 
+T = TypeVar("T")
+
+RETRIES = (0.5, 2.0, 8.0)
+"""Seconds between attempts to reach a URL."""
 _URL = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.-]+(::|://)")
 _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
@@ -53,7 +59,7 @@ def _opened(place: str) -> BinaryIO:
     if not is_url(place):
         return open(place, "rb")
     filesystem, path = _filesystem(place)
-    return cast(BinaryIO, filesystem.open(path, "rb"))
+    return cast(BinaryIO, io.BufferedReader(_PatientFile(patiently(lambda: filesystem.open(path, "rb")))))
 
 
 def read_place(place: str, offset: int = 0, size: int | None = None) -> bytes:
@@ -69,39 +75,114 @@ def read_place(place: str, offset: int = 0, size: int | None = None) -> bytes:
 
 
 def fetch(place: str, offset: int = 0, size: int | None = None) -> bytes:
-    """The same, with the system's own exceptions."""
-    with _opened(place) as file:
+    """The same, with the system's own exceptions; a URL is tried several times."""
+    if is_url(place):
+        filesystem, path = _filesystem(place)
+        end = None if size is None else offset + size
+        return bytes(patiently(lambda: filesystem.cat_file(path, start=offset or None, end=end)))
+    with open(place, "rb") as file:
         if offset:
             file.seek(offset)
         return file.read() if size is None else file.read(size)
 
 
-def size_of(place: str) -> int | None:
-    """Bytes of a file; ``None`` where there is none."""
+def patiently(function: Callable[[], T]) -> T:
+    """What a function says of a URL; where it fails, it is asked again after each of :data:`RETRIES`.
+
+    Raises:
+        OSError: at once for what is not there or may not be read, and for all else when it fails to the last.
+    """
+    for wait in RETRIES:
+        try:
+            return function()
+        except (FileNotFoundError, PermissionError):
+            raise
+        except Exception:  # noqa: BLE001 (each client of a network has its own)
+            time.sleep(wait)
     try:
-        if not is_url(place):
-            return os.stat(place).st_size
+        return function()
+    except OSError:
+        raise
+    except Exception as error:
+        raise OSError(" ".join(str(error).split()) or type(error).__name__) from error
+
+
+class _PatientFile(io.RawIOBase):
+    """An open file of fsspec, each read of which is tried several times."""
+
+    def __init__(self, file: Any):
+        self._file, self._position = file, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._position = offset + (0, self._position, self._file.size)[whence]
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        data = patiently(lambda: self._read(len(buffer)))
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+    def _read(self, size: int) -> bytes:
+        self._file.seek(self._position)
+        return bytes(self._file.read(size))
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def _asked(place: str, function: Callable[[], T]) -> T:
+    try:
+        return patiently(function)
+    except OSError as error:
+        raise CodecError(f"{place}: cannot be read ({reason(error)})") from None
+
+
+def size_of(place: str) -> int | None:
+    """Bytes of a file; ``None`` where there is none, or none that may be read.
+
+    Raises:
+        CodecError: when a URL gives no answer.
+    """
+    if is_url(place):
         filesystem, path = _filesystem(place)
-        return int(filesystem.size(path))
+        return _asked(place, lambda: _size(filesystem, path))
+    try:
+        return os.stat(place).st_size
     except OSError:
         return None
 
 
+def _size(filesystem: Any, path: str) -> int | None:
+    try:
+        return int(filesystem.size(path))
+    except (FileNotFoundError, PermissionError):
+        return None
+
+
 def is_folder(place: str) -> bool:
-    """Whether it is a folder that is there."""
+    """Whether it is a folder that is there.
+
+    Raises:
+        CodecError: when a URL gives no answer.
+    """
     if not is_url(place):
         return os.path.isdir(place)
     filesystem, path = _filesystem(place)
-    return bool(filesystem.isdir(path))
+    return _asked(place, lambda: bool(filesystem.isdir(path)))
 
 
 def list_folder(place: str, suffixes: Sequence[str]) -> list[tuple[str, int]]:
     """Paths below a folder of a URL's file system, relative to it, with their sizes, in order."""
     filesystem, root = _filesystem(place)
-    try:
-        found = filesystem.find(root, detail=True)
-    except OSError as error:
-        raise CodecError(f"{place}: cannot be read ({reason(error)})") from None
+    found = _asked(place, lambda: filesystem.find(root, detail=True))
     names = {path[len(root.rstrip("/")) + 1 :]: int(about["size"]) for path, about in found.items()}
     return sorted((name, size) for name, size in names.items() if Path(name).suffix.lower() in suffixes)
 
@@ -125,7 +206,7 @@ def _glob(pattern: str) -> list[str]:
     if not is_url(pattern):
         return sorted(glob.glob(pattern))
     filesystem, path = _filesystem(pattern)
-    return sorted(str(filesystem.unstrip_protocol(name)) for name in filesystem.glob(path))
+    return sorted(str(filesystem.unstrip_protocol(name)) for name in _asked(pattern, lambda: filesystem.glob(path)))
 
 
 def _filesystem(place: str) -> tuple[Any, str]:

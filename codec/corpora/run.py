@@ -14,7 +14,7 @@ from codec.console import counted, print_note
 from codec.corpora.durable import durable_file
 from codec.corpora.encode import BatchConfig
 from codec.corpora.places import absolute
-from codec.corpora.plan import Facts, Plan, Sizes, open_plan, to_json
+from codec.corpora.plan import PLAN, Facts, Plan, Sizes, open_plan, read_plan, to_json
 from codec.corpora.shard import ShardReport, ShardTask, find_report, load, run_shard
 from codec.corpora.sources import SourceConfig
 from codec.errors import CodecError
@@ -40,8 +40,9 @@ class TokenizeConfig:
     """A shipped model's name, or a folder with config.json."""
     device: str = "auto"
     """auto, cpu, cuda or mps; with several processes on a machine, each takes the GPU of its local rank."""
-    backend: str = "torch"
-    """What computes: torch, compile, graph, onnx, or a folder of codec export --onnx."""
+    backend: str = "auto"
+    """What computes: torch, compile, graph, onnx, a folder of codec export --onnx, or auto: what the plan says, and for
+    a new one onnx on a CPU that has ONNX Runtime, else torch."""
     codebooks: int | None = None
     """Codebook layers to keep, 1 to all."""
     deterministic: bool = False
@@ -85,6 +86,7 @@ def tokenize(config: TokenizeConfig, folder: Path, ranks: tuple[int, int] | None
     rank, world = ranks or rank_of(os.environ)
     device = device_of(config.device, os.environ)
     source = replace(config.source, source=absolute(config.source.source))
+    config = replace(config, backend=backend_of(config, device, folder))
     plan = open_plan(folder, source, config.sizes, facts_of(load(config.model, device, config.backend), config))
     tasks = [
         ShardTask(str(folder.resolve()), shard, model_of(config.model), device, config.batching, config.max_error_rate)
@@ -99,6 +101,22 @@ def model_of(name: str) -> str:
     """A model's name or hub id, or the path of its folder from the root on: workers may run in other folders."""
     path = os.path.abspath(os.path.expanduser(name))
     return path if os.sep in name and not (is_hub_id(name) and not os.path.exists(path)) else name
+
+
+def backend_of(config: TokenizeConfig, device: str, folder: Path) -> str:
+    """What computes, by name; every machine of every run has to take the same.
+
+    Raises:
+        CodecError: when the plan cannot be read, or the model cannot be loaded.
+    """
+    if config.backend != "auto":
+        return config.backend
+    if (folder / PLAN).is_file():
+        return read_plan(folder).facts.backend
+    if config.gpus:
+        return "torch"
+    name = load(config.model, device, "auto").engine.name
+    return name if name == "onnx" else "torch"
 
 
 def facts_of(model: Codec, config: TokenizeConfig) -> Facts:

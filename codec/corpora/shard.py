@@ -75,8 +75,11 @@ def report_path(folder: Path, shard: int) -> Path:
     return folder / "shards" / f"{shard:06d}.json"
 
 
-def run_shard(task: ShardTask) -> ShardReport:
+def run_shard(task: ShardTask, model: Codec | None = None) -> ShardReport:
     """Make a shard, unless it is done: tokens first, to the disk, and then the file that says so.
+
+    Args:
+        model: instead of loading the one that the task names.
 
     Raises:
         CodecError: when files of the source are gone, too many utterances are bad, nothing can be written, or the
@@ -89,7 +92,7 @@ def run_shard(task: ShardTask) -> ShardReport:
         return done
     utterances = read_shard(folder, plan, task.shard)
     check_sources(utterances)
-    model = load(task.model, task.device, plan.facts.backend)
+    model = model or load(task.model, task.device, plan.facts.backend)
     if model.fingerprint != plan.facts.fingerprint:
         raise CodecError(
             f"{folder}: was planned for model {plan.facts.fingerprint}, {task.model} is {model.fingerprint}; "

@@ -12,7 +12,11 @@ from torch import Tensor, nn
 States = tuple[Tensor, Tensor]
 
 
-@torch.library.custom_op("codec::lstm", mutates_args=())
+# Written out, since PyTorch before 2.7 does not derive it from list[Tensor].
+_SCHEMA = "(Tensor x, Tensor hidden, Tensor cell, Tensor[] weights) -> (Tensor, Tensor, Tensor)"
+
+
+@torch.library.custom_op("codec::lstm", mutates_args=(), schema=_SCHEMA)
 def lstm(x: Tensor, hidden: Tensor, cell: Tensor, weights: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     """``torch.lstm`` that reads one way: ``x (T, B, C)`` and states ``(layers, B, C)`` to the same shapes.
 

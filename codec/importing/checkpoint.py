@@ -16,9 +16,11 @@ from torch import Tensor
 
 from codec.atomic import reason
 from codec.errors import CodecError
+from codec.hub.download import is_hub_id
 from codec.merging.folding import fold
 
 CONFIG = "config.json"
+EXTRACTOR = "preprocessor_config.json"
 _SUFFIXES = (".safetensors", ".pt", ".pth", ".th", ".bin", ".ckpt", ".dev")
 _TRAINER_PACKAGE = re.compile(r"\w+Trainer_\d+")
 """Name of what the trainers of SpeechTokenizer and DM-Codec write, which has no suffix."""
@@ -36,6 +38,7 @@ class Checkpoint:
         path: of the weights.
         tensors: by name, float32, with weight norm folded into plain weights.
         config: of ``config.json`` beside it, or of the file itself; empty where there is none.
+        extractor: settings of the feature extractor in ``preprocessor_config.json`` beside it, or none.
         notes: sentences for the user, on what was changed or assumed.
     """
 
@@ -43,6 +46,7 @@ class Checkpoint:
     tensors: dict[str, Tensor]
     config: dict[str, Any]
     notes: list[str] = field(default_factory=list)
+    extractor: dict[str, Any] = field(default_factory=dict)
 
     def layers(self, pattern: str) -> list[int]:
         """The numbers that ``pattern``'s first group has in the tensors' names, each once, in order."""
@@ -67,8 +71,7 @@ def open_checkpoint(source: Path) -> Checkpoint:
         CodecError: when there is none, it is damaged, or reading it would run code.
     """
     path = _weights_file(source)
-    beside = path.parent / CONFIG
-    config = _read_config(beside) if beside.is_file() else {}
+    config, extractor = (_read_config(path.parent / name) for name in (CONFIG, EXTRACTOR))
     content = _read(path)
     config = config or _own_config(content)
     tensors = _unwrap(content, path)
@@ -80,7 +83,7 @@ def open_checkpoint(source: Path) -> Checkpoint:
     broken = [name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())]
     if broken:
         raise CodecError(f"{path}: NaN or infinite weights in {listed(broken)}; take another checkpoint")
-    return Checkpoint(path, fold(tensors), config, notes)
+    return Checkpoint(path, fold(tensors), config, notes, extractor)
 
 
 def listed(names: list[str], limit: int = 8) -> str:
@@ -93,6 +96,11 @@ def _weights_file(source: Path) -> Path:
     if source.is_file():
         return source
     if not source.is_dir():
+        if is_hub_id(str(source)):
+            raise CodecError(
+                f"{source}: no such file or folder; of a model of the Hub, download the files first and give the "
+                f"FOLDER: hf download {source} --local-dir FOLDER"
+            )
         raise CodecError(f"{source}: no such file or folder; give a checkpoint, or the folder that holds it")
     files = sorted(path for path in source.iterdir() if path.is_file())
     found = [p for p in files if p.suffix.lower() in _SUFFIXES or _TRAINER_PACKAGE.fullmatch(p.name)]
@@ -108,6 +116,8 @@ def _weights_file(source: Path) -> Path:
 
 
 def _read_config(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:

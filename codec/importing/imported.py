@@ -10,6 +10,7 @@ from torch import Tensor
 
 from codec.errors import CodecError
 from codec.importing.checkpoint import Checkpoint, listed, open_checkpoint
+from codec.importing.unsupported import check_supported
 from codec.model.codec import Codec
 from codec.model.config import CodecConfig
 from codec.registry import Registry
@@ -83,6 +84,7 @@ def import_checkpoint(source: str | Path, kind: str | None = None) -> Imported:
     """
     known = KINDS.find(kind) if kind is not None else None
     checkpoint = open_checkpoint(Path(source))
+    check_supported(checkpoint)
     found = next((name for name, each in KINDS.items() if each.recognizes(checkpoint)), None)
     if known is not None and not known.recognizes(checkpoint):
         is_what = f"it is {KINDS[found].title}: --kind {found}" if found else "it is of no other known kind either"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from codec.errors import CodecError
-from codec.importing.checkpoint import CONFIG, Checkpoint
+from codec.importing.checkpoint import CONFIG, EXTRACTOR, Checkpoint
 
 
 def check_settings(checkpoint: Checkpoint, shown: Mapping[str, Any]) -> None:
@@ -35,6 +35,8 @@ def sample_rate(checkpoint: Checkpoint, default: int, hop: int, names: tuple[str
     """
     config, where = checkpoint.config, checkpoint.path.parent / CONFIG
     said = {name: config[name] for name in names if config.get(name) is not None}
+    if (heard := checkpoint.extractor.get("sampling_rate")) is not None:
+        said[f"sampling_rate of {EXTRACTOR}"] = heard
     for name, value in said.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise CodecError(f"{where}: {name} is {value!r}; it must be whole Hz, such as {default}")

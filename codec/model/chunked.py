@@ -30,7 +30,7 @@ def encode_chunked(
     if model.causal and limits != Limits():
         codes = _encode_to_ends(model, engine, wav, num_samples, num_codebooks, deterministic, limits)
     elif model.causal:
-        rows = _rows_at_once(model.num_frames(wav.shape[1]))
+        rows = rows_at_once(model.num_frames(wav.shape[1]))
         parts = [_encode_causal(model, engine, x, num_codebooks, deterministic) for x in wav.split(rows)]
         codes = torch.cat(parts)
     else:
@@ -47,10 +47,10 @@ def decode_chunked(model: Network, engine: Engine, tokens: Tokens, deterministic
         # Nor may it be copied at the end, as what is made in inference mode is.
         wav = torch.zeros(len(tokens), int(tokens.num_samples.max()))
     if model.causal:
-        rows = _rows_at_once(tokens.codes.shape[2])
+        rows = rows_at_once(tokens.codes.shape[2])
         for start in range(0, len(tokens), rows):
             piece = slice(start, start + rows)
-            part = tokens.map(operator.itemgetter(piece))
+            part = tokens if len(tokens) <= rows else tokens.map(operator.itemgetter(piece))
             _decode_causal(model, engine, part, wav[piece], deterministic)
     else:
         _decode_one_by_one(model, engine, tokens, wav)
@@ -59,7 +59,7 @@ def decode_chunked(model: Network, engine: Engine, tokens: Tokens, deterministic
     return wav.clamp_(-1.0, 1.0)
 
 
-def _rows_at_once(frames: int) -> int:
+def rows_at_once(frames: int) -> int:
     """Clips of a given number of frames that are computed together."""
     return max(1, MAX_FRAMES // min(frames, CHUNK_FRAMES))
 
@@ -85,7 +85,7 @@ def _encode_to_ends(
     limits: Limits,
 ) -> Tensor:
     """A network to whom an end is more than silence sees each clip's own."""
-    rows, codes = _rows_at_once(model.num_frames(wav.shape[1])), []
+    rows, codes = rows_at_once(model.num_frames(wav.shape[1])), []
     for start in range(0, len(wav), rows):
         clips = [clip[:n].to(model.device) for clip, n in zip(wav, num_samples, strict=True)][start : start + rows]
         steps = encoding(model, engine, len(clips), num_codebooks, deterministic)
@@ -137,8 +137,11 @@ def _decode_one_by_one(model: Network, engine: Engine, tokens: Tokens, wav: Tens
 
 def _codes(tokens: Tokens, start: int, stop: int) -> Tensor:
     """``(B, K, stop - start)``, absent where a clip has ended."""
+    codes = tokens.codes[:, :, start:stop]
+    if int(tokens.lengths.min()) >= stop:
+        return codes
     ended = torch.arange(start, stop) >= tokens.lengths.unsqueeze(1)
-    return tokens.codes[:, :, start:stop].masked_fill(ended.unsqueeze(1), ABSENT)
+    return codes.masked_fill(ended.unsqueeze(1), ABSENT)
 
 
 def _pad_to_hop(wav: Tensor, model: Network) -> Tensor:

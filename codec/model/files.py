@@ -157,7 +157,7 @@ def pick_device(device: str | torch.device) -> torch.device:
         CodecError: for another name, or a device that this machine lacks.
     """
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    available = {"cpu": 1, "cuda": count, "mps": int(torch.mps.is_available())}
+    available = {"cpu": 1, "cuda": count, "mps": int(torch.backends.mps.is_available())}
     if device == "auto":
         return torch.device(next(name for name in ("cuda", "mps", "cpu") if available[name]))
     try:

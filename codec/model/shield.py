@@ -13,7 +13,8 @@ from codec.tokens.tokens import Tokens
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_DEVICES = ("cpu", "cuda", "mps")
+# PyTorch 2.4 has no autocast on mps.
+_DEVICES = tuple(filter(torch.amp.autocast_mode.is_autocast_available, ("cpu", "cuda", "mps")))
 
 
 def shielded(method: Callable[P, T]) -> Callable[P, T]:

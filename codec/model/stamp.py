@@ -5,7 +5,6 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import chain
 from operator import attrgetter
 
 import torch
@@ -70,7 +69,7 @@ class _Tensors:
         return list(map(id, self._all())) == self._identities
 
     def _all(self) -> list[object]:
-        return list(chain.from_iterable(map(dict.values, self._members)))
+        return [value for members in self._members for value in members.values()]
 
     def stamp(self) -> Stamp:
         places = list(map(Tensor.data_ptr, self._tensors))

@@ -74,7 +74,8 @@ class StreamingDecoder(Slots):
             self._lengths = torch.zeros(self.batch, dtype=torch.int64)
             return torch.zeros(self.batch, 0)
         if same([counts[row] for row in rows]):
-            return self._decode_even(codes[rows, :, : counts[rows[0]]], rows)
+            some = codes if len(rows) == self.batch else codes[rows]
+            return self._decode_even(some[..., : counts[rows[0]]], rows)
         new = [part[:, :count] for part, count in zip(codes, counts, strict=True)]
         return self._decode(new, begun, [False] * self.batch)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from codec.corpora.places import is_url
+from codec.corpora.sources.parquet import SUFFIX, read_parquet_row
 from codec.corpora.utterances import Utterance
 from codec.errors import CodecError
 
@@ -72,12 +73,14 @@ def open_dataset(folder: str, column: str) -> Any:
 
 
 def read_row(folder: str, column: str, row: int) -> bytes | str:
-    """The bytes of a row's recording, or the path where it lies.
+    """The bytes of a row's recording, or the path where it lies; of a dataset on disk or a parquet file.
 
     Raises:
         CodecError: for a row without audio.
     """
-    audio = open_dataset(folder, column)[row][column] or {}
+    parquet = folder.endswith(SUFFIX)
+    audio = read_parquet_row(folder, column, row) if parquet else open_dataset(folder, column)[row][column]
+    audio = {"bytes": audio} if isinstance(audio, bytes) else audio or {}
     if audio.get("bytes") is not None:
         return bytes(audio["bytes"])
     if audio.get("path"):

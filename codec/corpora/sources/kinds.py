@@ -10,11 +10,12 @@ from codec.corpora.places import absolute, is_folder, is_url, list_folder
 from codec.corpora.sources.cuts import cuts_utterances, shar_utterances
 from codec.corpora.sources.dataset import dataset_utterances, is_dataset
 from codec.corpora.sources.files import folder_utterances, manifest_utterances
+from codec.corpora.sources.parquet import holds_tables, parquet_utterances
 from codec.corpora.sources.tars import tar_utterances
 from codec.corpora.utterances import Utterance, check_ids
 from codec.errors import CodecError
 
-Kind = Literal["auto", "folder", "manifest", "webdataset", "dataset", "cuts", "shar"]
+Kind = Literal["auto", "folder", "manifest", "webdataset", "dataset", "parquet", "cuts", "shar"]
 
 
 @dataclass(frozen=True)
@@ -22,17 +23,18 @@ class SourceConfig:
     """Where a corpus lies, and what its parts are called."""
 
     source: str = ""
-    """A folder of recordings, a .jsonl manifest, tars, a dataset on disk, Lhotse cuts or a Shar folder."""
+    """A folder of recordings, a .jsonl manifest, tars, a dataset on disk or in parquet files, Lhotse cuts or a Shar
+    folder."""
     kind: Kind = "auto"
     """What it is, where that cannot be seen."""
     split: str | None = None
-    """Of a dataset on disk with several."""
+    """Of a dataset with several."""
     audio_column: str = "audio"
-    """Of a dataset on disk."""
+    """Of a dataset."""
     text_column: str = "text"
-    """Of a dataset on disk; and the field of a sample's JSON in tars."""
+    """Of a dataset; and the field of a sample's JSON in tars."""
     speaker_column: str = "speaker_id"
-    """Of a dataset on disk; and the field of a sample's JSON in tars."""
+    """Of a dataset; and the field of a sample's JSON in tars."""
 
 
 def list_source(config: SourceConfig) -> Iterator[Utterance]:
@@ -58,31 +60,44 @@ def kind_of(source: str) -> Kind:
         CodecError: when it is nothing of the kind.
     """
     name = source.lower()
-    if name.endswith((".tar", ".tar.gz", ".tgz")):
-        return "webdataset"
     if "cuts" in os.path.basename(name) and name.endswith((".jsonl", ".jsonl.gz")):
         return "cuts"
-    if name.endswith(".jsonl"):
-        return "manifest"
-    if not is_folder(source):
-        what = "a single file" if os.path.isfile(source) else "no such folder"
-        raise CodecError(
-            f"{source}: {what}; name a folder of recordings, a .jsonl manifest, tars, a dataset on disk, "
-            "cuts.jsonl.gz or a Shar folder"
-        )
-    if is_dataset(source):
+    for suffixes, kind in _SUFFIXES.items():
+        if name.endswith(suffixes):
+            return kind
+    if is_folder(source):
+        return _folder_kind(source)
+    what = "a single file" if os.path.isfile(source) else "no such folder"
+    raise CodecError(
+        f"{source}: {what}; name a folder of recordings, a .jsonl manifest, tars, a dataset, "
+        "cuts.jsonl.gz or a Shar folder"
+    )
+
+
+_SUFFIXES: dict[tuple[str, ...], Kind] = {
+    (".tar", ".tar.gz", ".tgz"): "webdataset",
+    (".jsonl",): "manifest",
+    (".parquet",): "parquet",
+}
+
+
+def _folder_kind(folder: str) -> Kind:
+    if is_dataset(folder):
         return "dataset"
-    names = _names(source)
+    names = _names(folder)
     if any(entry.startswith("cuts.") and entry.endswith((".jsonl", ".jsonl.gz")) for entry in names):
         return "shar"
-    has_audio = any(os.path.splitext(entry)[1].lower() in AUDIO_SUFFIXES for entry in names)
-    return "webdataset" if any(entry.endswith(".tar") for entry in names) and not has_audio else "folder"
+    if any(os.path.splitext(entry)[1].lower() in AUDIO_SUFFIXES for entry in names):
+        return "folder"
+    if any(entry.endswith(".tar") for entry in names):
+        return "webdataset"
+    return "parquet" if holds_tables(folder, names) else "folder"
 
 
 def _names(folder: str) -> list[str]:
     """Names in a folder, of a URL's those below it too."""
     if is_url(folder):
-        return [name for name, _ in list_folder(folder, (*AUDIO_SUFFIXES, ".tar", ".jsonl", ".gz"))]
+        return [name for name, _ in list_folder(folder, (*AUDIO_SUFFIXES, ".tar", ".jsonl", ".gz", ".parquet"))]
     return sorted(os.listdir(folder))
 
 
@@ -95,11 +110,17 @@ def _from_dataset(source: str, config: SourceConfig) -> Iterable[Utterance]:
     return dataset_utterances(source, config.split, columns)
 
 
+def _from_parquet(source: str, config: SourceConfig) -> Iterable[Utterance]:
+    columns = config.audio_column, config.text_column, config.speaker_column
+    return parquet_utterances(source, config.split, columns)
+
+
 _READERS: dict[str, Callable[[str, SourceConfig], Iterable[Utterance]]] = {
     "folder": lambda source, _: folder_utterances(source),
     "manifest": lambda source, _: manifest_utterances(source),
     "webdataset": _from_tars,
     "dataset": _from_dataset,
+    "parquet": _from_parquet,
     "cuts": lambda source, _: cuts_utterances(source),
     "shar": lambda source, _: shar_utterances(source),
 }

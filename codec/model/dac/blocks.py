@@ -38,7 +38,7 @@ class Unit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``x (B, C, T)`` to the same shape."""
-        return x + self.layers(x)
+        return self.layers(x).add_(x)
 
 
 def units(dim: int) -> list[Unit]:

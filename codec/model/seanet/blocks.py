@@ -28,13 +28,20 @@ class StatefulSequential(nn.Sequential):
 class ELU(nn.Module):
     """Exponential linear unit, without state."""
 
+    def __init__(self, in_place: bool = False):
+        super().__init__()
+        self.in_place = in_place
+
     def forward(self, x: Tensor, state: None = None) -> tuple[Tensor, None]:
-        return F.elu(x), None
+        return F.elu(x, inplace=self.in_place), None
 
 
 def snake(x: Tensor, alpha: Tensor) -> Tensor:
     """``x + sin(a x)^2 / a`` (Ziyin et al. 2020)."""
-    return x + torch.sin(alpha * x).square() / (alpha + 1e-9)
+    if torch.is_grad_enabled():
+        return x + torch.sin(alpha * x).square() / (alpha + 1e-9)
+    # The same numbers in one tensor: new memory takes longer than the arithmetic.
+    return (alpha * x).sin_().square_().div_(alpha + 1e-9).add_(x)
 
 
 class Snake(nn.Module):
@@ -49,9 +56,9 @@ class Snake(nn.Module):
         return snake(x, self.alpha), None
 
 
-def activation(config: SeanetConfig, dim: int) -> nn.Module:
-    """The configured activation for ``dim`` channels."""
-    return Snake(dim) if config.activation == "snake" else ELU()
+def activation(config: SeanetConfig, dim: int, in_place: bool = True) -> nn.Module:
+    """The configured activation for ``dim`` channels; ``in_place`` where nobody else reads its input."""
+    return Snake(dim) if config.activation == "snake" else ELU(in_place)
 
 
 def convolution(config: SeanetConfig, in_dim: int, out_dim: int, kernel_size: int, **settings: int) -> Conv:
@@ -67,7 +74,7 @@ class ResidualBlock(nn.Module):
         super().__init__()
         hidden = dim // config.compress
         self.block = StatefulSequential(
-            activation(config, dim),
+            activation(config, dim, in_place=False),
             convolution(config, dim, hidden, config.residual_kernel_size, dilation=dilation),
             activation(config, hidden),
             convolution(config, hidden, dim, kernel_size=1),
@@ -79,7 +86,7 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor, state: list[Any] | None = None) -> tuple[Tensor, list[Any]]:
         """``x (B, C, T)`` to the same shape and the block's state; the shortcut needs none."""
         y, state = self.block(x, state)
-        return (x if self.shortcut is None else self.shortcut(x)[0]) + y, state
+        return y.add_(x if self.shortcut is None else self.shortcut(x)[0]), state
 
 
 def residual_blocks(config: SeanetConfig, dim: int) -> list[nn.Module]:

@@ -2,13 +2,13 @@
 
 Causal: a convolution's window ends at the newest sample of its output frame, and the state is the
 samples that the next windows still need (zeros before the start). A transposed convolution's
-output frame starts with its input frame, and the state is what spills over into the next ones::
+output frame starts with its input frame, and the state is the last of these, which reaches into the next one::
 
     convolution, kernel 4, stride 2      transposed convolution, kernel 4, stride 2
     state  x x|x x|x x                   frame 0    y y y y
            -------                       frame 1        y y y y
                -------                   output     y y|y y|
-                 new state: x x          new state          y y
+                 new state: x x          new state: input frame 1
 
 At an end that is no whole frame, zeros fill up the last window of each convolution. With mirrored edges it
 is the signal backwards, and so is what comes before the start; whether it has begun is part of the state.
@@ -29,6 +29,9 @@ from codec.model.seanet.weight_norm import Foldable
 
 _FEW = 4
 """Frames up to which a transposed convolution is a product with a matrix."""
+_LARGE = 2**23
+"""Numbers in a weight, from which on it is one up to :data:`_MANY` frames, since torch's kernel reads it slowly."""
+_MANY = 256
 
 
 class Conv(nn.Module):
@@ -60,7 +63,7 @@ class Conv(nn.Module):
         elif self.causal:
             if state is None:
                 state = x.new_zeros(*x.shape[:2], self.context)
-            x = torch.cat([state, x], dim=2)
+            x = torch.cat([state, x], dim=2) if self.context else x
             state = x[:, :, x.shape[2] - self.context :]
             x = F.pad(x, (0, extra)) if extra else x
         else:
@@ -91,44 +94,40 @@ class Conv(nn.Module):
 
 
 class ConvTranspose(nn.Module):
-    """Transposed convolution from T frames to ``T * stride`` samples."""
+    """Transposed convolution from T frames to ``T * stride`` samples, of twice the stride's width."""
 
-    def __init__(self, in_dim: int, out_dim: int, kernel_size: int, stride: int, causal: bool = False):
+    def __init__(self, in_dim: int, out_dim: int, stride: int, causal: bool = False):
         super().__init__()
         self.causal = causal
         self.stride = stride
-        self.overlap = kernel_size - stride
-        self.convtr = Foldable("convtr", nn.ConvTranspose1d(in_dim, out_dim, kernel_size, stride))
+        self.convtr = Foldable("convtr", nn.ConvTranspose1d(in_dim, out_dim, 2 * stride, stride))
 
     def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """``x (B, C, T)`` and the spill ``(B, C', overlap)`` to ``(B, C', T * stride)``, state."""
-        convolution = self.convtr.convolution
-        samples = x.shape[2] * self.stride
-        # The bias comes last, or samples that two calls share would receive it twice.
-        # An exported graph takes any number of frames, so it must not depend on a comparison with one.
-        few = not torch.compiler.is_exporting() and x.shape[2] <= _FEW and x.device.type == "cpu"
-        few = few and self.causal and self.overlap == self.stride
-        if few:
-            y = self._of_few_frames(x, convolution.weight)
-        else:
-            y = F.conv_transpose1d(x, convolution.weight, stride=self.stride)
+        """``x (B, C, T)`` and the frame before it ``(B, C, 1)`` to ``(B, C', T * stride)``, state."""
         if self.causal:
-            if state is not None:
-                y = y + F.pad(state, (0, samples))
-            y, state = y.split([samples, self.overlap], dim=2)
-        else:
-            left = self.overlap - self.overlap // 2
-            y = y[:, :, left : left + samples]
-        assert convolution.bias is not None
-        return y + convolution.bias[:, None], state
+            if state is None:
+                state = x.new_zeros(*x.shape[:2], 1)
+            return self._between(torch.cat([state, x], dim=2)), x[:, :, x.shape[2] - 1 :]
+        left = self.stride - self.stride // 2
+        return self._between(F.pad(x, (1, 1)))[:, :, left : left + x.shape[2] * self.stride], None
 
+    def _between(self, x: Tensor) -> Tensor:
+        """Samples where the windows of neighbours overlap: ``(B, C, n + 1)`` to ``(B, C', n * stride)``."""
+        convolution = self.convtr.convolution
+        few = _MANY if convolution.weight.numel() >= _LARGE else _FEW
+        # An exported graph takes any number of frames, so it must not depend on a comparison with one.
+        if not torch.compiler.is_exporting() and x.shape[2] <= few + 1 and x.device.type == "cpu":
+            return self._of_few_frames(x, convolution)
+        y = F.conv_transpose1d(x, convolution.weight, convolution.bias, self.stride)
+        return y[:, :, self.stride : y.shape[2] - self.stride]
 
-    def _of_few_frames(self, x: Tensor, weight: Tensor) -> Tensor:
+    def _of_few_frames(self, x: Tensor, convolution: nn.Conv1d | nn.ConvTranspose1d) -> Tensor:
         """The same as one product with a matrix: torch's kernel takes several times as long for a frame of a stream."""
-        products = x.transpose(1, 2) @ weight.flatten(1)
-        here, later = products.unflatten(2, (weight.shape[1], 2, self.stride)).unbind(3)
-        y = F.pad(here, (0, 0, 0, 0, 0, 1)) + F.pad(later, (0, 0, 0, 0, 1, 0))
-        return y.transpose(1, 2).flatten(2)
+        products = x.transpose(1, 2) @ convolution.weight.flatten(1)
+        here, later = products.unflatten(2, (-1, 2, self.stride)).unbind(3)
+        y = (here[:, 1:] + later[:, :-1]).transpose(1, 2).flatten(2)
+        assert convolution.bias is not None
+        return y + convolution.bias[:, None]
 
 
 def mirrored_start(x: Tensor, count: int) -> Tensor:
@@ -160,6 +159,10 @@ def reflect_pad(x: Tensor, left: int, right: int) -> Tensor:
 
     A signal too short to mirror is lengthened by zeros first, which are cut off again after.
     """
+    if left == right == 0:
+        return x
     lacking = max(0, max(left, right) - x.shape[2] + 1)
+    if not lacking:
+        return F.pad(x, (left, right), mode="reflect")
     padded = F.pad(F.pad(x, (0, lacking)), (left, right), mode="reflect")
     return padded[:, :, : padded.shape[2] - lacking]

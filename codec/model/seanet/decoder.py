@@ -1,5 +1,6 @@
 """Latent frames to waveform: an LSTM, then transposed convolutions between residual blocks."""
 
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -8,6 +9,7 @@ from codec.model.registry import Decoder
 from codec.model.seanet.blocks import LSTM, StatefulSequential, activation, convolution, residual_blocks
 from codec.model.seanet.config import SeanetConfig
 from codec.model.seanet.convolutions import ConvTranspose, frames_to_start
+from codec.model.seanet.tiles import Stage, pay, run_tiled
 
 
 class SeanetDecoder(Decoder):
@@ -24,14 +26,30 @@ class SeanetDecoder(Decoder):
         super().__init__()
         self.causal = config.causal
         self.model = StatefulSequential(*_layers(config))
+        self.stages = _stages(config)
         if config.edges == "mirror":
             self.first_frames = frames_to_start(self.model, 1)
 
     def forward(self, latent: Tensor, state: list[Any] | None = None) -> tuple[Tensor, list[Any]]:
         """``latent (B, D, n)`` to ``(wav (B, n * hop), state)``."""
-        wav, state = self.model(latent, state)
+        if self.causal and pay(latent):
+            wav, state = run_tiled(self.model, self.stages, latent, state)
+        else:
+            wav, state = self.model(latent, state)
         # Spectral losses need float32, which bf16 autocast does not leave.
         return wav.squeeze(1).float(), state
+
+
+def _stages(config: SeanetConfig) -> list[Stage]:
+    """Activation, transposed convolution and residual blocks; the last convolution goes with the last of them."""
+    dim = config.n_filters * 2 ** len(config.strides)
+    start = 2 if config.lstm_layers else 1
+    stages = [Stage(slice(0, start), dim)]
+    for stride in config.strides:
+        dim, stop = dim // 2, start + config.n_residual_layers + 2
+        stages.append(Stage(slice(start, stop), dim * stride))
+        start = stop
+    return [*stages[:-1], replace(stages[-1], layers=slice(stages[-1].layers.start, None))]
 
 
 def _layers(config: SeanetConfig) -> list[nn.Module]:
@@ -42,7 +60,7 @@ def _layers(config: SeanetConfig) -> list[nn.Module]:
     for stride in config.strides:
         layers += [
             activation(config, dim),
-            ConvTranspose(dim, dim // 2, 2 * stride, stride, causal=config.causal),
+            ConvTranspose(dim, dim // 2, stride, causal=config.causal),
         ]
         dim //= 2
         layers += residual_blocks(config, dim)

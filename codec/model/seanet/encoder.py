@@ -8,6 +8,7 @@ from codec.model.registry import Encoder
 from codec.model.seanet.blocks import LSTM, StatefulSequential, activation, convolution, residual_blocks
 from codec.model.seanet.config import SeanetConfig
 from codec.model.seanet.convolutions import frames_to_start
+from codec.model.seanet.tiles import Stage, pay, run_tiled
 
 
 class SeanetEncoder(Encoder):
@@ -22,6 +23,7 @@ class SeanetEncoder(Encoder):
         super().__init__()
         self.causal = config.causal
         self.model = StatefulSequential(*_layers(config))
+        self.stages = _stages(config)
         self.any_end = config.edges != "silence"
         if config.edges == "mirror":
             self.first_frames = frames_to_start(self.model, config.hop_length)
@@ -33,7 +35,19 @@ class SeanetEncoder(Encoder):
         will do: the end is mirrored to full windows, and a signal that was zero-padded instead would get
         other latents.
         """
+        if self.causal and pay(wav):
+            return run_tiled(self.model, self.stages, wav.unsqueeze(1), state)
         return self.model(wav.unsqueeze(1), state)
+
+
+def _stages(config: SeanetConfig) -> list[Stage]:
+    """Residual blocks, activation and strided convolution; the first convolution goes with the first of them."""
+    dim, start, stages = config.n_filters, 0, []
+    for stride in reversed(config.strides):
+        stop = max(start, 1) + config.n_residual_layers + 2
+        stages.append(Stage(slice(start, stop), dim, stride))
+        dim, start = 2 * dim, stop
+    return [*stages, Stage(slice(start, None), dim)]
 
 
 def _layers(config: SeanetConfig) -> list[nn.Module]:
