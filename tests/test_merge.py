@@ -255,8 +255,8 @@ def test_other_shapes_and_settings_are_refused(family, tmp_path):
     ("options", "message"),
     [
         ({"models": {}}, "models: none given"),
-        ({"models": {"speech": None}}, "neither a weight nor alpha is given"),
-        ({"models": {"speech": 1.0}, "alpha": 0.5}, "both a weight and alpha are given"),
+        ({"models": {"speech": None}}, "there is neither a weight nor an alpha; give one"),
+        ({"models": {"speech": 1.0}, "alpha": 0.5}, "an alpha of 0.5 as well, which takes the place of all weights"),
         ({"models": {"speech": 1.0}, "density": 0.5}, "linear keeps all entries"),
         (
             {"models": {"speech": 1.0}, "method": "dare", "density": 0.0},

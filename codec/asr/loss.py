@@ -28,6 +28,8 @@ class CtcLoss(nn.Module):
         facts: of the latest batch: crops that counted (``texts``) and crops with a text that did not (``skipped``).
     """
 
+    hears_audio = False
+
     @dataclass(frozen=True)
     class Config:
         """Where the head listens, and what it may write."""

@@ -1,9 +1,12 @@
 """A whole comparison: check, train, score, and keep the table up to date."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from codec.compare.config import CompareConfig
 from codec.compare.figure import write_figure
+from codec.compare.frontier import write_frontier
+from codec.compare.merges import make_merges, plan_merges
 from codec.compare.plan import Trial, check_runs, plan_runs
 from codec.compare.pool import Ended, run_all
 from codec.compare.report import choose, write_results, write_table
@@ -25,6 +28,7 @@ def compare(config: CompareConfig) -> int:
         CodecError: for whatever can be found wrong before the first run.
     """
     runs = plan_runs(config)
+    merges = plan_merges(config, runs)
     _check_patterns(config, check_scoring(config.scoring, [run.config.model for run in runs]))
     left = [run for run in runs if not (run.trained and read_scores(run, config.scoring) is not None)]
     check_runs(runs)
@@ -39,30 +43,33 @@ def compare(config: CompareConfig) -> int:
     def ended(how: Ended) -> None:
         _say(f"{how.run.name}: {'done' if how.problem is None else how.problem}")
         if how.problem is None:
-            write_all(config, runs)
+            write_all(config, [*runs, *merges])
         else:
             failed.append(how.run)
 
     run_all(config, left, started, ended)
-    write_all(config, runs)
+    made = [trial for trial in make_merges(merges) if read_scores(trial, config.scoring) is None]
+    run_all(config, made, started, ended)
+    write_all(config, [*runs, *merges])
     if failed:
-        _say(f"{len(failed)} of {len(left)} runs failed; the same command tries them again")
+        _say(f"{len(failed)} of {len(left) + len(made)} runs failed; the same command tries them again")
     return int(bool(failed))
 
 
-def write_all(config: CompareConfig, runs: list[Trial]) -> Summary:
+def write_all(config: CompareConfig, runs: Sequence[Trial]) -> Summary:
     """Table, results and figure of all runs that are trained and scored."""
     found = [(run, read_scores(run, config.scoring)) for run in runs if run.trained]
     summary = summarize_runs(config, [(run, scores) for run, scores in found if scores is not None])
     write_results(config, runs, summary)
     write_table(config, runs, summary)
     write_figure(config, summary)
+    write_frontier(config, summary)
     return summary
 
 
 def _check_patterns(config: CompareConfig, keys: list[str]) -> None:
     """Every pattern must fit a score; of a probe's scores only the probe is known beforehand."""
-    for name, patterns in (("table", config.table), ("figure", config.figure)):
+    for name, patterns in (("table", config.table), ("figure", config.figure), ("frontier", config.frontier or ())):
         for pattern in patterns:
             probe = pattern.partition("/")[0]
             if probe not in config.scoring.probes and not choose(keys, [pattern]) and pattern != "*":

@@ -44,6 +44,11 @@ class Trial:
         return output_folders(self.config)[1]
 
     @property
+    def heads(self) -> Path | None:
+        """File of what the run's losses learned."""
+        return self.export.with_name("translators.safetensors")
+
+    @property
     def step(self) -> int | None:
         """Steps of the newest checkpoint; ``None`` before the first."""
         found = list_checkpoints(output_folders(self.config)[0])

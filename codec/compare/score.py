@@ -11,12 +11,14 @@ import torch
 
 from codec.atomic import atomic_path
 from codec.compare.config import ScoringConfig, SoundConfig
+from codec.compare.figures import FIGURES, ctc_figures, token_figures
 from codec.compare.plan import Trial
 from codec.config import from_dict, to_dict
 from codec.errors import CodecError
 from codec.eval.clips import open_clips
 from codec.eval.measures import Column, MetricSettings, build_measures
 from codec.eval.measures.base import Measure
+from codec.eval.options import ClipsConfig
 from codec.eval.probes import Finding, TokenTable, build_probe, resemblances, run_probes
 from codec.eval.probes.types import ProbeTask
 from codec.eval.runner import Request, run
@@ -79,6 +81,10 @@ def check_scoring(config: ScoringConfig, models: list[CodecConfig]) -> list[str]
             raise CodecError(
                 f"config scoring.sound.{name}.codebooks: {sound.codebooks} is not in 1 to {most}"
             )
+    for of, own in (("tokens", config.tokens), ("ctc", config.ctc)):
+        if own is not None:
+            open_clips(own)
+            keys += [f"{of}/{name}" for name in FIGURES[of]]
     for name, wanted in config.probes.items():
         probe = build_probe(name, wanted.options)
         clips, train = open_clips(wanted.clips), open_clips(wanted.train) if wanted.train else []
@@ -104,6 +110,7 @@ def score_run(run: Trial, config: ScoringConfig, shared: Path) -> list[Score]:
     scores = [score for name in config.sound for score in _sound(name, run, config, work)]
     with _Alignments(shared, work / "probes"):
         scores += [score for name in config.probes for score in _probe(name, run, config, work / "probes")]
+    scores += [*_own("tokens", run, config.tokens), *_own("ctc", run, config.ctc)]
     content = {"stamp": _stamp(run, config), "scores": [dataclasses.asdict(score) for score in scores]}
     with atomic_path(_scores_path(run)) as temporary:
         temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -130,6 +137,7 @@ def _stamp(run: Trial, config: ScoringConfig) -> str:
     digest = hashlib.sha256(json.dumps(to_dict(config)).encode())
     sources = [run.export / name for name in ("config.json", "model.safetensors", TRAINING_FILE)]
     parts = [sound.clips for sound in config.sound.values()]
+    parts += [clips for clips in (config.tokens, config.ctc) if clips]
     parts += [clips for probe in config.probes.values() for clips in (probe.clips, probe.train) if clips]
     sources += [Path(manifest) for clips in parts for manifest in clips.manifests]
     for path in sources:
@@ -207,6 +215,29 @@ def _probe_scores(name: str, measure: Finding, every: str, marks: list[str]) -> 
         high=high,
     )
     return [score, above]
+
+
+def _own(of: str, run: Trial, clips: ClipsConfig | None) -> list[Score]:
+    """Scores of tokens against the run's start, or of its own head."""
+    if clips is None:
+        return []
+    figures = {"tokens": token_figures, "ctc": ctc_figures}[of](run, load_model(run.export, "cpu"), open_clips(clips))
+    training = read_training(run.export)
+    return [
+        Score(
+            key=f"{of}/{figure.name}",
+            title=figure.title,
+            value=figure.value,
+            low=None,
+            high=None,
+            better=figure.better,
+            clips=figure.clips,
+            digits=figure.digits,
+            scale=figure.scale,
+            marks=training.like(figure.resembles) if training else [],
+        )
+        for figure in figures
+    ]
 
 
 class _Alignments:

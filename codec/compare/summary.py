@@ -65,7 +65,7 @@ class Summary:
 
 def summarize_runs(config: CompareConfig, scored: Sequence[tuple[Trial, Sequence[Score]]]) -> Summary:
     """Means over seeds of all that has been scored so far."""
-    by_variant: dict[str, dict[int, Scores]] = {variant: {} for variant in config.variants}
+    by_variant: dict[str, dict[int, Scores]] = {variant: {} for variant in config.names}
     for run, scores in scored:
         by_variant[run.variant][run.seed] = {score.key: score for score in scores}
     known = {score.key: score for _, scores in scored for score in scores}

@@ -86,7 +86,8 @@ class MergeConfig:
     """Folder of the merged model and merge.json."""
     merge_method: Method = "linear"
     alpha: float | None = None
-    """In place of weights: alpha / K for each of K models (Speech-FT; 0.25 there)."""
+    """In place of weights: alpha / K for each of K models (Speech-FT; 0.25 there). A sweep sets its own lambdas; what
+    is written next to it has these, or an alpha of 0.25 where neither weights nor alpha are given."""
     density: float = 1.0
     """Share of entries of each task vector that ties or dare keep."""
     seed: int = 0
@@ -116,10 +117,7 @@ class MergeConfig:
             raise CodecError(
                 f"config models: two are called {max(names, key=names.count)!r}; give each a name"
             )
-        for number, model in enumerate(self.models):
-            if (model.weight is None) is (self.alpha is None):
-                either = "both a weight and alpha are" if self.alpha is not None else "neither a weight nor alpha is"
-                raise CodecError(f"config models[{number}].weight: {either} given; give one")
+        self._check_weights()
         if self.learns is not None and self.merge_method != "linear":
             raise CodecError(f"config learn: works with merge_method linear, not {self.merge_method}")
         if not self.sweep.values:
@@ -130,6 +128,22 @@ class MergeConfig:
             raise CodecError(
                 f"config sweep.of: trade is between two models, and there are {len(self.models)}"
             )
+
+    def _check_weights(self) -> None:
+        given = [model.weight is not None for model in self.models]
+        if self.sweep.values and self.alpha is None and not any(given):
+            # The sweep sets lambdas itself; the model that is written next to it gets the usual share.
+            object.__setattr__(self, "alpha", ALPHA)
+            return
+        for number, model in enumerate(self.models):
+            where = f"config models[{number}].weight"
+            if self.alpha is not None and model.weight is not None:
+                raise CodecError(
+                    f"{where}: there is an alpha of {self.alpha:g} as well, which takes the place of all weights; "
+                    "remove the weights, or set alpha=null"
+                )
+            if self.alpha is None and model.weight is None:
+                raise CodecError(f"{where}: there is neither a weight nor an alpha; give one of them")
 
     @property
     def learns(self) -> LearnConfig | None:

@@ -68,8 +68,8 @@ class StreamingEncoder(Slots):
         steady = all(begun)
         if steady and same(counts) and same(self._left_lengths):
             # What a live signal in steady pieces comes to.
-            new = pcm[:, : counts[0]]
-            return self._encode_even(torch.cat([self._left, new], dim=1) if self._left_lengths[0] else new)
+            piece = pcm[:, : counts[0]]
+            return self._encode_even(torch.cat([self._left, piece], dim=1) if self._left_lengths[0] else piece)
         rows, longest = [row for row, count in enumerate(counts) if count], max(counts)
         if steady and longest % self.model.hop_length == 0 and all(
             counts[row] == longest and not self._left_lengths[row] for row in rows

@@ -120,6 +120,8 @@ def build_step(
         state.balancer,
     )
     step.frozen_until = config.heads_first * config.max_steps
+    # A frozen decoder is not even run where no loss hears its audio: that is half of a step's time.
+    step.decodes = state.objective.hears_audio or "decoder" not in config.freeze or state.balancer is not None
     return state, RecordedStep(step) if config.cuda_graphs else step
 
 
@@ -191,6 +193,7 @@ def _build_state(
     generator.freeze(config.freeze, config.freeze_weights)
     losses = config.losses | teacher_losses(config.teachers, teachers, config.losses)
     objective = Objective(losses, context, config.weighting).to(device)
+    objective.watch(generator.codec)
     if not _trainable(objective) and (config.heads_first or not _trainable(generator)):
         raise CodecError(
             "config: nothing to train, since no loss has a head; unfreeze a part or set heads_first=0"

@@ -48,13 +48,18 @@ class Generator(nn.Module):
         self.dtype = dtype
         self._frozen: tuple[str, ...] = ()
 
-    def forward(self, wav: Tensor, mask: Tensor, step: int, active: Tensor | None = None) -> Generated:
+    def forward(
+        self, wav: Tensor, mask: Tensor, step: int, active: Tensor | None = None, decode: bool = True
+    ) -> Generated:
         """``wav (B, T)`` of whole frames, ``mask (B, F)`` bool, and the step for random draws.
 
-        ``active (B,)`` are the layers that each clip is decoded from; drawn by default.
+        ``active (B,)`` are the layers that each clip is decoded from; drawn by default. Without ``decode`` the
+        output's audio has no samples.
         """
         latent = self._encode(wav)
         quantized = self.quantizer(latent.float(), mask, step, active)
+        if not decode:
+            return Generated(wav.new_zeros(len(wav), 0), quantized)
         delay = self.codec.decoder.delay
         inside = quantized.quantized * mask.unsqueeze(1)
         flushed = F.pad(inside, (0, delay // self.codec.hop_length))

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from codec.atomic import atomic_path
 from codec.errors import CodecError
+from codec.model.codec import Codec
 from codec.train import losses as _registered  # noqa: F401  (losses register themselves)
 from codec.train.losses.distillation import TeacherLoss
+from codec.train.losses.l2_sp import L2SPLoss
 from codec.train.losses.registry import LossContext, build_loss, typed_options
 from codec.train.types import LossInput
 from codec.train.weighting import TeacherWeights, WeightingConfig
@@ -51,10 +53,21 @@ class Objective(nn.Module):
                 for name, options in losses.items()
             }
         )
+        self.hears_audio = any(getattr(module, "hears_audio", True) for module in self.losses.values())
         taught = self._taught()
         self.weighting = TeacherWeights(
             weighting or WeightingConfig(), {name: self.weights[name] for name in self.weights if name in taught}
         )
+
+    def watch(self, codec: Codec) -> None:
+        """Show the model to losses on its weights."""
+        for module in self._anchored():
+            module.watch(codec)
+
+    def restart(self) -> None:
+        """Take the model's weights as they are now for the start, in losses on its weights."""
+        for module in self._anchored():
+            module.restart()
 
     def forward(self, inputs: LossInput) -> dict[str, Tensor]:
         """Unweighted scalars by name, float32."""
@@ -96,6 +109,9 @@ class Objective(nn.Module):
         facts = {name: json.dumps(module.described) for name, module in heads.items()}
         with atomic_path(path) as temporary:
             temporary.write_bytes(save(tensors, metadata=facts))
+
+    def _anchored(self) -> list[L2SPLoss]:
+        return [module for module in self.losses.values() if isinstance(module, L2SPLoss)]
 
     def _taught(self) -> dict[str, TeacherLoss]:
         return {name: module for name, module in self.losses.items() if isinstance(module, TeacherLoss)}

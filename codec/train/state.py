@@ -88,7 +88,8 @@ class TrainState:
         }
 
     def restart_average(self) -> None:
-        """Average from the weights as they are now."""
+        """Average from the weights as they are now, which are the start of losses on weights."""
+        self.objective.restart()
         self.average.load_state_dict(dict(self.generator.named_parameters()))
 
     def released(self) -> Codec:

@@ -77,6 +77,8 @@ class TrainStep:
         self.adversary, self.balancer = adversary, balancer
         # Steps before this one leave the generator as it is, and train the objective's heads.
         self.frozen_until = 0.0
+        # Without, losses get audio of no samples.
+        self.decodes = True
 
     def __call__(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """One update.
@@ -115,7 +117,7 @@ class TrainStep:
         """
         still = self.adversary is not None and self.adversary.warming(step)
         with torch.set_grad_enabled(not still):
-            generated = self.generator(batch.wav, batch.mask, step, active)
+            generated = self.generator(batch.wav, batch.mask, step, active, self.decodes)
         inputs = LossInput(batch.wav, generated.fake, batch, generated.quantizer)
         values: dict[str, Tensor] = {}
         if self.adversary is not None and self.adversary.active(step):

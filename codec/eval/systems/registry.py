@@ -43,3 +43,6 @@ def parse_number(argument: str, spec: str, low: float, high: float) -> float:
 
 
 __getattr__ = renamed(__name__, {"peer": ("baseline", baseline), "parse_peer": ("parse_baseline", parse_baseline)})
+
+
+__getattr__ = renamed(__name__, {"peer": ("baseline", baseline), "parse_peer": ("parse_baseline", parse_baseline)})

@@ -41,6 +41,8 @@ class TeacherLoss(nn.Module):
         head: the translator, ``D'`` to the teacher's width.
     """
 
+    hears_audio = False
+
     def __init__(self, config: AttachConfig, context: LossContext, standardize: Standardization = False):
         super().__init__()
         teacher, self.name = config.teacher, context.name

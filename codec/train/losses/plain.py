@@ -31,6 +31,8 @@ class CommitmentLoss(nn.Module):
     The quantizer computes it, as only it knows which layers were active; this gives it its name.
     """
 
+    hears_audio = False
+
     @dataclass(frozen=True)
     class Config:
         """Nothing to set."""
