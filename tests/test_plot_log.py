@@ -35,3 +35,19 @@ def test_runs_in_a_row_become_one_picture(tmp_path):
 def test_a_missing_log_is_said_in_one_line(tmp_path):
     with pytest.raises(CodecError, match="no such log"):
         RECIPE["read_log"](tmp_path / "none.jsonl")
+
+
+def test_pre_trainings_become_one_picture(tmp_path):
+    recipe = runpy.run_path(str(Path(__file__).parent.parent / "recipes" / "plot_pretraining.py"))
+    tags = {name for names in recipe["PANELS"].values() for name in names} | {recipe["BASELINE"]}
+    for run in ("a", "b"):
+        (tmp_path / run).mkdir()
+        records = [{"step": step, **dict.fromkeys(tags, 2.0), "held_out/prediction": 1.0} for step in (10, 20)]
+        (tmp_path / run / "log.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    steps, values = recipe["read_curve"](str(tmp_path / "a"), "held_out/prediction")
+    assert steps.tolist() == [10, 20] and values.tolist() == [0.5, 0.5]
+    runs = {"MATPAC": (str(tmp_path / "a"),), "MATPAC++": (str(tmp_path / "b"),)}
+    recipe["main"](recipe["PlotConfig"](runs, str(tmp_path / "curves.png")))
+    assert (tmp_path / "curves.png").stat().st_size > 1000
+    with pytest.raises(CodecError, match="no such log"):
+        recipe["read_curve"](str(tmp_path / "c"), "agreement")

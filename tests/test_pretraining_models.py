@@ -148,10 +148,11 @@ def test_damaged_and_foreign_folders_are_refused(encoder, tmp_path):
         load_pretrained(tmp_path)
     save_pretrained(encoder, tmp_path)
     values = json.loads((tmp_path / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps({**values, "dim": 32}))
+    settings = values["encoder"]
+    (tmp_path / "config.json").write_text(json.dumps({**values, "encoder": {**settings, "dim": 32}}))
     with pytest.raises(CodecError, match=r"does not fit config\.json"):
         load_pretrained(tmp_path)
-    (tmp_path / "config.json").write_text(json.dumps({**values, "depht": 1}))
+    (tmp_path / "config.json").write_text(json.dumps({**values, "encoder": {**settings, "depht": 1}}))
     with pytest.raises(CodecError, match="did you mean 'depth'"):
         load_pretrained(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps(values))

@@ -33,7 +33,8 @@ Model = Annotated[
         "--model",
         "-m",
         help="What codec train or codec distill wrote (RUN/export), a codec's folder or codec:NAME, a released MATPAC "
-        "(.pt), a hub id or folder of a transformers audio model, musicnn's folder, basic_pitch, or a file.onnx.",
+        "(.pt), a hub id or folder of a transformers audio model, musicnn's folder, basic_pitch, a file.onnx, or "
+        "log_mel.",
     ),
 ]
 LevelOption = Annotated[

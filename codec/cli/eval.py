@@ -20,6 +20,7 @@ Source = Annotated[Path, typer.Argument(metavar="MANIFEST|FOLDER", help="JSONL m
 
 _FLAGS = {
     "models": flag("--model", "-m", repeated=True),
+    "encoders": flag("--encoder", repeated=True),
     "baselines": flag("--baselines", earlier="--peers"),
     "out": flag("--out", "-o"),
     "selection.per_speaker": flag("--per-speaker", min=1),
@@ -32,7 +33,7 @@ _FLAGS = {
     "max_delay": flag(min=0.0, max=2.0),
 }
 _ORDER = (
-    *("models", "codebooks", "baselines", "measures", "asr", "speaker_model", "tag_model"),
+    *("models", "codebooks", "baselines", "encoders", "measures", "asr", "speaker_model", "tag_model"),
     *("probes", "probe_train", "out"),
     *("selection.per_speaker", "selection.limit", "selection.min_seconds", "selection.max_seconds"),
 )
@@ -53,10 +54,11 @@ def evaluate(options: Options, source: Source) -> None:
 
 
 def _models(options: Options) -> list[str]:
-    """The default model, unless models or baselines are named."""
-    if not options.models and options.baselines and options.codebooks is not None:
+    """The default model, unless models, baselines or encoders are named."""
+    others = options.baselines or options.encoders
+    if not options.models and others and options.codebooks is not None:
         raise CodecError("--codebooks is of our models; name one with --model")
-    return options.models or ([] if options.baselines else ["default"])
+    return options.models or ([] if others else ["default"])
 
 
 def _run(plan: "Plan") -> None:
@@ -69,7 +71,9 @@ def _run(plan: "Plan") -> None:
         print_note(f"note: {note}")
     with ProgressBar("clips x systems", total=None) as bar:
         evaluated = execute(plan, bar.set)
-    _print_table(evaluated.report)
+    if evaluated.report.columns or not plan.options.encoders:
+        _print_table(evaluated.report)
+    _print_encoders(evaluated.report, plan.options.encoders)
     if evaluated.reused:
         print_note(f"note: {evaluated.reused} measurements were there already")
     for line in omission_lines(evaluated.report):
@@ -101,6 +105,23 @@ def _print_table(report: "Report") -> None:
         console.print(table)
     for line in mark_lines(report):
         console.print(line, markup=False, highlight=False)
+
+
+def _print_encoders(report: "Report", encoders: list[str]) -> None:
+    """What probes found in encoders, which are in no other table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    for name in encoders:
+        table = Table("probe", "value", "95 % CI", "no information", title=name)
+        for result in report.probes[name].values():
+            for found in result.measures:
+                interval = "" if found.low is None else f"{found.low:.3f} to {found.high:.3f}"
+                table.add_row(found.name.replace("_", " "), f"{found.value:.3f}", interval, f"{found.baseline:.3f}")
+            for note in result.notes:
+                console.print(f"{name}: {note}", markup=False, highlight=False)
+        console.print(table)
 
 
 def _pieces(widths: list[int], room: int) -> list[slice]:

@@ -24,12 +24,13 @@ class EncoderConfig:
     model: str = ""
     """Folder or hub id of a transformers audio model, folder of musicnn, basic_pitch, a file.onnx, or
     package.module:function, which maps samples (T,) to an embedding (frames, D) or (D,). Also a folder that codec
-    train or codec distill wrote, codec:NAME for a shipped codec, or a released MATPAC (.pt, .safetensors)."""
+    train or codec distill wrote, codec:NAME for a shipped codec, a released MATPAC (.pt, .safetensors), or log_mel,
+    a spectrogram's bands."""
     layer: str | int | list[int] = "avg"
     """Transformers: avg (all hidden states) | last | N | [list] (their mean); 0 is the embedding's output."""
     output: str | None = None
     """musicnn: mid | penultimate | tags; basic_pitch: contour | note | onset; ONNX: an output's name; a codec:
-    latent | quantized."""
+    latent | quantized; log_mel: statistics | frames."""
     level: Level | None = None
     """clip: one vector for a clip, the mean of an encoder's frames; by default what the model gives."""
     sample_rate: int | None = None

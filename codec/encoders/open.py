@@ -5,6 +5,7 @@ from collections.abc import Callable
 from codec.encoders.base import Encoder, EncoderConfig
 from codec.encoders.basic_pitch import is_basic_pitch, open_basic_pitch
 from codec.encoders.function import is_function, open_function
+from codec.encoders.log_mel import is_log_mel, open_log_mel
 from codec.encoders.musicnn import is_musicnn, open_musicnn
 from codec.encoders.onnx_file import is_onnx, open_onnx
 from codec.encoders.own import is_own, open_own
@@ -12,6 +13,7 @@ from codec.encoders.pretrained import open_pretrained
 from codec.errors import CodecError
 
 _KINDS: tuple[tuple[Callable[[str], bool], Callable[[EncoderConfig], Encoder]], ...] = (
+    (is_log_mel, open_log_mel),
     (is_own, open_own),
     (is_onnx, open_onnx),
     (is_function, open_function),

@@ -30,6 +30,21 @@ def is_own(model: str) -> bool:
     return kind_of(folder) in (PATCHES, FRAMES, _STUDENT) or _is_codec(folder)
 
 
+def own_name(model: str) -> str | None:
+    """The name that features of such a model have in a cache; ``None`` of a codec, which is known once it is loaded.
+
+    Raises:
+        CodecError: when its weights are missing.
+    """
+    folder = Path(model).expanduser()
+    kind = PATCHES if is_released(model) else kind_of(folder)
+    if kind is None:
+        return None
+    if not _weights(folder).is_file():
+        raise CodecError(f"{_weights(folder)}: no such file; an encoder is config.json + model.safetensors")
+    return _name(kind, _weights(folder))
+
+
 def open_own(config: EncoderConfig) -> Encoder:
     """An encoder of a student, a pre-trained encoder or a codec.
 

@@ -65,9 +65,7 @@ def prepare(source: Path, options: Options, command: str = "") -> Plan:
     systems: list[System] = [Original()]
     systems += model_systems(options.models, options.codebooks, options.device)
     systems += [parse_baseline(spec) for spec in options.baselines]
-    _check_probes(options.probes)
-    if options.probes and not options.models:
-        raise CodecError("probes look into a model's tokens; name one with --model")
+    _check_probes(options)
     train_clips = read_manifest(options.probe_train) if options.probe_train else None
     for system in systems:
         # Report a file that cannot be read now, not at the end.
@@ -120,6 +118,9 @@ def _measures(options: Options) -> tuple[list[Measure], list[str]]:
     settings = MetricSettings(options.asr, options.speaker_model, options.tag_model)
     if options.measures is not None:
         return build_measures(options.measures, settings), []
+    if options.encoders and not options.models and not options.baselines:
+        # Encoders give no audio.
+        return [], []
     wanted = [*DEFAULT_MEASURES]
     wanted += ["xvector"] if options.speaker_model else []
     wanted += ["tags"] if options.tag_model else []
@@ -133,16 +134,20 @@ def _measures(options: Options) -> tuple[list[Measure], list[str]]:
     return build_measures(names, settings), notes
 
 
-def _check_probes(names: list[str]) -> None:
-    if names:
+def _check_probes(options: Options) -> None:
+    """Raise a :class:`CodecError` for a probe that nobody registered, or that has nothing to look at."""
+    if options.probes:
         from codec.eval.probes.registry import PROBES
 
-        for name in names:
-            PROBES.find(name)
+        of_encoders = [PROBES.find(name).of_encoders for name in options.probes]
+        if not options.models and not (options.encoders and all(of_encoders)):
+            raise CodecError("probes look into a model's tokens; name one with --model")
+    if options.encoders and not (options.probes and any(of_encoders)):
+        raise CodecError("--encoder is for probes of encoders; add --probes linear or finetune")
 
 
 def _probes(plan: Plan) -> dict[str, dict[str, Any]]:
-    """Probes of each model, with all its codebooks."""
+    """Probes of each model, with all its codebooks, and of each encoder."""
     if not plan.options.probes:
         return {}
     from codec.eval.probes import run_probes
@@ -158,7 +163,26 @@ def _probes(plan: Plan) -> dict[str, dict[str, Any]]:
             seed=plan.options.seed,
             out=plan.options.out / "probes" / name,
         )
-    return found
+    return found | _encoder_probes(plan)
+
+
+def _encoder_probes(plan: Plan) -> dict[str, dict[str, Any]]:
+    from codec.eval.probes.encoder_frames import EncoderFrames, folder_name
+    from codec.eval.probes.registry import PROBES
+    from codec.eval.probes.run import probe_task
+    from codec.eval.probes.types import ProbeTask
+
+    options, clips = plan.options, list(plan.request.clips)
+    folder = options.out / "probes"
+    which = [name for name in options.probes if PROBES.find(name).of_encoders]
+    # All are opened before the first is asked.
+    sources = {name: EncoderFrames(name, options.device) for name in options.encoders}
+    return {
+        name: probe_task(
+            ProbeTask(source, clips, plan.train_clips or [], options.seed, folder / folder_name(name), folder), which
+        )
+        for name, source in sources.items()
+    }
 
 
 def _probe_marks(plan: Plan) -> dict[str, dict[str, list[str]]]:

@@ -54,6 +54,9 @@ class Options:
     baselines: list[str] = field(default_factory=list)
     """opus:KBPS, speex:KBPS, codec2:MODE, hf:ID@KBPS, dir:NAME@KBPS=FOLDER, engine:MODEL=ENGINE; separated
     by commas."""
+    encoders: list[str] = field(default_factory=list)
+    """An encoder for the probes linear and finetune: what codec embed takes as --model, also with @OUTPUT or @LAYER;
+    may be repeated."""
     measures: list[str] | None = None
     """Metrics, separated by commas; by default all installed ones, WER with --asr."""
     asr: str | None = None
@@ -63,7 +66,8 @@ class Options:
     tag_model: str | None = None
     """Folder of musicnn (msd_musicnn.onnx), for the metric tags of music."""
     probes: list[str] = field(default_factory=list)
-    """What the tokens mean: phone,text,speaker,fewshot,notes,abx, or what other packages register."""
+    """What the tokens mean: phone,text,speaker,fewshot,notes,abx,lm; what vectors mean: linear,finetune; or what
+    other packages register."""
     probe_train: Path | None = None
     """Manifest that probes are trained on."""
     selection: Selection = field(default_factory=Selection)

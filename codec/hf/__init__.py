@@ -3,10 +3,14 @@
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, EncodecFeatureExtractor
 
 from codec.hf.config import SpeechCodecConfig
+from codec.hf.encoder import AudioEncoderConfig, AudioEncoderModel, AudioEncoderOutput
 from codec.hf.model import SpeechCodecModel
 from codec.hf.outputs import SpeechCodecDecoderOutput, SpeechCodecEncoderOutput, SpeechCodecOutput
 
 __all__ = [
+    "AudioEncoderConfig",
+    "AudioEncoderModel",
+    "AudioEncoderOutput",
     "SpeechCodecConfig",
     "SpeechCodecDecoderOutput",
     "SpeechCodecEncoderOutput",
@@ -18,6 +22,8 @@ __all__ = [
 def _register() -> None:
     AutoConfig.register(SpeechCodecConfig.model_type, SpeechCodecConfig)
     AutoModel.register(SpeechCodecConfig, SpeechCodecModel)
+    AutoConfig.register(AudioEncoderConfig.model_type, AudioEncoderConfig)
+    AutoModel.register(AudioEncoderConfig, AudioEncoderModel)
     AutoFeatureExtractor.register(SpeechCodecConfig, EncodecFeatureExtractor)
     try:
         from transformers import AutoModelForAudioTokenization

@@ -42,9 +42,9 @@ class SpeechCodecModel(PreTrainedAudioTokenizerBase):
         super().__init__(config)
         # Not on the device meta, which transformers chooses to load into: windows and the like are computed, not
         # stored, and what is computed there has no values.
-        with _on_cpu():
+        with on_cpu():
             network = Network(config.settings)
-            self._initial = _tensors_without_reset(network)
+            self._initial = initial_tensors(network)
         if torch.get_default_device().type != "cpu":
             network.to(torch.get_default_device())
         self.encoder, self.quantizer, self.decoder = network.encoder, network.quantizer, network.decoder
@@ -203,18 +203,7 @@ class SpeechCodecModel(PreTrainedAudioTokenizerBase):
         return output if named else output.to_tuple()
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Fill what a checkpoint does not hold: transformers builds models without memory and loads into them."""
-        reset: Any = getattr(module, "reset_parameters", None)
-        if reset is not None:
-            if not all(map(_is_loaded, module.parameters(recurse=False))):
-                reset()
-            return
-        name = next((name for name, part in self.named_modules() if part is module), "")
-        with torch.no_grad():
-            for key, value in self._initial.get(name, {}).items():
-                held = getattr(module, key)
-                if not _is_loaded(held):
-                    held.copy_(value)
+        fill_missing(self, module, self._initial)
 
     def _apply(self, fn: Any, recurse: bool = True) -> "SpeechCodecModel":
         """Move, but never cast: codes of rounded weights would be other codes."""
@@ -228,7 +217,7 @@ class SpeechCodecModel(PreTrainedAudioTokenizerBase):
 
 
 @contextmanager
-def _on_cpu() -> Iterator[None]:
+def on_cpu() -> Iterator[None]:
     """Make tensors on the CPU and in float32, whatever transformers has chosen for the model that it builds."""
     dtype = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
@@ -239,12 +228,32 @@ def _on_cpu() -> Iterator[None]:
         torch.set_default_dtype(dtype)
 
 
+def fill_missing(model: nn.Module, module: nn.Module, initial: dict[str, dict[str, Tensor]]) -> None:
+    """Fill what a checkpoint does not hold: transformers builds models without memory and loads into them.
+
+    Args:
+        module: a part of ``model``.
+        initial: of :func:`initial_tensors`.
+    """
+    reset: Any = getattr(module, "reset_parameters", None)
+    if reset is not None:
+        if not all(map(_is_loaded, module.parameters(recurse=False))):
+            reset()
+        return
+    name = next((name for name, part in model.named_modules() if part is module), "")
+    with torch.no_grad():
+        for key, value in initial.get(name, {}).items():
+            held = getattr(module, key)
+            if not _is_loaded(held):
+                held.copy_(value)
+
+
 def _is_loaded(tensor: Tensor) -> bool:
     """Whether transformers has marked it as filled from a checkpoint."""
     return bool(getattr(tensor, "_is_hf_initialized", False))
 
 
-def _tensors_without_reset(network: Network) -> dict[str, dict[str, Tensor]]:
+def initial_tensors(network: nn.Module) -> dict[str, dict[str, Tensor]]:
     """Copies of what modules hold that cannot fill it by themselves, by module and name."""
     found: dict[str, dict[str, Tensor]] = {}
     for name, module in network.named_modules():

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from codec.encoders.hub import teacher_id
 from codec.encoders.layers import layer_name
+from codec.encoders.own import is_own, own_name
 from codec.errors import CodecError
 from codec.teachers.features import ExpectedFeatures, FeatureInfo
 
@@ -114,12 +115,18 @@ class TeacherSource:
         if self.kind in ("speech", "music", "embedding"):
             known["mode"] = self.mode or self.kind
         if self.model is not None:
-            # An ONNX file is known by its name, all else as its cache calls it.
-            file = Path(self.model)
-            known["teacher"] = self.teacher or (file.name if file.suffix == ".onnx" else teacher_id(self.model))
+            known["teacher"] = self.teacher or _cached_name(self.model)
         if self.layers is not None:
             known["layer"] = self.layer or layer_name(self.layers)
         return ExpectedFeatures(**known)
+
+
+def _cached_name(model: str) -> str | None:
+    """What a cache of its features calls a model: by its weights if it is ours, an ONNX file by its name."""
+    if is_own(model):
+        return own_name(model)
+    file = Path(model)
+    return file.name if file.suffix == ".onnx" else teacher_id(model)
 
 
 def teacher_losses(

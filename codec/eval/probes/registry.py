@@ -14,6 +14,8 @@ class Probe(Protocol):
     config: Any
     resembles: tuple[str, ...]
     """Losses that a model must not be trained with to be scored without a mark; none by default."""
+    of_encoders: bool
+    """Whether it looks at vectors, which any encoder has, rather than at tokens; false by default."""
 
     def check(self, task: ProbeTask) -> None:
         """Raise a :class:`CodecError` when the clips cannot serve, before any work."""
@@ -25,6 +27,7 @@ class Probe(Protocol):
 def _introduce(name: str, probe_class: type[Any]) -> None:
     probe_class.name = name
     probe_class.resembles = getattr(probe_class, "resembles", ())
+    probe_class.of_encoders = getattr(probe_class, "of_encoders", False)
 
 
 PROBES: Registry[type[Any]] = Registry("probe", "codec.eval.probes", introduce=_introduce)

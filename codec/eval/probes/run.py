@@ -53,15 +53,22 @@ def probe_tokens(
     options: dict[str, dict[str, Any]] | None = None,
 ) -> dict[str, ProbeResult]:
     """Probe the tokens of any source, e.g. :class:`TokenTable`; otherwise as :func:`run_probes`."""
+    return probe_task(ProbeTask(tokens, list(clips), list(train_clips or []), seed, Path(out)), which, options)
+
+
+def probe_task(
+    task: ProbeTask, which: list[str], options: dict[str, dict[str, Any]] | None = None
+) -> dict[str, ProbeResult]:
+    """The same, of a source and clips that belong together already."""
     options = options or {}
-    task = ProbeTask(tokens, list(clips), list(train_clips or []), seed, Path(out))
     stray = sorted(set(options) - set(which))
     if stray:
         raise CodecError(f"options for probes that are not run: {', '.join(stray)}")
     probes = {name: build_probe(name, options.get(name)) for name in which}
     for probe in probes.values():
         probe.check(task)
-    task.out.mkdir(parents=True, exist_ok=True)
+    for folder in (task.out, task.shared or task.out):
+        folder.mkdir(parents=True, exist_ok=True)
     return {name: _run_once(probe, task) for name, probe in probes.items()}
 
 

@@ -117,6 +117,7 @@ class ProbeTask:
         clips: what is measured.
         train_clips: more clips, to train probes that need many; may be empty.
         out: folder for results and caches.
+        shared: folder for what does not depend on the tokens; ``out`` by default.
     """
 
     tokens: TokenSource
@@ -124,6 +125,7 @@ class ProbeTask:
     train_clips: list[Clip]
     seed: int
     out: Path
+    shared: Path | None = None
 
     def code(self, clips: Iterable[Clip], skipped: list[Omitted]) -> list[CodedClip]:
         """Tokens of the clips; a clip that has none is added to ``skipped`` instead."""

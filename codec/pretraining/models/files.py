@@ -21,6 +21,8 @@ from codec.pretraining.models.frames import FrameEncoder, FrameEncoderConfig
 from codec.pretraining.models.patches import PatchEncoder
 
 PATCHES, FRAMES = "matpac", "frames"
+MODEL_TYPE = "audio_encoder"
+"""``model_type`` of their ``config.json`` for the library transformers, whose own keys are of no concern here."""
 
 
 def save_pretrained(encoder: PatchEncoder | FrameEncoder, folder: str | Path) -> None:
@@ -28,9 +30,10 @@ def save_pretrained(encoder: PatchEncoder | FrameEncoder, folder: str | Path) ->
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(encoder, FrameEncoder):
-        values = {"kind": FRAMES, "model": json.loads(config_to_json(encoder.config.model))}
+        kind, settings = FRAMES, {"model": json.loads(config_to_json(encoder.config.model))}
     else:
-        values = {"kind": PATCHES, **to_dict(encoder.config)}
+        kind, settings = PATCHES, to_dict(encoder.config)
+    values = {"model_type": MODEL_TYPE, "kind": kind, "encoder": settings}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in encoder.state_dict().items()}
     with atomic_path(folder / "model.safetensors") as temporary:
         temporary.write_bytes(save(tensors))
@@ -68,8 +71,9 @@ def load_pretrained(folder: str | Path, device: str | torch.device = "auto") -> 
             "matpac writes such folders"
         )
     values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    del values["kind"]
-    encoder = build(kind, values)
+    # Folders of earlier versions have the settings next to the kind.
+    settings = values.get("encoder", {key: value for key, value in values.items() if key != "kind"})
+    encoder = build(kind, settings)
     load_weights(encoder, folder, "an encoder")
     return encoder.eval().requires_grad_(False).to(pick_device(device))
 
