@@ -299,8 +299,11 @@ def test_an_interrupt_ends_the_runs_once_they_are_saved(long_run):
     (run,) = plan_runs(long_run)
 
     def interrupt():
-        wait_for(run.folder / "log.jsonl")
-        os.kill(os.getpid(), signal.SIGINT)
+        try:
+            wait_for(run.folder / "log.jsonl", 120)
+        finally:
+            # Even where nothing was written in time: the run would go on for hours.
+            os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
     thread.start()
