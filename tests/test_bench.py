@@ -84,7 +84,7 @@ def test_baselines_have_their_released_sizes(name, millions):
 def test_what_is_unknown_is_refused_by_name():
     with pytest.raises(CodecError, match=r"unknown bench baseline 'lyra'; known: dac, dm-codec, encodec"):
         baseline_system("lyra", "cpu")
-    with pytest.raises(CodecError, match=r"unknown benchmark 'fast'; known: agreement, clients, clips, floor"):
+    with pytest.raises(CodecError, match=r"unknown benchmark 'fast'; known: agreement, clients, clips, corpus"):
         find_benchmark("fast")
     with pytest.raises(CodecError, match="minutes is 0"):
         BenchConfig(minutes=0)

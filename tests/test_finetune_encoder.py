@@ -164,7 +164,7 @@ def test_the_verb(corpus, tmp_path, capsys):
     # As a task like any other.
     assert main(["train", "--config", "finetune_encoder", *values, "resume=true", "max_steps=2"]) == 0
     assert main(["finetune-encoder", "--config", "tiny"]) == 1
-    assert "needs task: encoder" in capsys.readouterr().err
+    assert "needs a config with task: encoder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """Configs by name, laid over their base."""
 
 import dataclasses
+import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +20,10 @@ from codec.train.config import TrainConfig
 from codec.train.losses.registry import LossContext
 from codec.train.objective import Objective
 from codec.train.tasks import config_class
+
+sys.path.append(str(Path(__file__).parents[1] / "recipes"))
+
+from compare_students import StudentsConfig
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,8 @@ def test_names_paths_and_the_old_place(tmp_path):
 def kind_of(name):
     """The dataclass that a shipped config is for, by its keys."""
     keys = read_yaml(CONFIGS / f"{name}.yaml").keys()
+    if "variant_seeds" in keys:
+        return StudentsConfig
     if "variants" in keys:
         return CompareConfig
     if "models" in keys:

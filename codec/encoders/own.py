@@ -24,6 +24,8 @@ _STUDENT = "student"
 
 def is_own(model: str) -> bool:
     """Whether a model's name is a folder that this project wrote, a released MATPAC, ``codec:NAME``, or such a NAME."""
+    if not model:
+        return False
     if model.startswith(CODEC) or shipped_model(model) or is_released(model):
         return True
     folder = Path(model).expanduser()
