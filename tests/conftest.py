@@ -1,6 +1,7 @@
 """Fixtures that every test may use: small random models and generated speech-like audio."""
 
 import os
+import signal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -57,6 +58,12 @@ def make_speech(seconds: float, sample_rate: int = 16_000, seed: int = 0) -> np.
     loudness = 0.5 + 0.5 * np.sin(2 * np.pi * 3 * time)
     noise = 0.01 * rng.standard_normal(len(time))
     return (0.2 * loudness * tone + noise).astype(np.float32)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def interruptible():
+    """Shells start jobs in the background with interrupts ignored; tests that interrupt themselves would hang there."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
