@@ -17,7 +17,7 @@ from codec.hf.outputs import SpeechCodecDecoderOutput, SpeechCodecEncoderOutput,
 from codec.model.chunked import decode_chunked, encode_chunked
 from codec.model.fingerprint import fingerprint
 from codec.model.network import Network
-from codec.model.shield import plain_torch
+from codec.model.shield import default_device, plain_torch
 from codec.tokens.tokens import Tokens
 
 _MARKS_BUFFERS = int(transformers.__version__.partition(".")[0]) >= 5
@@ -45,8 +45,8 @@ class SpeechCodecModel(PreTrainedAudioTokenizerBase):
         with on_cpu():
             network = Network(config.settings)
             self._initial = initial_tensors(network)
-        if torch.get_default_device().type != "cpu":
-            network.to(torch.get_default_device())
+        if default_device().type != "cpu":
+            network.to(default_device())
         self.encoder, self.quantizer, self.decoder = network.encoder, network.quantizer, network.decoder
         # The same modules in the class that the rest of the code takes, in a tuple so as to be no submodule.
         self._held = (network, TorchEngine(network))

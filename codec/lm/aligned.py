@@ -25,7 +25,6 @@ from codec.lm.base import (
     Request,
     SpeechLm,
     build_llama,
-    code_bits,
     draw,
     load_weights,
     mask_of,
@@ -34,7 +33,7 @@ from codec.lm.base import (
 )
 from codec.lm.characters import Characters
 from codec.lm.config import SizeConfig
-from codec.lm.nar import NarModule
+from codec.lm.nar import NarModule, in_windows
 from codec.lm.phones import Phones
 from codec.lm.pieces import Piece
 from codec.tokens.layouts import SemanticFirst
@@ -201,31 +200,26 @@ class AlignedLm(SpeechLm):
         targets = batch["targets"].cpu()
         nats = F.cross_entropy(logits.cpu().double().transpose(1, 2), targets, ignore_index=IGNORED, reduction="none")
         columns = [nats.sum(1) / math.log(2)]
-        seen = torch.arange(batch["codes"].shape[2], device=device) < batch["lengths"].unsqueeze(1)
-        for level in range(1, self.layout.num_codebooks):
-            found = self.module.nar.logits(
-                batch["spoken"], seen, batch["codes"], level, seen, torch.zeros_like(seen)
-            ).cpu()
-            rows = [code_bits(row[: p.codes.shape[1]], p.codes[level]) for row, p in zip(found, pieces, strict=True)]
-            columns.append(torch.stack(rows))
+        if self.module.nar is not None:
+            columns += self.module.nar.bits(batch["spoken"], torch.ones_like(batch["spoken"]), batch["codes"], pieces)
         return torch.stack(columns, dim=1)
 
     def frames(self, request: Request) -> Iterator[Tensor]:
         """See :class:`SpeechLm`: the second stage fills ``window`` frames at a time, all at once with 0."""
         if request.text is None:
             raise CodecError("this model reads text out; give --text")
-        codes, waiting, none = request.prompt, 0, len(self.characters)
-        spoken = torch.full((codes.shape[1],), none)
-        for code, symbol in self._semantic(request):
-            frame = torch.zeros(self.layout.num_codebooks, 1, dtype=torch.int64)
-            frame[0] = code
-            codes, waiting = torch.cat([codes, frame], dim=1), waiting + 1
-            spoken = F.pad(spoken, (0, 1), value=symbol)
-            if waiting == request.window:
-                codes, waiting = self._fill(spoken, codes, waiting), 0
-                yield codes[:, -request.window :]
-        if waiting:
-            yield self._fill(spoken, codes, waiting)[:, -waiting:]
+        # No symbol is known of the prompt's frames.
+        spoken = [len(self.characters)] * request.prompt.shape[1]
+
+        def drawn() -> Iterator[int]:
+            for code, symbol in self._semantic(request):
+                spoken.append(symbol)
+                yield code
+
+        def fill(codes: Tensor, waiting: int) -> Tensor:
+            return self._fill(torch.tensor(spoken), codes, waiting)
+
+        yield from in_windows(drawn(), request.prompt, request.window, fill)
 
     def _fill(self, spoken: Tensor, codes: Tensor, waiting: int) -> Tensor:
         if self.module.nar is None:

@@ -1,14 +1,15 @@
 """The second stage of VALL-E (Wang et al. 2023, section 4.2.2): each further codebook for all frames at once."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from codec.lm.base import IGNORED
+from codec.lm.base import IGNORED, code_bits
 from codec.lm.config import SizeConfig
+from codec.lm.pieces import Piece
 
 _SHORTEST = 10
 """Frames that are filled at once at least, in training."""
@@ -75,6 +76,17 @@ class NarModule(nn.Module):
         targets = codes[:, level].masked_fill(known | ~seen, IGNORED)
         return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
 
+    def bits(self, text: Tensor, text_mask: Tensor, codes: Tensor, pieces: Sequence[Piece]) -> list[Tensor]:
+        """Bits ``(B,)`` of each codebook but the first, given those before; ``codes`` are the padded pieces."""
+        lengths = torch.tensor([piece.codes.shape[1] for piece in pieces], device=codes.device)
+        seen = torch.arange(codes.shape[2], device=codes.device) < lengths.unsqueeze(1)
+        columns = []
+        for level in range(1, len(self.codes)):
+            found = self.logits(text, text_mask, codes, level, seen, torch.zeros_like(seen)).cpu()
+            rows = [code_bits(row[: p.codes.shape[1]], p.codes[level]) for row, p in zip(found, pieces, strict=True)]
+            columns.append(torch.stack(rows))
+        return columns
+
     @torch.inference_mode()
     def fill(self, text: Tensor, codes: Tensor, known: int) -> Tensor:
         """Codes ``(K, T)`` whose first codebook is there, and all of the first ``known`` frames; the others filled.
@@ -88,6 +100,28 @@ class NarModule(nn.Module):
             found = self.logits(text.unsqueeze(0), mask, codes, level, seen, before).argmax(2)
             codes[:, level] = torch.where(before, codes[:, level], found)
         return codes[0]
+
+
+def in_windows(
+    drawn: Iterable[int], codes: Tensor, window: int, fill: Callable[[Tensor, int], Tensor]
+) -> Iterator[Tensor]:
+    """New frames ``(K, n)``, as soon as a window of them has its codebook 1; with a window of 0 all at the end.
+
+    Args:
+        drawn: codebook 1 of the frames that follow.
+        codes: ``(K, T)`` of the prompt.
+        fill: all codes with those of the last frames filled in, given how many frames these are.
+    """
+    waiting = 0
+    for code in drawn:
+        frame = torch.zeros(len(codes), 1, dtype=torch.int64)
+        frame[0] = code
+        codes, waiting = torch.cat([codes, frame], dim=1), waiting + 1
+        if waiting == window:
+            codes, waiting = fill(codes, waiting), 0
+            yield codes[:, -window:]
+    if waiting:
+        yield fill(codes, waiting)[:, -waiting:]
 
 
 def positions(length: int, dim: int) -> Tensor:

@@ -1,6 +1,7 @@
 """Text to speech in two stages (VALL-E, USLM): codebook 1 id by id, then the others for many frames at once."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -21,7 +22,7 @@ from codec.lm.base import (
 )
 from codec.lm.characters import Characters
 from codec.lm.config import SizeConfig
-from codec.lm.nar import NarModule
+from codec.lm.nar import NarModule, in_windows
 from codec.lm.pieces import Piece
 from codec.lm.sequence import write_flat
 from codec.tokens.layouts import AudioVocab, Flat, SemanticFirst
@@ -105,13 +106,8 @@ class TtsLm(SpeechLm):
             of_codes = row[start : start + piece.codes.shape[1], : self.layout.widths[0]]
             rows.append(code_bits(of_codes, piece.codes[0]))
         columns = [torch.stack(rows)]
-        seen = torch.arange(batch["codes"].shape[2], device=device) < batch["lengths"].unsqueeze(1)
-        for level in range(1, self.layout.num_codebooks):
-            found = self.module.nar.logits(
-                batch["text"], batch["text_mask"], batch["codes"], level, seen, torch.zeros_like(seen)
-            ).cpu()
-            rows = [code_bits(row[: p.codes.shape[1]], p.codes[level]) for row, p in zip(found, pieces, strict=True)]
-            columns.append(torch.stack(rows))
+        if self.module.nar is not None:
+            columns += self.module.nar.bits(batch["text"], batch["text_mask"], batch["codes"], pieces)
         return torch.stack(columns, dim=1)
 
     def frames(self, request: Request) -> Iterator[Tensor]:
@@ -120,16 +116,9 @@ class TtsLm(SpeechLm):
             raise CodecError("this model reads text out; give --text")
         texts = [text for text in (request.prompt_text, request.text) if text is not None]
         text = self.characters.encode(" ".join(texts))
-        codes, waiting = request.prompt, 0
-        for code in self._semantic(text, request):
-            frame = torch.zeros(self.layout.num_codebooks, 1, dtype=torch.int64)
-            frame[0] = code
-            codes, waiting = torch.cat([codes, frame], dim=1), waiting + 1
-            if waiting == request.window:
-                codes, waiting = self._fill(text, codes, waiting), 0
-                yield codes[:, -request.window :]
-        if waiting:
-            yield self._fill(text, codes, waiting)[:, -waiting:]
+        yield from in_windows(
+            map(int, self._semantic(text, request)), request.prompt, request.window, partial(self._fill, text)
+        )
 
     def _fill(self, text: Tensor, codes: Tensor, waiting: int) -> Tensor:
         if self.module.nar is None:

@@ -51,6 +51,11 @@ def _is_plain() -> bool:
     )
 
 
+def default_device() -> torch.device:
+    """Where new tensors are made; PyTorch 2.4 does not say so within ``with torch.device(...)``."""
+    return torch.empty(0).device
+
+
 @contextmanager
 def plain_torch() -> Iterator[None]:
     """No gradients, autocast, default dtype or default device of whoever calls: codes would depend on them."""
@@ -61,7 +66,7 @@ def plain_torch() -> Iterator[None]:
         for device in _DEVICES:
             if torch.is_autocast_enabled(device):
                 stack.enter_context(torch.autocast(device, enabled=False))
-        if torch.get_default_device().type != "cpu":
+        if default_device().type != "cpu":
             stack.enter_context(torch.device("cpu"))
         if dtype is not torch.float32:
             torch.set_default_dtype(torch.float32)

@@ -41,7 +41,7 @@ class Transformer(nn.Module):
         if state is None:
             cache = x.new_zeros(len(x), config.layers, config.heads, config.window - 1, config.head_dim)
             state = Past(x.new_zeros(len(x)), cache, cache)
-        if torch.compiler.is_exporting():
+        if torch.compiler.is_compiling():
             # A graph has one shape of everything.
             y, state = self._block(x, state)
             return y.transpose(1, 2), state

@@ -112,7 +112,7 @@ class LSTM(nn.Module):
         """
         if state is not None:
             state = (_swap(state[0]), _swap(state[1]))
-            if x.shape[2] == 1 and x.device.type == "cpu" and not torch.compiler.is_exporting():
+            if x.shape[2] == 1 and x.device.type == "cpu" and not torch.compiler.is_compiling():
                 return self._one_frame(x, state)
         y, (hidden, cell) = self.lstm(x.permute(2, 0, 1), state)
         y = y.permute(1, 2, 0)

@@ -116,7 +116,7 @@ class ConvTranspose(nn.Module):
         convolution = self.convtr.convolution
         few = _MANY if convolution.weight.numel() >= _LARGE else _FEW
         # An exported graph takes any number of frames, so it must not depend on a comparison with one.
-        if not torch.compiler.is_exporting() and x.shape[2] <= few + 1 and x.device.type == "cpu":
+        if not torch.compiler.is_compiling() and x.shape[2] <= few + 1 and x.device.type == "cpu":
             return self._of_few_frames(x, convolution)
         y = F.conv_transpose1d(x, convolution.weight, convolution.bias, self.stride)
         return y[:, :, self.stride : y.shape[2] - self.stride]

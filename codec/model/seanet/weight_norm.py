@@ -26,7 +26,11 @@ class Foldable(nn.Module):
         super().__init__()
         self._name = name
         self.add_module(name, convolution)
-        self.register_load_state_dict_pre_hook(_convert_loaded)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *others: Any) -> None:
+        # Before the convolution below takes its part. The hook for this is newer than PyTorch 2.4.
+        _convert_loaded(self, state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *others)
 
     @property
     def convolution(self) -> nn.Conv1d | nn.ConvTranspose1d:
@@ -53,8 +57,8 @@ def fold_weight_norm(module: nn.Module) -> None:
             parametrize.remove_parametrizations(part.convolution, "weight", leave_parametrized=True)
 
 
-def _convert_loaded(module: Foldable, state_dict: dict[str, Tensor], prefix: str, *_: Any) -> None:
-    """State-dict hook: bring a stored weight to the form in which ``module`` holds it."""
+def _convert_loaded(module: Foldable, state_dict: dict[str, Tensor], prefix: str) -> None:
+    """Bring a stored weight to the form in which ``module`` holds it."""
     prefix = f"{prefix}{module._name}."
     plain = f"{prefix}weight"
     if module.normed:
