@@ -10,8 +10,8 @@ cd "$root"
 venv=${VENV:-$(mktemp -d)/venv}
 [ $# -gt 0 ] || set -- tests/test_golden.py tests/test_api.py tests/test_tokens.py tests/test_quantizer.py \
     tests/test_cli.py tests/test_cli_inputs.py
-# All but onnx, which needs a newer PyTorch than the rest.
-extras="bench corpora demo embed eval hf llm lm music ray serve train"
+# All but lm and onnx, which need a newer PyTorch than the rest.
+extras="bench corpora demo embed eval hf llm music ray serve train"
 if [ ! -d "$venv" ]; then
     uv venv --quiet --python 3.11 "$venv"
     # The tests' own tools are as the suite pins them; only what the package asks for is as low as it can be.

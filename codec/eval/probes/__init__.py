@@ -27,5 +27,3 @@ __all__ = [
 __getattr__ = renamed(__name__, {"Measure": ("Finding", Finding), "Skip": ("Omitted", Omitted)})
 
 __getattr__ = renamed(__name__, {"Measure": ("Finding", Finding), "Skip": ("Omitted", Omitted)})
-
-__getattr__ = renamed(__name__, {"Measure": ("Finding", Finding), "Skip": ("Omitted", Omitted)})

@@ -1,7 +1,6 @@
 """Baselines by name: ``opus:6`` is the baseline ``opus`` with the argument ``6``."""
 
 from codec.deprecation import renamed
-from codec.deprecation import renamed
 from codec.errors import CodecError
 from codec.eval.systems.base import System
 from codec.registry import Registry
@@ -41,9 +40,6 @@ def parse_number(argument: str, spec: str, low: float, high: float) -> float:
     if not low <= value <= high:
         raise CodecError(f"baseline {spec}:{argument}: expected a number from {low:g} to {high:g}")
     return value
-
-
-__getattr__ = renamed(__name__, {"peer": ("baseline", baseline), "parse_peer": ("parse_baseline", parse_baseline)})
 
 
 __getattr__ = renamed(__name__, {"peer": ("baseline", baseline), "parse_peer": ("parse_baseline", parse_baseline)})
