@@ -85,11 +85,16 @@ def atomic_folder(target: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def workplace(target: str | Path) -> Iterator[Path]:
+def workplace(target: str | Path, whole: str) -> Iterator[Path]:
     """As :func:`atomic_folder`, for long work that resumes: after an error the temporary folder stays.
 
     The next process that makes the same target gets the folder that an ended one left, never one in which
     another still works: that is locked. Where locks are missing, every process begins with an empty folder.
+    Of several that end well, the first one's folder stays, since others may read it already.
+
+    Args:
+        target: the folder.
+        whole: name of a file that every finished folder has; a target without it is replaced.
 
     Raises:
         OSError: when it cannot be written.
@@ -107,7 +112,7 @@ def workplace(target: str | Path) -> Iterator[Path]:
         yield work
         for path in (*work.iterdir(), work):
             flush(path)
-        _take_place(work, target)
+        _take_place(work, target, whole)
         (target / _LOCK).unlink(missing_ok=True)
         flush(target.parent)
 
@@ -135,8 +140,11 @@ def _lock(folder: Path, locks: ExitStack) -> bool:
     return True
 
 
-def _take_place(temporary: Path, target: Path) -> None:
-    """Rename a folder, moving one that is there out of the way; another process may do so at the same time."""
+def _take_place(temporary: Path, target: Path, whole: str | None = None) -> None:
+    """Rename a folder, moving one that is there out of the way; another process may do so at the same time.
+
+    One that is there and has a file ``whole`` stays, and the temporary folder is removed.
+    """
     while True:
         try:
             os.replace(temporary, target)
@@ -144,6 +152,9 @@ def _take_place(temporary: Path, target: Path) -> None:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
         else:
+            return
+        if whole is not None and (target / whole).is_file():
+            shutil.rmtree(temporary)
             return
         old = target.with_name(_temporary_name(""))
         with suppress(FileNotFoundError):

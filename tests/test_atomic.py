@@ -146,13 +146,19 @@ def test_folders_that_killed_writers_left_are_removed_later(tmp_path):
 
 def test_long_work_resumes_in_the_folder_that_it_left_and_in_no_other(tmp_path):
     target = tmp_path / "out"
-    with pytest.raises(KeyboardInterrupt), workplace(target) as first:
+    with pytest.raises(KeyboardInterrupt), workplace(target, "a") as first:
         (first / "a").write_text("half")
         raise KeyboardInterrupt
-    with workplace(target) as second, workplace(target) as third, workplace(tmp_path / "another") as fourth:
+    another = workplace(tmp_path / "another", "a")
+    with workplace(target, "a") as second, workplace(target, "a") as third, another as fourth:
         assert (second / "a").read_text() == "half"
         assert not (third / "a").exists() and not (fourth / "a").exists()
         (third / "a").write_text("other")
         (second / "a").write_text("whole")
-    assert content_of(target) == {"a": "whole"}
+    # The third one was ready first, and may be in use: it stays.
+    assert content_of(target) == {"a": "other"}
     assert sorted(os.listdir(tmp_path)) == ["another", "out"]
+    (target / "a").rename(target / "b")
+    with workplace(target, "a") as last:
+        (last / "a").write_text("last")
+    assert content_of(target) == {"a": "last"}

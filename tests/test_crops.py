@@ -270,14 +270,18 @@ def test_an_interrupted_packing_goes_on_where_it_stopped(tmp_path):
 
 
 def test_two_builds_of_one_store_share_nothing(tmp_path):
-    """The second begins while the first works, and the first ends after the second."""
+    """The second begins while the first works, and the first ends after the second, which somebody may read by then."""
     clips = read_manifest(write_corpus(tmp_path, (0.5, 0.3, 0.4, 0.2)))
     whole = open_store(clips, 16_000, tmp_path / "whole").samples
+
+    read = []
 
     def meanwhile(items, total):
         yield from items[:2]
         assert total == 4
         assert np.array_equal(open_store(clips, 16_000, tmp_path / "cache", alone).samples, whole)
+        (made,) = (tmp_path / "cache").glob("[!.]*/index.jsonl")
+        read.extend([made, made.stat().st_ino])
         yield from items[2:]
 
     def alone(items, total):
@@ -286,6 +290,7 @@ def test_two_builds_of_one_store_share_nothing(tmp_path):
 
     assert np.array_equal(open_store(clips, 16_000, tmp_path / "cache", meanwhile).samples, whole)
     (folder,) = (tmp_path / "cache").iterdir()
+    assert read[0].stat().st_ino == read[1]
     assert {path.name for path in folder.iterdir()} == {"audio.i16", "index.jsonl"}
 
 

@@ -24,6 +24,8 @@ from codec.data.manifest import Clip
 from codec.errors import CodecError
 from codec.jsonl import read_lines
 
+_INDEX = "index.jsonl"
+
 
 @dataclass(frozen=True)
 class AudioStore:
@@ -83,9 +85,9 @@ def open_store(
             or hold NaN are in ``errors``; the rest is still decoded.
     """
     folder = cache / store_key(clips, sample_rate)
-    if not (folder / "index.jsonl").is_file():
+    if not (folder / _INDEX).is_file():
         _build(clips, sample_rate, folder, progress or (lambda items, total: items))
-    lines = (folder / "index.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = (folder / _INDEX).read_text(encoding="utf-8").splitlines()
     entries = [json.loads(line) for line in lines]
     ends = [entry["end"] for entry in entries]
     errors = [entry["error"] for entry in entries if entry["error"]]
@@ -117,8 +119,8 @@ def store_key(clips: list[Clip], sample_rate: int) -> str:
 
 def _build(clips: list[Clip], sample_rate: int, folder: Path, progress: Progress) -> None:
     """Append what is still missing, then give the folder its name: an interrupted build resumes where it stopped."""
-    with workplace(folder) as work:
-        audio, index = work / "audio.i16", work / "index.jsonl"
+    with workplace(folder, _INDEX) as work:
+        audio, index = work / "audio.i16", work / _INDEX
         done = _completed(audio, index)
         end = done[-1]["end"] if done else 0
         index.write_text("".join(json.dumps(entry) + "\n" for entry in done), encoding="utf-8")
