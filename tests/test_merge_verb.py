@@ -19,7 +19,8 @@ from codec.cli.merge import expand_flags
 from codec.errors import CodecError
 from codec.eval.clips import open_clips, read_clips
 from codec.eval.measures.moonshine import MoonshineErrors
-from codec.merging.config import MergeConfig, SweepConfig, native, sweep_values
+from codec.eval.options import ClipsConfig
+from codec.merging.config import BranchConfig, MergeConfig, SweepConfig, native, sweep_values
 from codec.merging.figure import best
 from codec.merging.merge import read_family
 from codec.merging.sweep import Point, Sweep, Sweeper
@@ -236,6 +237,17 @@ def test_a_sweep_goes_from_the_base_to_the_branches(family, recordings, tmp_path
     assert points[2]["figures"]["tokens_first"] == tokens["first"] and points[2]["layers"] == tokens["layers"]
     assert "si_sdr" in points[0]["figures"] and found["better"]["si_sdr"] is True
     assert (tmp_path / "merged" / "frontier.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("alpha", "weights", "written"),
+    [(None, (None, None), 0.125), (None, (0.7, None), 0.125), (None, (0.7, 0.2), 0.7), (0.5, (0.7, 0.2), 0.25)],
+)
+def test_a_sweep_demands_no_weights_and_refuses_none(alpha, weights, written):
+    models = tuple(BranchConfig(name, weight) for name, weight in zip("ab", weights, strict=True))
+    clips = ClipsConfig(("clips.jsonl",))
+    config = MergeConfig("base", models, "out", alpha=alpha, clips=clips, sweep=SweepConfig("0:1:0.5"))
+    assert config.weights[0] == written
 
 
 def test_a_trade_goes_from_one_branch_to_the_other(family, recordings, tmp_path, capfd):

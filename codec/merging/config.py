@@ -86,8 +86,9 @@ class MergeConfig:
     """Folder of the merged model and merge.json."""
     merge_method: Method = "linear"
     alpha: float | None = None
-    """In place of weights: alpha / K for each of K models (Speech-FT; 0.25 there). A sweep sets its own lambdas; what
-    is written next to it has these, or an alpha of 0.25 where neither weights nor alpha are given."""
+    """In place of weights: alpha / K for each of K models (Speech-FT; 0.25 there). A sweep sets its own lambdas,
+    whatever is given here. The model that is written next to it has this alpha, else the weights where all models
+    have one, else an alpha of 0.25."""
     density: float = 1.0
     """Share of entries of each task vector that ties or dare keep."""
     seed: int = 0
@@ -131,9 +132,10 @@ class MergeConfig:
 
     def _check_weights(self) -> None:
         given = [model.weight is not None for model in self.models]
-        if self.sweep.values and self.alpha is None and not any(given):
-            # The sweep sets lambdas itself; the model that is written next to it gets the usual share.
-            object.__setattr__(self, "alpha", ALPHA)
+        if self.sweep.values:
+            # The sweep sets lambdas itself; the model that is written next to it gets the usual share where it has none.
+            if self.alpha is None and not all(given):
+                object.__setattr__(self, "alpha", ALPHA)
             return
         for number, model in enumerate(self.models):
             where = f"config models[{number}].weight"
