@@ -58,6 +58,7 @@ def test_alpha_is_a_share_of_the_mean_vector(family):
     base, branches = family
     by_alpha = codec.merge(base, branches, alpha=0.5)
     assert_equal(by_alpha.model, codec.merge(base, dict.fromkeys(branches, 0.25)).model)
+    assert_equal(codec.merge(base, branches[:1], alpha=0.3).model, codec.merge(base, {branches[0]: 0.3}).model)
     assert by_alpha.report.alpha == 0.5 and [model.weight for model in by_alpha.report.models] == [0.25, 0.25]
 
 

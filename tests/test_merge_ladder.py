@@ -6,10 +6,15 @@ and with a branch that began elsewhere. Only the algebra is the project's; what 
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+pytest.importorskip("sklearn")
+
+from codec.eval.probes.features import nearest_centroid
+from codec.eval.probes.sources import View
 from codec.merging.vectors import Recipe, combine
 
 SIZE, LATENT, STEPS = 12, 6, 300
@@ -132,6 +137,36 @@ def test_a_merge_knows_both_teachers_and_a_branch_its_own(toy):
     both = merged(toy, (0.7, 0.7), (toy.first, toy.second))
     assert all(gain > most / 3 for gain, most in zip(gains(both), (first, second), strict=True))
     assert error(both, toy.decoder) < max(error(toy.first, toy.decoder), error(toy.second, toy.decoder))
+
+
+def few_shot_accuracy(encoder, kind, draws=5, shots=20):
+    """Of the nearest centroid, on quadrants of the teacher's first two outputs: a few points of each class are seen."""
+    points = draw(kind, 3000, 21)
+    quadrants = (teach(kind, points)[:, :2] > 0).int().numpy() @ [2, 1]
+    latents, found = encoder(points).detach().numpy(), []
+    for number in range(draws):
+        rng = np.random.default_rng(number)
+        seen = np.concatenate([rng.permutation(np.flatnonzero(quadrants == k))[:shots] for k in range(4)])
+        new = np.setdiff1d(np.arange(len(points)), seen)
+        guesses = nearest_centroid(View(1, "vectors"), latents[seen], quadrants[seen], latents[new])
+        right = guesses == quadrants[new]
+        found.append(np.mean([right[quadrants[new] == k].mean() for k in range(4)]))
+    return np.mean(found)
+
+
+def test_few_shots_find_what_each_model_learned(toy):
+    """T10: branches, their merge and the joint training against the base, and a merge that cannot work."""
+    start = np.array([few_shot_accuracy(toy.base, kind) for kind in (0, 1)])
+
+    def gains(encoder):
+        return [few_shot_accuracy(encoder, kind) for kind in (0, 1)] - start
+
+    first, second, joint = gains(toy.first), gains(toy.second), gains(toy.joint)
+    assert first[0] > 0.01 and second[1] > 0.008 and first[1] < -0.01 and second[0] < first[0]
+    assert all(joint > 0.005)
+    half = gains(merged(toy, (0.5, 0.5), (toy.first, toy.second)))
+    assert half[0] > 0.005 and half[1] > -0.01
+    assert gains(merged(toy, (0.5, 0.5), (toy.first, toy.stranger)))[0] < -0.03
 
 
 def test_a_share_of_the_change_keeps_more_than_it_loses(toy):

@@ -20,6 +20,8 @@ from codec.errors import CodecError
 from codec.eval.measures import MetricSettings, build_measures
 from codec.eval.measures.tags import tag_agreement
 from codec.eval.probes import TokenTable, probe_tokens
+from codec.eval.probes.features import nearest_centroid
+from codec.eval.probes.sources import View
 from codec.eval.training import Training
 from codec.eval.types import Pair, Skip
 
@@ -106,16 +108,29 @@ def notes(instrument_code, pitch_code):
     return clips, TokenTable(codes, 50, codebook_size=64)
 
 
+@pytest.mark.parametrize("classifier", ["linear", "centroid"])
 @pytest.mark.parametrize(("instrument", "pitch"), [(1, 0), (0, 1), (0, 0)])
-def test_instrument_and_pitch_are_each_found_where_codes_tell_them(instrument, pitch, tmp_path):
+def test_instrument_and_pitch_are_each_found_where_codes_tell_them(instrument, pitch, classifier, tmp_path):
     clips, tokens = notes(instrument, pitch)
-    options = {"notes": {"shots": [1, 2], "draws": 10}}
+    options = {"notes": {"shots": [1, 2], "draws": 10, "classifier": classifier}}
     result = probe_tokens(tokens, clips, None, ["notes"], 0, tmp_path, options)["notes"]
     for name, told in (("instrument", instrument), ("pitch", pitch)):
         for shots in (1, 2):
             measure = result.measure(f"{name}_accuracy_{shots}_shot")
             assert measure.baseline == pytest.approx(1 / 4)
             assert measure.value == 1.0 if told else measure.value < 0.5
+
+
+def test_the_nearest_centroid_by_hand():
+    # Means at (0, 0) and (4, 0): the border is at 2, though the nearest single row of (2.5, 0) is the one at 1.
+    seen = np.array([[-1.0, 0.0], [1.0, 0.0], [4.0, -3.0], [4.0, 3.0]])
+    labels = np.array(["a", "a", "b", "b"])
+    new = np.array([[1.9, 0.0], [2.5, 0.0], [2.5, 9.0], [-7.0, 1.0]])
+    found = nearest_centroid(View(1, "one-hot"), seen, labels, new)
+    assert found.tolist() == ["a", "b", "b", "a"]
+    # Vectors are standardised, so that a dimension of another size does not outweigh the others.
+    stretched = nearest_centroid(View(1, "vectors"), seen * [1, 1e3], labels, new * [1, 1e3])
+    assert stretched.tolist() == nearest_centroid(View(1, "vectors"), seen, labels, new).tolist()
 
 
 def test_what_goes_with_the_instrument_does_not_pass_for_pitch(tmp_path):

@@ -1,4 +1,4 @@
-"""Tokens as inputs of linear probes, and the linear classifier."""
+"""Tokens as inputs of probes, and the classifiers: a linear one, and the nearest mean of a class."""
 
 import warnings
 from typing import Any
@@ -69,3 +69,18 @@ def fit_predict(view: View, strength: float, train: Any, labels: np.ndarray, tes
         # One clip of each class is what was asked for.
         warnings.filterwarnings("ignore", message="The number of unique classes is greater than 50%")
         return model.fit(train, labels).predict(test)
+
+
+def nearest_centroid(view: View, train: np.ndarray, labels: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """For each row of ``test`` the label whose rows of ``train`` have the nearest mean; nothing else is learned.
+
+    Vectors are standardised first, as for :func:`fit_predict`.
+    """
+    if view.features == "vectors":
+        scaler = StandardScaler().fit(train)
+        train, test = scaler.transform(train), scaler.transform(test)
+    classes = np.unique(labels)
+    centroids = np.stack([train[labels == label].mean(axis=0) for label in classes])
+    # Without the square of the row itself, which is the same for all classes.
+    distances = (centroids**2).sum(axis=1) - 2 * test @ centroids.T
+    return classes[distances.argmin(axis=1)]

@@ -12,7 +12,7 @@ from sklearn.model_selection import StratifiedKFold
 from codec.config import to_dict
 from codec.data import Clip
 from codec.errors import CodecError
-from codec.eval.probes.features import clip_features, fit_predict
+from codec.eval.probes.features import clip_features, fit_predict, nearest_centroid
 from codec.eval.probes.registry import probe
 from codec.eval.probes.sources import View, views
 from codec.eval.probes.statistics import few_speakers_note, mean_of_ratios, speaker_interval
@@ -38,8 +38,10 @@ class DrawsConfig:
     """Clips of each class to learn from."""
     draws: int = 20
     """Random choices of them."""
+    classifier: Literal["linear", "centroid"] = "linear"
+    """Logistic regression, or the nearest mean of a class, which learns nothing else (few-shot mode of MARBLE)."""
     strength: float = 100.0
-    """Inverse weight of the L2 penalty."""
+    """Inverse weight of the L2 penalty of ``linear``."""
 
     def __post_init__(self) -> None:
         if not self.shots or min(self.shots) < 1 or self.draws < 1:
@@ -48,7 +50,7 @@ class DrawsConfig:
 
 @probe("fewshot")
 class FewShotProbe:
-    """Balanced accuracy of a linear probe on ``k`` clips of each class, over random draws.
+    """Balanced accuracy of a classifier on ``k`` clips of each class, over random draws; a linear one by default.
 
     The mean over draws is given with an interval over speakers; its spread over draws is in the
     notes. The baseline is one divided by the number of classes, exact for balanced accuracy.
@@ -112,19 +114,23 @@ def measure_draws(
             result.notes.append(f"{name}, {shots} shots: only {len(draws)} of {config.draws} draws possible")
         for view, features in inputs.items():
             if draws:
-                counts = _count_correct(view, features, clips, draws, config.strength)
+                counts = _count_correct(view, features, clips, draws, config)
                 _add_measure(f"{name}_{shots}_shot", view, clips, counts, seed, result)
 
 
 def _count_correct(
-    view: View, features: np.ndarray, clips: list[CodedClip], draws: list[Draw], strength: float
+    view: View, features: np.ndarray, clips: list[CodedClip], draws: list[Draw], config: DrawsConfig
 ) -> np.ndarray:
     """``(draws, clips, classes, 2)``: correct guesses and all, of each draw's clips to test on."""
     labels = np.array([clip.clip.label for clip in clips])
     classes, which = np.unique(labels, return_inverse=True)
     counts = np.zeros((len(draws), len(clips), len(classes), 2))
     for number, draw in enumerate(draws):
-        guesses = fit_predict(view, strength, features[draw.train], labels[draw.train], features[draw.test])
+        seen, new = features[draw.train], features[draw.test]
+        if config.classifier == "centroid":
+            guesses = nearest_centroid(view, seen, labels[draw.train], new)
+        else:
+            guesses = fit_predict(view, config.strength, seen, labels[draw.train], new)
         counts[number, draw.test, which[draw.test], 0] = guesses == labels[draw.test]
         counts[number, draw.test, which[draw.test], 1] = 1
     return counts
