@@ -1,7 +1,8 @@
-"""Speaker probe: how well the tokens give the speaker away (low is good for content tokens)."""
+"""Speaker probe: how well the tokens give the speaker away."""
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from sklearn.model_selection import StratifiedKFold
@@ -10,7 +11,7 @@ from codec.config import to_dict
 from codec.errors import CodecError
 from codec.eval.probes.features import clip_features, fit_predict
 from codec.eval.probes.registry import probe
-from codec.eval.probes.sources import views
+from codec.eval.probes.sources import View, views
 from codec.eval.probes.statistics import few_speakers_note, ratio, speaker_interval
 from codec.eval.probes.types import CodedClip, Finding, Omitted, ProbeResult, ProbeTask
 
@@ -28,6 +29,8 @@ class SpeakerProbe:
         folds: int = 5
         strength: float = 100.0
         """Inverse weight of the L2 penalty."""
+        good: Literal["low", "high"] = "low"
+        """``low``: RVQ-1 should not give the voice away, and deeper layers may. ``high``: tokens should keep it."""
 
     def __init__(self, config: "SpeakerProbe.Config"):
         self.config = config
@@ -59,14 +62,18 @@ class SpeakerProbe:
             correct = np.stack([guesses == speakers, np.ones(len(clips))], axis=1)
             interval = speaker_interval(correct, names, ratio, task.seed)
             value = ratio(correct.sum(axis=0))
-            # All layers may reveal the speaker; only the first should not.
             result.measures.append(
-                Finding.of("speaker_accuracy", view, value, interval, majority, "lower", len(clips))
+                Finding.of("speaker_accuracy", view, value, interval, majority, self._better(view), len(clips))
             )
             for clip, guess in zip(clips, guesses, strict=True):
                 entry = result.per_clip.setdefault(clip.clip.name, {"speaker": clip.speaker})
                 entry[f"guess {view.codebooks} {view.features}"] = str(guess)
         return result
+
+    def _better(self, view: View) -> str:
+        if self.config.good == "high":
+            return "higher"
+        return "lower" if view.num_codebooks == 1 else "neither"
 
     def _clips(self, task: ProbeTask, skipped: list[Omitted]) -> list[CodedClip]:
         named = [clip for clip in task.clips if clip.speaker]

@@ -42,7 +42,7 @@ class Finding:
         value: the result.
         low, high: 95 % confidence interval; None where the clips are too few for one.
         baseline: the same result for tokens without information.
-        better: ``higher`` or ``lower``, for a tokenizer whose tokens should mean this.
+        better: ``higher``, ``lower`` or ``neither``, for a tokenizer whose tokens should mean this.
         clips: number of clips behind the result.
         units: speakers (or clips) that the bootstrap drew from.
         unit: ``speaker`` or ``clip``.
