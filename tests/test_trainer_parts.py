@@ -52,6 +52,15 @@ def test_weight_average_by_hand():
     assert float(average.state_dict()["weight"]) == pytest.approx(2.9)
 
 
+def test_frozen_weights_are_averaged_bit_for_bit():
+    module = nn.Linear(2, 1)
+    nn.init.constant_(module.weight, -0.0).requires_grad_(False)
+    nn.init.constant_(module.bias, -0.0)
+    average = WeightAverage(module, decay=0.5)
+    average.update(step=100)
+    assert average.state_dict()["weight"].signbit().all() and "bias" in average.state_dict()
+
+
 def test_gradients_are_clipped_to_the_norm():
     weight = nn.Parameter(torch.zeros(2))
     optimizer = Optimizer([weight], OptimizerConfig(clip=1.0))

@@ -188,7 +188,11 @@ def _tri_stage(config: ScheduleConfig, progress: float) -> float:
 
 
 class WeightAverage:
-    """Exponential moving average of a module's parameters; buffers (codebooks among them) are taken as they are."""
+    """Exponential moving average of a module's parameters.
+
+    Buffers (codebooks among them) are taken as they are, and so are frozen parameters, bit for bit: a sum would make
+    0 of -0, and with it another fingerprint.
+    """
 
     def __init__(self, module: nn.Module, decay: float):
         """
@@ -199,12 +203,14 @@ class WeightAverage:
         self.decay = decay
         self._parameters = dict(module.named_parameters())
         self._average = {name: value.detach().clone() for name, value in self._parameters.items()}
+        self._trained = [name for name, value in self._parameters.items() if value.requires_grad]
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Take in the parameters after step ``step`` (from 0)."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(list(self._average.values()), list(self._parameters.values()), 1 - decay)
+        averages, now = ([one[name] for name in self._trained] for one in (self._average, self._parameters))
+        torch._foreach_lerp_(averages, now, 1 - decay)
 
     def state_dict(self) -> dict[str, Tensor]:
         """The averages by parameter name."""
