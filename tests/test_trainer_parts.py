@@ -56,7 +56,7 @@ def test_frozen_weights_are_averaged_bit_for_bit():
     module = nn.Linear(2, 1)
     nn.init.constant_(module.weight, -0.0).requires_grad_(False)
     nn.init.constant_(module.bias, -0.0)
-    average = WeightAverage(module, decay=0.5)
+    average = WeightAverage(module, decay=0.9)
     average.update(step=100)
     assert average.state_dict()["weight"].signbit().all() and "bias" in average.state_dict()
 
