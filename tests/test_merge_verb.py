@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from merge_models import nudge, save_family, write_config
 from test_merge_encoders import make, moved
+from tiny_encoders import save_musicnn
 
 import codec
 from codec.cli.merge import expand_flags
@@ -289,9 +290,20 @@ def test_the_frontier_is_what_nothing_beats():
     assert [point.value for point in best(higher, points, "good", "bad")] == [0.0, 1.0, 2.0, 4.0, 5.0]
 
 
+def test_measures_that_need_a_model_can_be_swept(family, recordings, tmp_path, monkeypatch, capfd):
+    config = write_config(tmp_path, family, recordings, sweep={"measures": ["tags"], "y": "tags", "values": "0,1"})
+    result = run(capfd, "merge", config)
+    assert result.status == 1 and "(tag_model in a config)" in result.error_lines[0]
+    monkeypatch.setattr("codec.merging.sweep.score", lambda *_, settings: {"tags": float(settings.tag_model == musicnn)})
+    musicnn = str(save_musicnn(tmp_path / "musicnn"))
+    run_ok(capfd, "merge", config, f"sweep.tag_model={musicnn}")
+    points = json.loads((tmp_path / "merged" / "sweep.json").read_text())["points"]
+    assert [point["figures"]["tags"] for point in points] == [100.0, 100.0]
+
+
 def test_figures_are_in_the_units_of_their_titles(family, recordings, tmp_path, monkeypatch):
     config = read_config(MergeConfig, write_config(tmp_path, family, recordings))
-    monkeypatch.setattr("codec.merging.sweep.score", lambda *ignored: {"wer_moonshine": 0.25})
+    monkeypatch.setattr("codec.merging.sweep.score", lambda *_, settings: {"wer_moonshine": 0.25})
     monkeypatch.setattr("codec.merging.sweep.build_measures", lambda *ignored: [MoonshineErrors()])
     settings = SweepConfig(values="0:1:1", measures=("wer_moonshine",), y="wer_moonshine")
     sweep = Sweeper(read_family(config), settings, open_clips(config.clips)).run()

@@ -68,6 +68,12 @@ class SweepConfig:
     """Figure on the frontier's horizontal axis."""
     y: str = "stoi"
     """On its vertical axis."""
+    asr: str | None = None
+    """Recogniser for the measure wer."""
+    speaker_model: str | None = None
+    """Model for the measure xvector."""
+    tag_model: str | None = None
+    """Folder of musicnn for the measure tags."""
 
     def __post_init__(self) -> None:
         if self.values:
@@ -133,7 +139,7 @@ class MergeConfig:
     def _check_weights(self) -> None:
         given = [model.weight is not None for model in self.models]
         if self.sweep.values:
-            # The sweep sets lambdas itself; the model that is written next to it gets the usual share where it has none.
+            # The sweep sets lambdas itself; the model that is written next to it gets the usual share.
             if self.alpha is None and not all(given):
                 object.__setattr__(self, "alpha", ALPHA)
             return

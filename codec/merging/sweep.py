@@ -75,7 +75,8 @@ class Sweeper:
         """
         self.family, self.config, self.clips = family, config, clips
         self.base = family.codec
-        measures = build_measures(list(config.measures), MetricSettings())
+        self._settings = MetricSettings(config.asr, config.speaker_model, config.tag_model)
+        measures = build_measures(list(config.measures), self._settings)
         columns = [column for measure in measures for column in measure.columns]
         self.titles = TOKENS | {column.name: column.title for column in columns}
         self.better: dict[str, bool | None] = {
@@ -109,7 +110,7 @@ class Sweeper:
             same = compare_tokens(tokens, encode_clips(model, self.clips))
             figures = {"tokens_first": same.first, "tokens_all": same.all, "tokens_frames": same.frames}
             if self.config.measures:
-                figures |= score(model, self.clips, self.config.measures)
+                figures |= score(model, self.clips, self.config.measures, settings=self._settings)
             known = {name: self._scales.get(name, 1.0) * figures[name] for name in self.titles if name in figures}
             points.append(Point(value, weights, known, same.layers))
             progress(points[-1])

@@ -95,7 +95,7 @@ class AsrErrors(WordErrors):
     @classmethod
     def from_settings(cls, settings: MetricSettings) -> "AsrErrors":
         if not settings.asr:
-            raise CodecError("measure 'wer' needs a recogniser; pass --asr FOLDER|ID")
+            raise CodecError("measure 'wer' needs a recogniser; pass --asr FOLDER|ID (asr in a config)")
         return cls(settings.asr)
 
     @property

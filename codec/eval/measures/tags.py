@@ -40,7 +40,7 @@ class Tags(Measure):
     @classmethod
     def from_settings(cls, settings: MetricSettings) -> "Tags":
         if not settings.tag_model:
-            raise CodecError("measure 'tags' needs musicnn; pass --tag-model FOLDER")
+            raise CodecError("measure 'tags' needs musicnn; pass --tag-model FOLDER (tag_model in a config)")
         if not is_musicnn(settings.tag_model):
             raise CodecError(f"--tag-model {settings.tag_model}: no {FILE} in this folder; docs/evaluation.md")
         return cls(settings.tag_model)
