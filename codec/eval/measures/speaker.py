@@ -43,7 +43,7 @@ class XvectorSimilarity(Measure):
     @classmethod
     def from_settings(cls, settings: MetricSettings) -> "XvectorSimilarity":
         if not settings.speaker_model:
-            raise CodecError("measure 'xvector' needs a model; pass --speaker-model FOLDER|ID (speaker_model in a config)")
+            raise CodecError("measure 'xvector' needs one; pass --speaker-model FOLDER|ID (speaker_model in a config)")
         return cls(settings.speaker_model)
 
     def __call__(self, pair: Pair) -> dict[str, float]:
