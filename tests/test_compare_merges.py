@@ -17,6 +17,7 @@ import codec
 from codec.audio.io import load_audio
 from codec.compare import CompareConfig, compare
 from codec.compare.figures import ctc_figures
+from codec.compare.frontier import lines
 from codec.compare.merges import plan_merges
 from codec.compare.plan import plan_runs
 from codec.compare.score import read_scores
@@ -100,6 +101,20 @@ def test_every_merge_has_a_row_for_each_lambda_and_seed(finished):
     assert list(results["variants"]) == finished.names
     assert (Path(finished.output) / "frontier.png").read_bytes().startswith(b"\x89PNG")
     assert [len(row["seeds"]) for row in results["variants"].values()] == [2, 2, 2, 2, 2, 1, 2]
+
+
+def test_the_frontiers_lines_go_from_the_start_in_one_direction_each(folder):
+    merges = {
+        "back": {"of": ["plain"], "alpha": [0.5, 0.0, 0.25]},
+        "both": {"of": ["plain", "ctc"], "weights": [[1.0, 1.0], [0.75, 0.25], [0.25, 0.25]]},
+        "stranger": {"of": ["plain", "ctc"], "weights": [[0.5, 0.5]], "permuted": ["ctc"]},
+    }
+    config = from_dict(CompareConfig, values(folder, merges=merges))
+    assert lines(config) == [
+        ["back-0", "back-0.25", "back-0.5", "plain"],
+        ["back-0", "both-0.25-0.25", "both-1-1"],
+        ["back-0", "both-0.75-0.25"],
+    ]
 
 
 def test_a_merge_is_what_the_verb_makes_of_its_variants(finished, folder):
