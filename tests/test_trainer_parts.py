@@ -59,6 +59,8 @@ def test_frozen_weights_are_averaged_bit_for_bit():
     average = WeightAverage(module, decay=0.9)
     average.update(step=100)
     assert average.state_dict()["weight"].signbit().all() and "bias" in average.state_dict()
+    module.requires_grad_(False)
+    WeightAverage(module, decay=0.9).update(step=100)
 
 
 def test_gradients_are_clipped_to_the_norm():

@@ -210,7 +210,8 @@ class WeightAverage:
         """Take in the parameters after step ``step`` (from 0)."""
         decay = min(self.decay, (1 + step) / (10 + step))
         averages, now = ([one[name] for name in self._trained] for one in (self._average, self._parameters))
-        torch._foreach_lerp_(averages, now, 1 - decay)
+        if averages:
+            torch._foreach_lerp_(averages, now, 1 - decay)
 
     def state_dict(self) -> dict[str, Tensor]:
         """The averages by parameter name."""
