@@ -42,14 +42,6 @@ def test_graphs_or_a_runtime_that_are_missing_are_told_in_words(tiny_model_dir, 
         load(tiny_model_dir, str(tmp_path))
 
 
-def test_a_runtime_that_is_too_old_is_left_alone_or_refused(monkeypatch):
-    assert codec.load("default", "cpu", "auto").engine.name == "onnx"
-    monkeypatch.setattr("onnxruntime.__version__", "1.28.0")
-    assert codec.load("default", "cpu", "auto").engine.name == "torch"
-    with pytest.raises(CodecError, match=r"onnxruntime 1\.28\.0 cannot run the graphs, 1\.29 can; run: pip install --upgrade"):
-        codec.load("default", "cpu", "onnx")
-
-
 def test_the_graphs_of_the_shipped_model_are_those_of_its_network():
     pytest.importorskip("onnxruntime")
     if not is_export(shipped_graphs(find_model("default"))):

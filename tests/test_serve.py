@@ -16,6 +16,7 @@ from command import run
 from conftest import make_speech
 from seanet_models import CAUSAL, make_seanet
 from serve_client import connected, get, metric, receive, send_and_receive, speech, stream, with_server
+from websockets.asyncio.client import connect
 
 from codec import CodecError
 from codec.serve.config import ServeConfig
@@ -324,7 +325,7 @@ def test_places_are_limited(tiny_model):
 
 def test_places_of_one_address_are_limited(tiny_model):
     async def test(server):
-        async with connected(server, mode="encode"), websockets.connect(_url(server)) as second:
+        async with connected(server, mode="encode"), connect(_url(server)) as second:
             assert (await receive(second)).error == "full"
 
     with_server(tiny_model, test, max_clients_per_address=1)
@@ -352,11 +353,11 @@ def test_tokens(tiny_model):
 def test_origins(tiny_model, origin, status):
     async def test(server):
         if status is None:
-            async with websockets.connect(_url(server), origin=origin) as link:
+            async with connect(_url(server), origin=origin) as link:
                 assert json.loads(await link.recv())["type"] == "hello"
             return
         with pytest.raises(websockets.InvalidStatus) as refusal:
-            await websockets.connect(_url(server), origin=origin)
+            await connect(_url(server), origin=origin)
         assert refusal.value.response.status_code == status
 
     with_server(tiny_model, test, origins=("https://good.example",))
