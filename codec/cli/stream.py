@@ -116,9 +116,9 @@ def stream_decode(options: StreamDecodeOptions) -> None:
     loaded = load_model(options.model, options.device, options.engine)
     decoder = loaded.streaming_decoder(deterministic=options.deterministic)
     rate = options.rate or loaded.sample_rate
-    _tell("audio after tokens", decoder.latency, loaded.sample_rate, rate)
     reader = StreamReader(source)
     _check_header(reader.header, loaded, options.force)
+    _tell("audio after tokens", decoder.latency, loaded.sample_rate, rate)
     with _quiet_when_closed():
         for wav in StreamResampler(loaded.sample_rate, rate).run(_sound(decoder, reader)):
             sink.write(to_pcm(wav, options.format))
