@@ -181,7 +181,7 @@ def _tell(what: str, latency: "Latency", source_rate: int, target_rate: int) -> 
 
     extra = 1000 * resampling_delay(source_rate, target_rate)
     resampling = f" + up to {extra:.0f} ms resampling {source_rate} to {target_rate} Hz" if extra else ""
-    print_note(f"latency of {what}: {latency.milliseconds:g} ms{resampling}")
+    print_note(f"latency of {what}: {round(latency.milliseconds, 1):g} ms{resampling}")
 
 
 @contextmanager
