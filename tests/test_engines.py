@@ -17,6 +17,7 @@ from codec.errors import CodecError
 from codec.model.files import find_model
 
 ASSET = Path(codec.__file__).parent / "assets" / "speech.flac"
+CAN_COMPILE = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 6)
 SPEECH = torch.from_numpy(make_speech(1.0))
 
 
@@ -64,6 +65,7 @@ def test_the_commands_take_an_engine(tiny_model_dir, speech_file, tmp_path, caps
     assert "no engine 'nobody'" in capsys.readouterr().err.splitlines()[-1]
 
 
+@pytest.mark.skipif(not CAN_COMPILE, reason="torch.compile fails at the networks before PyTorch 2.6")
 @pytest.mark.skipif(not shutil.which("g++") and not shutil.which("clang++"), reason="needs a C++ compiler")
 @pytest.mark.filterwarnings("ignore:Torchinductor does not support code generation for complex operators")
 def test_the_compiled_engine_has_the_same_codes(tiny_model, tiny_model_dir):
@@ -77,6 +79,13 @@ def test_the_compiled_engine_has_the_same_codes(tiny_model, tiny_model_dir):
         assert torch.equal(streamed.codes, tokens.codes[0])
 
 
+def test_an_older_pytorch_is_refused_by_the_compiled_engine(tiny_model_dir, monkeypatch):
+    monkeypatch.setattr("torch.__version__", "2.4.1+cpu")
+    with pytest.raises(CodecError, match=r"needs PyTorch 2\.6 or newer, this is 2\.4\.1\+cpu; use torch"):
+        load(tiny_model_dir, "compile")
+
+
+@pytest.mark.skipif(not CAN_COMPILE, reason="torch.compile fails at the networks before PyTorch 2.6")
 def test_a_missing_compiler_costs_one_line(tiny_model_dir, monkeypatch, tmp_path):
     monkeypatch.setattr("torch._inductor.config.cpp.cxx", (None, "/no/compiler"))
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))

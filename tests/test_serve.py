@@ -20,6 +20,7 @@ from websockets.asyncio.client import connect
 
 from codec import CodecError
 from codec.serve.config import ServeConfig
+from codec.serve.offer import Agreed, Offer
 from codec.serve.protocol import codes_message, parse_output
 from codec.tokens.tokens import Tokens
 
@@ -159,6 +160,21 @@ def test_the_number_of_codebooks_changes_on_the_way(tiny_model):
         assert count == 2
 
     with_server(tiny_model, test)
+
+
+@pytest.mark.parametrize("edges", ["zeros", "mirror"])
+def test_the_latency_that_a_client_is_given_is_the_models(edges):
+    """Mirrored edges hold the first frames back until the network sees that far."""
+    model = make_seanet(CAUSAL | {"edges": edges})
+    latencies = {
+        "encode": model.streaming_encoder().latency,
+        "decode": model.streaming_decoder().latency,
+        "both": model.latency,
+    }
+    offer = Offer(model, ServeConfig())
+    for mode, latency in latencies.items():
+        ready = json.loads(offer.ready(Agreed(mode, model.sample_rate, model.num_codebooks)))
+        assert ready["latency_ms"] == pytest.approx(latency.milliseconds, abs=0.05)
 
 
 def test_another_rate_is_resampled(tiny_model):

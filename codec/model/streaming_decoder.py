@@ -98,7 +98,7 @@ class StreamingDecoder(Slots):
         for row in ending:
             end, frames = self._end[row], self._frames[row]
             if end is not None and -(-end // hop) != frames:
-                raise CodecError(f"{self._named(row)} ends at {end} samples, which are not the {frames} frames that came")
+                raise CodecError(f"{self._named(row)} ends at {end} samples, but {frames} frames came")
         tails = [torch.zeros(self.model.num_codebooks, 0, dtype=torch.int64)] * self.batch
         begun, ended = self._begun(), [False] * self.batch
         for row in ending:
