@@ -13,7 +13,7 @@ cd "$root"
 venv=${VENV:-$(mktemp -d)/venv}
 [ -d "$venv" ] || uv venv --quiet --python 3.11 "$venv"
 
-core="tests/test_golden.py tests/test_api.py tests/test_tokens.py tests/test_quantizer.py tests/test_streaming.py
+core="tests/test_golden.py tests/test_api.py tests/test_tokens.py tests/test_quantizer_kinds.py tests/test_streaming.py
     tests/test_cli.py tests/test_cli_inputs.py tests/test_cli_stream.py tests/test_engines.py"
 train="tests/test_trainer*.py tests/test_resume.py tests/test_finetune.py tests/test_distill.py tests/test_features.py
     tests/test_merge.py tests/test_recipe.py"
@@ -26,16 +26,15 @@ corpora="tests/test_corpora.py tests/test_corpora_*.py tests/test_encoders.py"
 stage() {
     name=$1 extras=$2
     shift 2
-    # The tests' own tools are as the suite pins them, except two: newer ones write graphs that an old ONNX Runtime
-    # cannot read, and want a newer PyTorch.
+    # The tests' own tools are as the suite pins them, except onnx, whose newest graphs an old ONNX Runtime cannot read.
     tools='pytest|pytest-timeout|hypothesis|playwright'
-    { grep -E "^($tools)==" requirements-test.txt && printf 'onnx>=1.17\nvector-quantize-pytorch>=1.14\n'; } > "$venv/tools.txt"
+    { grep -E "^($tools)==" requirements-test.txt && echo 'onnx>=1.17'; } > "$venv/tools.txt"
     uv pip compile --quiet --no-annotate --python-version 3.11 --resolution lowest-direct \
         $(printf -- '--extra %s ' $extras) --output-file "$venv/$name.txt" pyproject.toml "$venv/tools.txt"
-    uv pip sync --quiet --python "$venv" "$venv/$name.txt"
-    uv pip install --quiet --python "$venv" --no-deps --editable .
     echo "== $name: $extras"
     "$venv/bin/python" scripts/check_bounds.py "$venv/$name.txt" $extras
+    uv pip sync --quiet --python "$venv" "$venv/$name.txt"
+    uv pip install --quiet --python "$venv" --no-deps --editable .
     uv pip list --quiet --python "$venv" | grep -iE '^(torch|numpy|transformers|onnx|onnxruntime|ray|websockets) '
     OMP_NUM_THREADS=1 "$venv/bin/python" -m pytest -q -p no:cacheprovider "$@"
 }
