@@ -29,6 +29,8 @@ stage() {
     # The tests' own tools are as the suite pins them, except onnx, whose newest graphs an old ONNX Runtime cannot read.
     tools='pytest|pytest-timeout|hypothesis|playwright'
     { grep -E "^($tools)==" requirements-test.txt && echo 'onnx>=1.17'; } > "$venv/tools.txt"
+    # Of a file that is there, versions would be kept.
+    rm -f "$venv/$name.txt"
     uv pip compile --quiet --no-annotate --python-version 3.11 --resolution lowest-direct \
         $(printf -- '--extra %s ' $extras) --output-file "$venv/$name.txt" pyproject.toml "$venv/tools.txt"
     echo "== $name: $extras"
