@@ -73,9 +73,6 @@ class Original(ABC):
 
     def save(self, folder: Path) -> None:
         """In the published form."""
-        from transformers.utils import logging
-
-        logging.disable_progress_bar()
         self.network.save_pretrained(folder)
 
 
