@@ -61,16 +61,13 @@ class SpectralDecoder(Decoder):
         harmonic = torch.ones(config.num_bins)
         if config.noise_bands:
             bins = config.hop_length // 2 + 1
-            share = rise(config.noise_from / 2, bins)
-            contrast = SpectralContrast(config.noise_contrast, share) if config.noise_contrast else None
-            bands = gain_matrix(config.noise_bands, bins)
-            self.noise = DrawnNoise(config.hop_length, bands, config.noise_draw, contrast)
+            self.noise = DrawnNoise(config.hop_length, gain_matrix(config.noise_bands, bins), config.noise_draw)
             harmonic = fall(config.noise_from, config.num_bins, config.noise_fade)
             with torch.no_grad():
                 # Almost inaudible until it is learnt.
                 self.backbone.out.bias[-PARTS * config.noise_bands :] -= 3.0
             # Noise may come in an octave below the place where it takes over; the network says how much.
-            self.register_buffer("noise_share", share, persistent=False)
+            self.register_buffer("noise_share", rise(config.noise_from / 2, bins), persistent=False)
             self.register_buffer("harmonic_share", harmonic, persistent=False)
         self.contrast = SpectralContrast(config.contrast, harmonic) if config.contrast else None
 

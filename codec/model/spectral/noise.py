@@ -18,7 +18,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from codec.model.spectral.contrast import SpectralContrast
 from codec.model.spectral.stft import sqrt_hann
 
 PERIOD = 128
@@ -41,19 +40,15 @@ class DrawnNoise(nn.Module):
     window: Tensor
     bands: Tensor
 
-    def __init__(
-        self, hop_length: int, bands: Tensor, draw: Draw = "phase", contrast: SpectralContrast | None = None
-    ):
+    def __init__(self, hop_length: int, bands: Tensor, draw: Draw = "phase"):
         """
         Args:
             hop_length: H, a multiple of 4.
             bands: ``(bands, H / 2 + 1)`` by which levels at bands become levels at frequencies.
             draw: see :func:`drawn_phases`.
-            contrast: of the amplitudes, outside training.
         """
         super().__init__()
         self.hop_length = hop_length
-        self.contrast = contrast
         self.register_buffer("phases", drawn_phases(PERIOD * PARTS, hop_length // 2 + 1, draw), persistent=False)
         self.register_buffer("window", sqrt_hann(hop_length), persistent=False)
         self.register_buffer("bands", bands, persistent=False)
@@ -75,10 +70,7 @@ class DrawnNoise(nn.Module):
         numbers = (index + torch.arange(frames, device=index.device, dtype=index.dtype)).remainder(PERIOD)
         phases = self.phases[numbers.long()]
         level = (levels.unflatten(2, (PARTS, -1)) @ self.bands).clamp(max=_MAX_LOG_LEVEL)
-        amplitude = level.exp()
-        if self.contrast is not None and not self.training:
-            amplitude = amplitude * self.contrast(amplitude.square())
-        amplitude = amplitude * share
+        amplitude = level.exp() * share
         spectrum = torch.complex(amplitude * phases[..., 0, :], amplitude * phases[..., 1, :])
         first, second = (torch.fft.irfft(spectrum, n=self.hop_length) * self.window).unbind(dim=2)
         near, far = self.hop_length // 4, 3 * self.hop_length // 4
