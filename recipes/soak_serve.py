@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import websockets
+from websockets.asyncio.client import ClientConnection, connect
 
 import codec
 from codec.audio.io import load_audio
@@ -95,7 +96,7 @@ async def healthy(address: str, signals: list[Signal], stop: float, hop: int, fo
 
 
 async def one_signal(address: str, signal: Signal, count: int, hop: int, found: Findings) -> None:
-    async with websockets.connect(address, compression=None) as socket:
+    async with connect(address, compression=None) as socket:
         assert json.loads(await socket.recv())["type"] == "hello"
         await socket.send(json.dumps({"type": "start", "mode": "both", "codebooks": count}))
         assert json.loads(await socket.recv())["type"] == "ready"
@@ -117,7 +118,7 @@ async def one_signal(address: str, signal: Signal, count: int, hop: int, found: 
 
 
 async def read(
-    socket: websockets.ClientConnection, sent: list[float], found: Findings
+    socket: ClientConnection, sent: list[float], found: Findings
 ) -> tuple[np.ndarray, int]:
     """The codes of a signal, and the samples of its audio."""
     parts, samples = [], 0
@@ -154,15 +155,15 @@ async def faulty(address: str, stop: float, rate: float, found: Findings) -> Non
 async def misbehave(address: str, name: str) -> None:
     # A server that does not get rid of such a client would keep it until here.
     with contextlib.suppress(*DROPPED):
-        async with asyncio.timeout(20), websockets.connect(address, compression=None) as socket:
+        async with asyncio.timeout(20), connect(address, compression=None) as socket:
             await socket.recv()
             await FAULTS[name](socket)
 
 
-def _says(*messages: str | bytes) -> Callable[[websockets.ClientConnection], Awaitable[None]]:
+def _says(*messages: str | bytes) -> Callable[[ClientConnection], Awaitable[None]]:
     """A client that sends this, and waits to be closed."""
 
-    async def fault(socket: websockets.ClientConnection) -> None:
+    async def fault(socket: ClientConnection) -> None:
         for message in messages:
             await socket.send(message)
         await socket.wait_closed()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import websockets
 from conftest import make_speech
+from websockets.asyncio.client import connect
 
 from codec.serve.config import ServeConfig
 from codec.serve.protocol import CODES, parse_output
@@ -58,7 +59,7 @@ def metric(server: Server, name: str, **labels: str) -> float | None:
 @asynccontextmanager
 async def connected(server: Server, **start):
     """A socket that has started, or tries to."""
-    async with websockets.connect(f"ws://127.0.0.1:{server.port}/ws", max_size=None) as socket:
+    async with connect(f"ws://127.0.0.1:{server.port}/ws", max_size=None) as socket:
         assert json.loads(await socket.recv())["type"] == "hello"
         if start:
             await socket.send(json.dumps({"type": "start", **start}))
@@ -80,7 +81,7 @@ async def receive(socket, first: int = 0) -> Received:
             parts.append(values)
     except websockets.ConnectionClosed:
         pass
-    result.close_code = socket.close_code
+    result.close_code = socket.protocol.close_code
     if codes and len({len(part) for part in codes}) == 1:
         result.codes = np.concatenate(codes, axis=1).astype(np.int64)
     result.wav = np.concatenate(wav) if wav else result.wav

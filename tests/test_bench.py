@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from seanet_models import CAUSAL, make_seanet
 
 import codec
 from codec.bench.agreement import bundled_clip, variants
@@ -17,6 +18,7 @@ from codec.bench.floor import weights_of
 from codec.bench.measure import late, percentiles
 from codec.bench.registry import find_benchmark
 from codec.bench.systems import TimedSystem, baseline_system, build_baseline, noise, our_system
+from codec.bench.turns import turn
 from codec.bench.types import BenchConfig
 from codec.cli.app import main
 from codec.errors import CodecError
@@ -183,3 +185,13 @@ def test_command_prints_tables_and_writes_what_they_say(tmp_path, tiny_model, ca
         assert sum(shares[:-1]) == pytest.approx(100) and shares[-1] == 100
     assert report["machine"]["torch"] == torch.__version__
     assert main([*arguments, "--batch-seconds", "many"]) == 1
+
+
+@pytest.mark.parametrize("edges", ["zeros", "mirror"])
+def test_a_frame_of_a_stream_that_is_timed_is_a_whole_one(edges, monkeypatch):
+    """Also where the first frames of a stream wait for the ones after them."""
+    model = make_seanet(CAUSAL | {"edges": edges})
+    shapes = []
+    monkeypatch.setattr("codec.bench.turns.milliseconds", lambda call, times: shapes.append(call().shape) or 0.0)
+    turn(model, [])
+    assert shapes == [(1, model.num_codebooks, 1), (1, model.hop_length)]

@@ -196,11 +196,14 @@ def test_wrong_tokens_are_one_line(filtered, tiny_model_dir, other_model_dir):
     body = good.index(b"}") + 1
     cases = [
         (b"", "no token stream: nothing came"),
-        (b"RIFF" + good, "no token stream: it begins with b'RIFF'"),
+        (b"RIFF" + good, "no token stream: this is a wav file; pipe `codec stream encode`"),
+        (b"CRVQ" + good, "no token stream: this is an rvq file; decode it with codec decode"),
+        (b"\0" * 64, "no token stream: its first bytes are not CRVS"),
+        (good[:3], "cut short in its header"),
         (good[:6], "cut short in its header"),
         (good[:4] + b"\x09" + good[5:], "version 9 is unknown"),
         (good[:5] + b"\xff\xff\xff\xff" + good[9:], "a header of 4294967295 bytes"),
-        (good[:9] + b"[" + good[10:], "header is wrong"),
+        (good[:9] + b"[" + good[10:], "damaged in its header; send it again"),
         (good[:-1], "cut short after 5 frames"),
         (good[: body + 20], "cut short after 1 frames"),
         (good[: body + 3] + bytes([good[body + 3] ^ 1]) + good[body + 4 :], "damaged after 0 frames"),

@@ -183,7 +183,7 @@ def test_a_dataset_on_disk(embedded, clips, expected, tiny_model_dir, tmp_path):
         "speaker_id": list(range(len(clips[1]))),
     }
     dataset = datasets.Dataset.from_dict(rows).cast_column("audio", datasets.Audio(decode=False))
-    datasets.DatasetDict({"train": dataset, "test": dataset.select([0])}).save_to_disk(tmp_path / "data")
+    datasets.DatasetDict({"train": dataset, "test": dataset.select([0])}).save_to_disk(str(tmp_path / "data"))
     with pytest.raises(CodecError, match="splits test, train; choose one with --split"):
         list(list_source(SourceConfig(str(tmp_path / "data"))))
     made = rows_of(make_corpus(tmp_path / "out", tiny_model_dir, tmp_path / "data", source_options={"split": "train"}))

@@ -3,6 +3,7 @@
 import io
 import os
 import shutil
+from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -191,6 +192,8 @@ def _xcodec():
 def test_codecs_of_transformers(build, kbps, codebooks, tmp_path):
     torch.manual_seed(0)
     folder = tmp_path / build.__name__.strip("_")
+    if build is _xcodec and version("transformers").startswith("4."):
+        pytest.skip("transformers 4 makes no random X-codec of a config alone")
     build().save_pretrained(folder)
     system = parse_baseline(f"hf:{folder}@{kbps}")
     assert system.missing() is None

@@ -187,6 +187,16 @@ def test_a_config_whose_rate_contradicts_the_weights(tmp_path, original):
         import_checkpoint(tmp_path)
 
 
+def test_a_config_whose_bandwidths_do_not_fit_its_rate(tmp_path, original):
+    import json
+
+    original.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"sampling_rate": 2 * config["sampling_rate"]}))
+    with pytest.raises(CodecError, match=r"kbps at sampling_rate 48000 take \d+ codebooks, but model.safetensors has \d+"):
+        import_checkpoint(tmp_path)
+
+
 @pytest.mark.parametrize(("rate", "said"), [(24_000, True), (None, True), (16_000, False)])
 def test_the_rate_of_the_feature_extractor_has_to_be_that_of_the_config(tmp_path, original, rate, said):
     import json

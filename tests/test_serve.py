@@ -16,9 +16,11 @@ from command import run
 from conftest import make_speech
 from seanet_models import CAUSAL, make_seanet
 from serve_client import connected, get, metric, receive, send_and_receive, speech, stream, with_server
+from websockets.asyncio.client import connect
 
 from codec import CodecError
 from codec.serve.config import ServeConfig
+from codec.serve.offer import Agreed, Offer
 from codec.serve.protocol import codes_message, parse_output
 from codec.tokens.tokens import Tokens
 
@@ -158,6 +160,21 @@ def test_the_number_of_codebooks_changes_on_the_way(tiny_model):
         assert count == 2
 
     with_server(tiny_model, test)
+
+
+@pytest.mark.parametrize("edges", ["zeros", "mirror"])
+def test_the_latency_that_a_client_is_given_is_the_models(edges):
+    """Mirrored edges hold the first frames back until the network sees that far."""
+    model = make_seanet(CAUSAL | {"edges": edges})
+    latencies = {
+        "encode": model.streaming_encoder().latency,
+        "decode": model.streaming_decoder().latency,
+        "both": model.latency,
+    }
+    offer = Offer(model, ServeConfig())
+    for mode, latency in latencies.items():
+        ready = json.loads(offer.ready(Agreed(mode, model.sample_rate, model.num_codebooks)))
+        assert ready["latency_ms"] == pytest.approx(latency.milliseconds, abs=0.05)
 
 
 def test_another_rate_is_resampled(tiny_model):
@@ -324,7 +341,7 @@ def test_places_are_limited(tiny_model):
 
 def test_places_of_one_address_are_limited(tiny_model):
     async def test(server):
-        async with connected(server, mode="encode"), websockets.connect(_url(server)) as second:
+        async with connected(server, mode="encode"), connect(_url(server)) as second:
             assert (await receive(second)).error == "full"
 
     with_server(tiny_model, test, max_clients_per_address=1)
@@ -352,11 +369,11 @@ def test_tokens(tiny_model):
 def test_origins(tiny_model, origin, status):
     async def test(server):
         if status is None:
-            async with websockets.connect(_url(server), origin=origin) as link:
+            async with connect(_url(server), origin=origin) as link:
                 assert json.loads(await link.recv())["type"] == "hello"
             return
         with pytest.raises(websockets.InvalidStatus) as refusal:
-            await websockets.connect(_url(server), origin=origin)
+            await connect(_url(server), origin=origin)
         assert refusal.value.response.status_code == status
 
     with_server(tiny_model, test, origins=("https://good.example",))

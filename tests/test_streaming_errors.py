@@ -88,7 +88,7 @@ def test_masks_and_ends_are_checked(encoder, decoder):
         with pytest.raises(CodecError, match=r"a mask is \(2,\) booleans"):
             encoder.reset(mask)
     decoder.push(torch.zeros(2, 8, 3).long())
-    for ends, words in (([700, 100], "slot 1: 640 samples were handed out"), ([641, 961], "3 frames")):
+    for ends, words in (([700, 100], "slot 1 has handed out 640 samples"), ([641, 961], "3 frames")):
         with pytest.raises(CodecError, match=words):
             decoder.flush(ends)
     assert decoder.flush([641, 960]).shape == (2, HOP)

@@ -72,6 +72,10 @@ def baseline_system(name: str, device: str, on_device: bool = False) -> TimedSys
 
 def build_baseline(name: str) -> nn.Module:
     """The network of a baseline, random."""
+    from transformers.utils import logging
+
+    # That of saving and loading it, which takes a moment.
+    logging.disable_progress_bar()
     return BASELINES.find(name).build()
 
 

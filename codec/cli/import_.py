@@ -35,7 +35,7 @@ def import_(source: Source, target: Target, kind: Kind = None, overwrite: Overwr
     model = imported.model
     save_model(model, target)
     latency = model.latency
-    streams = f"streams, {latency.milliseconds:g} ms" if latency else "needs the whole recording"
+    streams = f"streams, {round(latency.milliseconds, 1):g} ms" if latency else "needs the whole recording"
     typer.echo(
         f"{target}: {imported.kind}, {model.sample_rate} Hz, {model.config.frame_rate:g} frames/s of "
         f"{counted(model.num_codebooks, 'codebook')}, {model.bitrate() / 1000:g} kbps, {streams}"

@@ -51,7 +51,7 @@ def _print_model(folder: Path, model: "Codec") -> None:
         "sample rate": f"{model.sample_rate} Hz, mono",
         "frames": f"{config.frame_rate:g} per second, {model.hop_length} samples each",
         "codebooks": _codebooks(model),
-        "latency": f"{latency.milliseconds:g} ms ({latency.samples} samples)"
+        "latency": f"{round(latency.milliseconds, 1):g} ms ({latency.samples} samples)"
         if latency
         else "not causal: needs the whole signal",
         "fingerprint": model.fingerprint,

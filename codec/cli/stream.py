@@ -116,9 +116,9 @@ def stream_decode(options: StreamDecodeOptions) -> None:
     loaded = load_model(options.model, options.device, options.engine)
     decoder = loaded.streaming_decoder(deterministic=options.deterministic)
     rate = options.rate or loaded.sample_rate
-    _tell("audio after tokens", decoder.latency, loaded.sample_rate, rate)
     reader = StreamReader(source)
     _check_header(reader.header, loaded, options.force)
+    _tell("audio after tokens", decoder.latency, loaded.sample_rate, rate)
     with _quiet_when_closed():
         for wav in StreamResampler(loaded.sample_rate, rate).run(_sound(decoder, reader)):
             sink.write(to_pcm(wav, options.format))
@@ -181,7 +181,7 @@ def _tell(what: str, latency: "Latency", source_rate: int, target_rate: int) -> 
 
     extra = 1000 * resampling_delay(source_rate, target_rate)
     resampling = f" + up to {extra:.0f} ms resampling {source_rate} to {target_rate} Hz" if extra else ""
-    print_note(f"latency of {what}: {latency.milliseconds:g} ms{resampling}")
+    print_note(f"latency of {what}: {round(latency.milliseconds, 1):g} ms{resampling}")
 
 
 @contextmanager

@@ -56,15 +56,5 @@ def _fastest(model: Network, graphs: Path) -> str:
     device = model.device.type
     if device == "cuda":
         return "graph"
-    return "onnx" if device == "cpu" and graphs_fit(model, graphs) and _has_runtime() else "torch"
-
-
-def _has_runtime() -> bool:
-    if importlib.util.find_spec("onnxruntime") is None:
-        return False
-    from codec.engines.onnx import runtime
-
-    try:
-        return runtime() is not None
-    except CodecError:
-        return False
+    installed = importlib.util.find_spec("onnxruntime") is not None
+    return "onnx" if installed and device == "cpu" and graphs_fit(model, graphs) else "torch"

@@ -10,6 +10,9 @@ from codec.model.network import Network
 from codec.model.states import State
 from codec.model.steps import StepFunction
 
+_OLDEST = (2, 6)
+"""2.4 fails at a step that has a state."""
+
 
 class CompiledEngine:
     """Steps of a single frame, as of live streams, are compiled at their first use.
@@ -20,6 +23,16 @@ class CompiledEngine:
     name = "compile"
 
     def __init__(self, model: Network):
+        """
+        Raises:
+            CodecError: with a PyTorch whose compiler fails at the networks.
+        """
+        version = tuple(int(part) for part in torch.__version__.split(".")[:2])
+        if version < _OLDEST:
+            oldest = ".".join(map(str, _OLDEST))
+            raise CodecError(
+                f"the engine compile needs PyTorch {oldest} or newer, this is {torch.__version__}; use torch"
+            )
         self._torch = TorchEngine(model)
         self._hop = model.hop_length
 

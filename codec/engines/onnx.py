@@ -22,8 +22,6 @@ from codec.quantizers import ABSENT
 if TYPE_CHECKING:
     import onnxruntime
 
-_OLDEST = (1, 29)
-"""ONNX Runtime without the cosine of float64 numbers, of which the graphs make their Fourier matrices, refuses them."""
 _ERRORS_ONLY = 3
 
 
@@ -46,7 +44,7 @@ class OnnxEngine:
         Raises:
             CodecError: when ONNX Runtime is missing, or the model is not on the CPU.
         """
-        runtime()
+        _runtime()
         device = model.device.type
         if device != "cpu":
             raise CodecError(f"the engine onnx computes on the CPU, the model is on {device}; use device cpu")
@@ -127,22 +125,16 @@ class _Session:
         return torch.from_numpy(y), [torch.from_numpy(array) for array in new]
 
 
-def runtime() -> Any:
+def _runtime() -> Any:
     """The package.
 
     Raises:
-        CodecError: when it is not installed, or too old for the graphs.
+        CodecError: when it is not installed.
     """
     try:
         import onnxruntime
     except ModuleNotFoundError:
         raise CodecError("the engine onnx needs onnxruntime; run: pip install 'codec[onnx]'") from None
-    version = onnxruntime.__version__
-    if tuple(map(int, version.split(".")[:2])) < _OLDEST:
-        raise CodecError(
-            f"onnxruntime {version} cannot run the graphs, {_OLDEST[0]}.{_OLDEST[1]} can; "
-            "run: pip install --upgrade onnxruntime"
-        )
     return onnxruntime
 
 
@@ -154,11 +146,11 @@ def _load(
     Raises:
         CodecError: when the graph is damaged, or of another model.
     """
-    package = runtime()
-    options = package.SessionOptions()
+    runtime = _runtime()
+    options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.inter_op_num_threads = 1
-    options.execution_mode = package.ExecutionMode.ORT_SEQUENTIAL
+    options.execution_mode = runtime.ExecutionMode.ORT_SEQUENTIAL
     # Plans of memory are kept for every shape that was ever seen: a stream would grow.
     options.enable_mem_pattern = False
     options.log_severity_level = _ERRORS_ONLY
@@ -167,10 +159,10 @@ def _load(
         options.profile_file_prefix = str(profile / Path(name).stem)
     weights = _weights(model, folder, name)
     if weights:
-        values = [package.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
+        values = [runtime.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
         options.add_external_initializers(list(weights), values)
     try:
-        session = package.InferenceSession(folder / name, options, providers=["CPUExecutionProvider"])
+        session = runtime.InferenceSession(folder / name, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001  (the exceptions of the runtime have no common class)
         reason = " ".join(str(error).split())[:200]
         raise CodecError(f"{folder / name}: cannot be loaded ({reason}); run codec export again") from None

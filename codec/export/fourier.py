@@ -6,9 +6,12 @@ a frame are transformed apart, which halves the products::
 
     Re X_k =  sum_n x_n cos(2 pi n k / N)      the same for n and N - n: sees x_n + x_{N-n} only
     Im X_k = -sum_n x_n sin(2 pi n k / N)      opposite for n and N - n: sees x_n - x_{N-n} only
+
+A graph holds one period of each function, and looks the matrices up in it when it is loaded.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -24,9 +27,9 @@ def rfft_by_matrix(frames: Tensor, n: int | None = None, dim: int = -1, norm: st
     # x_1 .. x_{N/2-1} next to x_{N-1} .. x_{N/2+1}.
     rising, falling = frames[..., 1:half], frames[..., half + 1 :].flip(-1)
     even = torch.cat([frames[..., :1], rising + falling, frames[..., half : half + 1]], dim=-1)
-    real = even @ _angles(half + 1, half + 1, length).cos().to(frames.dtype)
-    imag = (falling - rising) @ _angles(half - 1, half + 1, length, first_row=1).sin().to(frames.dtype)
-    return torch.complex(real, imag)
+    real = even @ _period(torch.cos, length, 1, frames)[_products(0, half, 0, half, length)]
+    sines = _period(torch.sin, length, 1, frames)[_products(1, half - 1, 0, half, length)]
+    return torch.complex(real, (falling - rising) @ sines)
 
 
 def irfft_by_matrix(spectrum: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
@@ -35,21 +38,25 @@ def irfft_by_matrix(spectrum: Tensor, n: int | None = None, dim: int = -1, norm:
     length = 2 * half
     _check(spectrum, n in (None, length), length, dim, norm)
     real, imag = spectrum.real, spectrum.imag
-    # Each frequency stands for its mirror image too, but for the first and the last.
-    alone = (torch.arange(half + 1).remainder(half) == 0).double().unsqueeze(1)
-    weight = (2 - alone) / length
-    cosines = (_angles(half + 1, half + 1, length).cos() * weight).to(real.dtype)
-    sines = (_angles(half + 1, half - 1, length, first_column=1).sin() * weight).to(real.dtype)
-    even, odd = real @ cosines, imag @ sines
+    cosines = _period(torch.cos, length, 2 / length, real)[_products(0, half, 0, half, length)]
+    sines = _period(torch.sin, length, 2 / length, real)[_products(0, half, 1, half - 1, length)]
+    # Each frequency stands for its mirror image too, but for the first and the last; those sines are zero.
+    alone = (torch.arange(half + 1).remainder(half) == 0).to(real.dtype).unsqueeze(1)
+    even, odd = real @ (cosines * (1 - alone / 2)), imag @ sines
     rising, falling = even[..., 1:half] - odd, even[..., 1:half] + odd
     return torch.cat([even[..., :1], rising, even[..., half:], falling.flip(-1)], dim=-1)
 
 
-def _angles(rows: int, columns: int, length: int, first_row: int = 0, first_column: int = 0) -> Tensor:
-    """``2 pi r c / N`` for consecutive r and c, in float64; the products are reduced while exact."""
-    r = torch.arange(first_row, first_row + rows).unsqueeze(1)
-    c = torch.arange(first_column, first_column + columns)
-    return (r * c).remainder(length).double() * (2 * math.pi / length)
+def _period(function: Callable[[Tensor], Tensor], length: int, scale: float, like: Tensor) -> Tensor:
+    """One period of N values, computed in float64: so small that a graph holds the values themselves."""
+    return (function(torch.arange(length).double() * (2 * math.pi / length)) * scale).to(like.dtype)
+
+
+def _products(first_row: int, last_row: int, first_column: int, last_column: int, length: int) -> Tensor:
+    """``r c mod N``, exact: where in the period an entry of the matrix is."""
+    r = torch.arange(first_row, last_row + 1).unsqueeze(1)
+    c = torch.arange(first_column, last_column + 1)
+    return (r * c).remainder(length)
 
 
 def _check(x: Tensor, whole: bool, length: int, dim: int, norm: str | None) -> None:

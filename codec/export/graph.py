@@ -29,7 +29,7 @@ from codec.model.states import tensors_of
 
 OPSET = 20
 """The first opset with a GELU operator."""
-_FOLDED = 1_024
+_FOLDED = 4_096
 """Elements up to which constants are computed ahead; larger ones, as Fourier matrices, when loaded."""
 
 

@@ -73,7 +73,7 @@ def _facts(model: Codec) -> dict[str, str]:
         "frames": f"{config.frame_rate:g} per second, {model.hop_length} samples each",
         "codebooks": f"{len(sizes)} of {entries} entries",
         "bitrate": f"{model.bitrate(1) / 1000:g} to {model.bitrate() / 1000:g} kbps",
-        "streaming": f"causal, {latency.milliseconds:g} ms of algorithmic latency"
+        "streaming": f"causal, {round(latency.milliseconds, 1):g} ms of algorithmic latency"
         if latency
         else "no: the network needs the whole recording",
         "weights": f"{count / 1e6:.2f} M numbers",

@@ -4,17 +4,19 @@ The 24 kHz model is causal. Its convolutions mirror the signal at both ends, whi
 ``edges: mirror``. The 48 kHz model is stereo, normalises each second and sees all of it: another network.
 """
 
+import math
 import re
 from typing import Any
 
 from codec.errors import CodecError
-from codec.importing.checkpoint import Checkpoint
+from codec.importing.checkpoint import CONFIG, Checkpoint
 from codec.importing.imported import KINDS, Translation
 from codec.importing.seanet import Names, codebook_sizes, seanet_plan, seanet_settings
 from codec.importing.settings import check_settings, sample_rate
 from codec.importing.speechtokenizer import is_original, is_speechtokenizer
 from codec.model.config import CodecConfig
 from codec.model.seanet import SeanetConfig
+from codec.quantizers.base import bits_per_code
 from codec.quantizers.rvq import ResidualConfig
 
 _STATISTICS = re.compile(r"quantizer\..*codebook\.(inited|cluster_size|embed_avg)")
@@ -46,6 +48,7 @@ class Encodec:
         check_settings(checkpoint, _in_their_words(network) | {"codebook_size": size})
         settings = SeanetConfig(**network, **_not_in_tensors(checkpoint))
         rate, notes = sample_rate(checkpoint, _RATE, settings.hop_length, ("sampling_rate",))
+        _check_rate(checkpoint, rate, settings.hop_length, (count, size))
         config = CodecConfig("seanet", rate, ResidualConfig(count, size), settings)
         unused = frozenset(name for name in checkpoint.tensors if _STATISTICS.fullmatch(name))
         return Translation(config, seanet_plan(config, theirs, codebook), unused, tuple(notes))
@@ -71,6 +74,26 @@ def _check_supported(checkpoint: Checkpoint, theirs: Names) -> None:
         )
     if config.get("trim_right_ratio", 1) != 1:
         raise CodecError(f"{checkpoint.path}: an EnCodec with trim_right_ratio below 1 is not supported")
+
+
+def _check_rate(checkpoint: Checkpoint, rate: int, hop: int, books: tuple[int, int]) -> None:
+    """Tensors show no rate, but with the right one the highest bandwidth takes just the codebooks that are there.
+
+    Args:
+        books: number and size of the codebooks.
+
+    Raises:
+        CodecError: where it takes another number.
+    """
+    (count, size), kbps = books, (checkpoint.config.get("target_bandwidths") or [None])[-1]
+    if not isinstance(kbps, int | float):
+        return
+    expected = int(1000 * kbps // (math.ceil(rate / hop) * bits_per_code(size)))
+    if expected != count:
+        raise CodecError(
+            f"{checkpoint.path.parent / CONFIG}: {kbps:g} kbps at sampling_rate {rate} take {expected} codebooks, but "
+            f"{checkpoint.path.name} has {count}; correct the config"
+        )
 
 
 def _not_in_tensors(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -88,8 +88,12 @@ class Slots:
             raise CodecError(f"lengths {counts} do not fit the input: each is 0 to {longest}")
         for row, count in enumerate(counts):
             if count and self._ended[row]:
-                raise CodecError(f"slot {row} has been flushed; reset it before the next signal")
+                raise CodecError(f"{self._named(row)} has been flushed; reset it before the next signal")
         return counts
+
+    def _named(self, row: int) -> str:
+        """A slot in messages: a single one has no number."""
+        return f"slot {row}" if self.batch > 1 else "the stream"
 
     def _state_tensors(self) -> dict[str, Tensor]:
         saved = {f"steps.{name}": tensor for name, tensor in self._steps.state_dict().items()}

@@ -98,7 +98,7 @@ class StreamingDecoder(Slots):
         for row in ending:
             end, frames = self._end[row], self._frames[row]
             if end is not None and -(-end // hop) != frames:
-                raise CodecError(f"slot {row}: {end} samples are not the {frames} frames that came")
+                raise CodecError(f"{self._named(row)} ends at {end} samples, but {frames} frames came")
         tails = [torch.zeros(self.model.num_codebooks, 0, dtype=torch.int64)] * self.batch
         begun, ended = self._begun(), [False] * self.batch
         for row in ending:
@@ -162,7 +162,7 @@ class StreamingDecoder(Slots):
         for row in rows:
             if 0 <= ends[row] < self._position[row]:
                 raise CodecError(
-                    f"slot {row}: {self._position[row]} samples were handed out, {ends[row]} is too late"
+                    f"{self._named(row)} has handed out {self._position[row]} samples; the end {ends[row]} is too late"
                 )
         for row in rows:
             self._end[row] = ends[row] if ends[row] >= 0 else self._end[row]

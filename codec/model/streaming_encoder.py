@@ -133,7 +133,7 @@ class StreamingEncoder(Slots):
             try:
                 self._noted |= check_level(pcm[row : row + 1, :count], note=not self._noted)
             except CodecError as error:
-                raise CodecError(f"slot {row}: {error}") from None
+                raise CodecError(f"{self._named(row)}: {error}" if self.batch > 1 else str(error)) from None
         return pcm, counts
 
     def _encode_even(self, signals: Tensor) -> Tensor:

@@ -33,6 +33,8 @@ class Offer:
         self._bits = [model.quantizer.bits(count) for count in range(1, model.num_codebooks + 1)]
         self._aliases = model.aliases
         self.decoder_delay = model.decoder.delay
+        self._first_frames = {"encode": model.encoder.first_frames, "decode": model.decoder.first_frames}
+        self._first_frames["both"] = max(self._first_frames.values())
 
     def understands(self, fingerprint: str) -> bool:
         """Whether tokens of this fingerprint are the model's."""
@@ -65,9 +67,10 @@ class Offer:
 
     def ready(self, start: Agreed) -> str:
         """The answer to a start: what was agreed, and the latency that the method itself has."""
-        frame = self.hop_length if start.mode != "decode" else 0
-        delay = self.decoder_delay if start.mode != "encode" else 0
-        seconds = (frame + delay) / self.sample_rate + _resampling_delay(start.rate, self.sample_rate)
+        # A decoder's client has the first frame before it sends it.
+        frames = self._first_frames[start.mode] - (start.mode == "decode")
+        samples = frames * self.hop_length + (self.decoder_delay if start.mode != "encode" else 0)
+        seconds = samples / self.sample_rate + _resampling_delay(start.rate, self.sample_rate)
         return control(
             "ready",
             mode=start.mode,

@@ -26,6 +26,7 @@ from typing import BinaryIO
 import torch
 from torch import Tensor
 
+from codec.audio.kinds import TOKEN_KINDS, a_file, sound_kind
 from codec.config import from_dict
 from codec.errors import CodecError
 from codec.quantizers.base import bits_per_code
@@ -142,9 +143,8 @@ class StreamReader:
 
     def _read_header(self) -> StreamHeader:
         start = self._file.read(_PREFIX.size)
-        if start[: len(MAGIC)] != MAGIC:
-            found = f"it begins with {start[:4]!r}" if start else "nothing came"
-            raise CodecError(f"no token stream: {found}; pipe `codec stream encode` into this")
+        if not start or start[: len(MAGIC)] != MAGIC[: len(start)]:
+            raise CodecError(f"no token stream: {_other(start)}")
         if len(start) < _PREFIX.size:
             raise CodecError("the token stream was cut short in its header; send the whole of it")
         _, version, length = _PREFIX.unpack(start)
@@ -154,7 +154,9 @@ class StreamReader:
             raise CodecError(f"a header of {length} bytes; the token stream is damaged")
         try:
             return from_dict(StreamHeader, json.loads(self._take(length)), "token stream")
-        except (ValueError, TypeError, AttributeError) as error:
+        except ValueError:
+            raise CodecError("the token stream is damaged in its header; send it again") from None
+        except (TypeError, AttributeError) as error:
             raise CodecError(f"the token stream's header is wrong ({error})") from None
 
     def _samples(self) -> int:
@@ -167,7 +169,7 @@ class StreamReader:
     def _take(self, count: int) -> bytes:
         data = self._file.read(count)
         if len(data) < count:
-            raise CodecError(f"the token stream was cut short after {self._frames} frames")
+            raise CodecError(f"the token stream was cut short after {self._frames} frames; send the whole of it")
         return data
 
     def _damaged(self) -> CodecError:
@@ -192,6 +194,18 @@ def read_stream(file: BinaryIO) -> Tokens:
         del fields["codebook_sizes"]
     codes = torch.stack([frame.codes for frame in frames], dim=1)
     return tokens_of(fields | {"codes": codes, "num_samples": sum(frame.num_samples for frame in frames)})
+
+
+def _other(start: bytes) -> str:
+    """What came in place of a token stream, and what to do."""
+    if not start:
+        return "nothing came; pipe `codec stream encode` into this"
+    kind = sound_kind(start)
+    if kind is None:
+        return "its first bytes are not CRVS; pipe `codec stream encode` into this"
+    if kind in TOKEN_KINDS:
+        return f"this is {a_file(kind)}; decode it with codec decode"
+    return f"this is {a_file(kind)}; pipe `codec stream encode` into this"
 
 
 def _checksum(body: bytes) -> bytes:

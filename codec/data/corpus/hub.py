@@ -49,6 +49,8 @@ def _load(config: Any) -> Any:
         raise CodecError(
             f"{config.source} is a dataset id, which needs datasets; pip install datasets"
         ) from None
+    if not Path(config.source).exists():
+        _check_hub(config.source)
     try:
         rows = load_dataset(config.source, config.subset, split=config.split)
     except (OSError, ValueError, RuntimeError) as error:
@@ -60,6 +62,33 @@ def _load(config: Any) -> Any:
             f"{', '.join(rows.column_names)}"
         )
     return rows.cast_column(config.audio_column, Audio(decode=False))
+
+
+def _check_hub(name: str) -> None:
+    """Ask the Hub for the dataset once: the datasets library asks for half a minute, and then says less.
+
+    Raises:
+        CodecError: when there is no such dataset, or no network.
+    """
+    from huggingface_hub import HfApi, constants, errors
+
+    if constants.HF_HUB_OFFLINE:
+        return
+    looked_for = f"{name}: no such folder or manifest here"
+    try:
+        HfApi().dataset_info(name, timeout=10)
+    except (errors.RepositoryNotFoundError, errors.HFValidationError):
+        raise CodecError(
+            f"{looked_for}, and no dataset of the Hub that you may read; check the name, or run hf auth login for a "
+            "private one"
+        ) from None
+    except errors.HfHubHTTPError:
+        return  # the library below says more
+    except Exception as error:  # noqa: BLE001  (of httpx or requests, by version)
+        raise CodecError(
+            f"{looked_for}, and the Hub cannot be reached ({' '.join(str(error).split())[:120]}); a dataset that was "
+            "loaded before is read from the cache with HF_HUB_OFFLINE=1"
+        ) from None
 
 
 def _store(audio: dict[str, Any], folder: Path, number: int) -> Path | None:
