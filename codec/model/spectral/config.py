@@ -16,7 +16,7 @@ class SpectralConfig:
 
     decoder_settings: ClassVar = (
         *("gain_bands", "decoder_dim", "decoder_layers"),
-        *("noise_bands", "noise_from", "noise_fade", "noise_draw"),
+        *("noise_bands", "noise_from", "noise_fade", "noise_draw", "contrast"),
     )
 
     hop_length: int = 320
@@ -45,6 +45,8 @@ class SpectralConfig:
     """Octaves around ``noise_from`` in which it takes over."""
     noise_draw: Literal["phase", "gaussian"] = "phase"
     """What is random: phases alone, or magnitudes too, as in Gaussian noise, which does not pulse."""
+    contrast: float = 0.0
+    """How far peaks of a decoded spectrum are raised over their surroundings; 0: not at all. Not in training."""
 
     def __post_init__(self) -> None:
         if self.gain_bands < 2:
@@ -55,6 +57,8 @@ class SpectralConfig:
             raise CodecError(f"config network: noise_from {self.noise_from} must lie between 0 and 1")
         if not 0.0 < self.noise_fade <= 4.0:
             raise CodecError(f"config network: noise_fade {self.noise_fade} must lie above 0, at most 4 octaves")
+        if not 0.0 <= self.contrast <= 1.0:
+            raise CodecError(f"config network: contrast {self.contrast} must lie between 0 and 1")
         if self.noise_bands and self.hop_length % 4:
             raise CodecError(f"config network: with noise, hop_length {self.hop_length} must be a multiple of 4")
         if self.window_length != 2 * self.hop_length:

@@ -9,6 +9,7 @@ from torch import Tensor
 from codec.model.registry import Decoder
 from codec.model.spectral.blocks import MIN_ROWS, Backbone, BackboneState
 from codec.model.spectral.config import SpectralConfig
+from codec.model.spectral.contrast import SpectralContrast
 from codec.model.spectral.noise import PARTS, PERIOD, DrawnNoise, fall, rise
 from codec.model.spectral.stft import CausalISTFT
 
@@ -32,6 +33,7 @@ class SpectralDecoder(Decoder):
     that jumps at its ends, times the exponential of gains at a few frequencies, between which
     they are interpolated: loudness is learnt in decibels, fine structure as it is. With ``noise_bands`` the
     phases of high frequencies are drawn (:mod:`codec.model.spectral.noise`), and the network gives their loudness.
+    Outside training the spectrum gets ``contrast`` (:mod:`codec.model.spectral.contrast`).
     """
 
     gains: Tensor
@@ -56,16 +58,18 @@ class SpectralDecoder(Decoder):
         self.register_buffer("gains", gain_matrix(config.gain_bands, config.num_bins), persistent=False)
         self.istft = CausalISTFT(config.window_length, config.hop_length)
         self.noise = None
+        harmonic = torch.ones(config.num_bins)
         if config.noise_bands:
             bins = config.hop_length // 2 + 1
             self.noise = DrawnNoise(config.hop_length, gain_matrix(config.noise_bands, bins), config.noise_draw)
             harmonic = fall(config.noise_from, config.num_bins, config.noise_fade)
-            self.register_buffer("harmonic_share", harmonic, persistent=False)
-            # Noise may come in an octave below the place where it takes over; the network says how much.
             with torch.no_grad():
                 # Almost inaudible until it is learnt.
                 self.backbone.out.bias[-PARTS * config.noise_bands :] -= 3.0
+            # Noise may come in an octave below the place where it takes over; the network says how much.
             self.register_buffer("noise_share", rise(config.noise_from / 2, bins), persistent=False)
+            self.register_buffer("harmonic_share", harmonic, persistent=False)
+        self.contrast = SpectralContrast(config.contrast, harmonic) if config.contrast else None
 
     def crop_start(self, wav: Tensor) -> DecoderState | None:
         """State before crops ``wav (B, T)`` of training: silence, with noise from anywhere in its table.
@@ -89,6 +93,8 @@ class SpectralDecoder(Decoder):
             # The bound passes gradients on, or a frame that discriminators drove past it would stay there.
             bounded = level + (bounded - level).detach()
         gain = bounded.exp()
+        if self.contrast is not None and not self.training:
+            gain = gain * self.contrast((real.square() + imag.square()) * gain.square())
         noise, index = None, None
         if self.noise is not None:
             gain = gain * self.harmonic_share
