@@ -78,7 +78,11 @@ def encodec(**changes: object) -> nn.Module:
 
 def mimi(**changes: object) -> nn.Module:
     """Mimi's class, with a window that clips of a test are longer than, and layer scales that matter."""
+    import transformers
     from transformers import MimiConfig, MimiModel
+
+    if int(transformers.__version__.split(".")[0]) < 5:
+        pytest.skip("Mimi of transformers 4 has other modules, and other codes for clips beyond its window")
 
     torch.manual_seed(0)
     small = {"num_filters": 4, "upsampling_ratios": [5, 2], "hidden_size": 16, "codebook_size": 16}

@@ -24,7 +24,7 @@ def test_codes_and_sound_are_those_of_the_original(tmp_path, changes):
     model = imported(tmp_path, original)
     check_equal(model, DacOriginal(original), LENGTHS)
     assert model.sample_rate == changes.get("sampling_rate", 16_000)
-    assert all(len(layer.unique()) > 4 for layer in model.encode(noise(1, 5000)).codes[0])
+    assert all(len(layer.unique()) > 2 for layer in model.encode(noise(1, 5000)).codes[0])
 
 
 def test_fewer_codebooks(tmp_path):

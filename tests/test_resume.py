@@ -26,10 +26,12 @@ def manifest(tmp_path):
     return write_corpus(tmp_path / "data")
 
 
+# PyTorch has Muon from 2.9 on.
+MUON = "muon" if hasattr(torch.optim, "Muon") else "adamw"
 VARIANTS = {
     "adamw": {},
     "muon and balancer": {
-        "optimizer": {"name": "muon"},
+        "optimizer": {"name": MUON},
         "balancer": {},
         "adversary": {"start_step": 1, "every": 2, "kind": "lsgan"},
     },

@@ -30,6 +30,8 @@ from codec.train.step import FiniteGuard
 from codec.train.tasks.codec import CodecTask
 from codec.train.trainer import Trainer
 
+needs_muon = pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="this PyTorch has no Muon")
+
 
 def test_learning_rate_warms_up_and_falls_to_its_floor():
     config = ScheduleConfig(warmup_steps=4, floor=0.2)
@@ -71,6 +73,13 @@ def test_gradients_are_clipped_to_the_norm():
     assert weight.grad.tolist() == pytest.approx([0.6, 0.8])
 
 
+def test_muon_of_an_older_pytorch_is_refused(monkeypatch):
+    monkeypatch.delattr(torch.optim, "Muon", raising=False)
+    with pytest.raises(CodecError, match="muon needs PyTorch 2.9 or newer"):
+        OptimizerConfig(name="muon")
+
+
+@needs_muon
 def test_muon_takes_hidden_matrices_and_adamw_the_rest():
     network = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 5), nn.LayerNorm(5), nn.Linear(5, 2))
     hidden = hidden_matrices(network)
@@ -90,6 +99,7 @@ def test_muon_takes_hidden_matrices_and_adamw_the_rest():
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
+@needs_muon
 def test_optimizer_state_round_trip():
     def trained(steps, optimizer, network):
         for step in range(steps):

@@ -31,6 +31,8 @@ class OptimizerConfig:
             raise CodecError(f"config optimizer.betas: expected two numbers in [0, 1), got {self.betas}")
         if self.lr <= 0 or self.clip <= 0:
             raise CodecError("config optimizer: lr and clip must be positive")
+        if self.name == "muon" and not hasattr(torch.optim, "Muon"):
+            raise CodecError(f"config optimizer.name: muon needs PyTorch 2.9 or newer, not {torch.__version__}")
 
 
 class Optimizer:
