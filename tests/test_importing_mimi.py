@@ -52,6 +52,24 @@ def test_attention_in_blocks_has_the_same_codes(model, original, monkeypatch):
     check_equal(model, MimiOriginal(original), LENGTHS)
 
 
+def test_graphs_have_the_same_codes_and_audio(model, tmp_path):
+    pytest.importorskip("onnxscript")
+    from codec.export.folder import export_graphs
+
+    model.save_pretrained(tmp_path)
+    export_graphs(model, tmp_path)
+    graphs = codec.load(tmp_path, engine="onnx")
+    for length in LENGTHS:
+        wav = noise(1, length)
+        tokens = model.encode(wav)
+        assert torch.equal(graphs.encode(wav).codes, tokens.codes)
+        torch.testing.assert_close(graphs.decode(tokens), model.decode(tokens), rtol=0, atol=1e-5)
+    stream = graphs.streaming_decoder()
+    frames = [stream.push(frame) for frame in tokens.codes.split(1, dim=2)]
+    audio = torch.cat([*frames, stream.flush()], dim=1)[:, : LENGTHS[-1]]
+    torch.testing.assert_close(audio, model.decode(tokens), rtol=0, atol=1e-5)
+
+
 def test_fewer_codebooks(model, original):
     wav = noise(1, 999)
     for count in (1, 3):

@@ -46,5 +46,5 @@ class Upsample(nn.Module):
         if state is None:
             state = x.new_zeros(*x.shape[:2], self.stride)
         here, later = (x.unsqueeze(3) * self.weight).split(self.stride, dim=3)
-        spilled = torch.cat([state.unsqueeze(2), later[:, :, :-1]], dim=2)
+        spilled = torch.cat([state.unsqueeze(2), later], dim=2)[:, :, :-1]
         return (here + spilled).flatten(2), later[:, :, -1]
