@@ -1,12 +1,12 @@
 """``codec tokenize``: a corpus of recordings to a corpus of tokens."""
 
 import dataclasses
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from codec.cli.dataclass_options import flag, options_of
+from codec.corpora.remote import folder_at
 from codec.corpora.run import TokenizeConfig
 from codec.corpora.run import tokenize as run_tokenize
 
@@ -19,7 +19,9 @@ Source = Annotated[
         show_default=False,
     ),
 ]
-Output = Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the corpus.", show_default=False)]
+Output = Annotated[
+    str, typer.Argument(metavar="OUT", help="Folder of the corpus; a path, or a URL of fsspec.", show_default=False)
+]
 
 _FLAGS = {
     "model": flag("--model", "-m"),
@@ -45,4 +47,4 @@ def tokenize(config: TokenizeConfig, source: Source, output: Output) -> None:
     and Slurm share the work: start the same command in each.
     """
     placed = dataclasses.replace(config.source, source=source)
-    run_tokenize(dataclasses.replace(config, source=placed), output)
+    run_tokenize(dataclasses.replace(config, source=placed), folder_at(output))

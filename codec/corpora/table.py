@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -14,6 +13,7 @@ from codec.config import from_dict
 from codec.corpora.audio import BadUtterance
 from codec.corpora.encode import Encoded
 from codec.corpora.plan import FORMAT, VERSION, Facts
+from codec.corpora.remote import Folder, open_table
 from codec.corpora.utterances import Utterance
 from codec.errors import CodecError
 
@@ -82,14 +82,14 @@ def _codes(results: Sequence[Encoded | None], layer: int, kind: pa.DataType) -> 
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values), type=kind, mask=missing)
 
 
-def read_facts(path: Path) -> Facts:
+def read_facts(path: Folder) -> Facts:
     """The facts in a file's metadata.
 
     Raises:
         CodecError: when it is no parquet file, or none of a corpus.
     """
     try:
-        metadata = pq.read_schema(path).metadata or {}
+        metadata = pq.read_schema(open_table(path)).metadata or {}
     except (OSError, pa.ArrowInvalid) as error:
         raise CodecError(f"{path}: cannot be read as parquet ({' '.join(str(error).split())})") from None
     if METADATA not in metadata:
@@ -100,9 +100,9 @@ def read_facts(path: Path) -> Facts:
     return from_dict(Facts, values, where=str(path))
 
 
-def read_rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+def read_rows(path: Folder, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Rows of a shard, with codes as arrays; of some columns, so that others are not read."""
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(open_table(path)) as file:
         for batch in file.iter_batches(ROWS, columns=list(columns)):
             arrays = [
                 column.values.to_numpy() if pa.types.is_list(column.type) else column for column in batch.columns
