@@ -74,7 +74,8 @@ def _run(plan: "Plan") -> None:
     if evaluated.report.columns or not plan.options.encoders:
         _print_table(evaluated.report)
     # Next to figures of audio, probes of models are in the report alone.
-    _print_probes(evaluated.report, plan.options.encoders if evaluated.report.columns else list(evaluated.report.probes))
+    names = plan.options.encoders if evaluated.report.columns else list(evaluated.report.probes)
+    _print_probes(evaluated.report, names)
     if evaluated.reused:
         print_note(f"note: {evaluated.reused} measurements were there already")
     for line in omission_lines(evaluated.report):

@@ -195,7 +195,8 @@ def _make(folder: Folder, source: SourceConfig, sizes: Sizes, facts: Facts) -> P
         with durable_file(list_path(folder, number)) as file:
             file.write(data)
     lists = {list_path(folder, number).name for number in range(len(hashes))}
-    for left in list((folder / "plan").iterdir()):  # by a planning that was stopped
+    found: list[Folder] = list((folder / "plan").iterdir())
+    for left in found:  # by a planning that was stopped
         if left.name not in lists:
             left.unlink()
     plan = Plan(source, sizes, facts, count, tuple(hashes))

@@ -117,6 +117,8 @@ def folder_at(place: "str | Folder") -> Folder:
     Raises:
         CodecError: for a URL that became a path on its way here, and lost a slash.
     """
+    if isinstance(place, RemotePath):
+        return place
     if is_url(str(place)):
         return RemotePath(str(place).rstrip("/"))
     if _LOST.match(str(place)):

@@ -70,10 +70,11 @@ class TokenizeConfig:
             raise CodecError("workers and threads must be 1 or more")
 
 
-def tokenize(config: TokenizeConfig, folder: Folder, ranks: tuple[int, int] | None = None) -> list[ShardReport]:
+def tokenize(config: TokenizeConfig, folder: str | Folder, ranks: tuple[int, int] | None = None) -> list[ShardReport]:
     """Make, or go on making, the corpus in ``folder``.
 
     Args:
+        folder: on a disk, or a URL of fsspec.
         ranks: number of this process and how many there are; by default as the environment has it.
 
     Returns:
@@ -83,6 +84,7 @@ def tokenize(config: TokenizeConfig, folder: Folder, ranks: tuple[int, int] | No
         CodecError: as :func:`codec.corpora.plan.open_plan` and :func:`codec.corpora.shard.run_shard`, or when worker
             processes died.
     """
+    folder = folder_at(folder)
     rank, world = ranks or rank_of(os.environ)
     device = device_of(config.device, os.environ)
     source = replace(config.source, source=absolute(config.source.source))

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from codec.corpora.remote import Folder, folder_at
+from codec.corpora.remote import Folder
 from codec.corpora.run import TokenizeConfig, tokenize
 
 
@@ -28,5 +28,5 @@ class TokenizeShards:
         Raises:
             CodecError: as :func:`codec.corpora.run.tokenize`.
         """
-        tokenize(self.config, folder_at(self.folder), (rank, world_size))
+        tokenize(self.config, self.folder, (rank, world_size))
         return data

@@ -111,7 +111,7 @@ def train_token_lm(config: TokenLmConfig, clips: Sequence[Tensor], codebook_size
         total = config.batch_size * length
         deep = torch.from_numpy(rng.choice(total, max(1, round(config.deep_share * total)), replace=False))
         optimizer.zero_grad()
-        sum(cost.mean() for cost in model.costs(windows[0], windows[1], deep)).backward()
+        torch.stack([cost.mean() for cost in model.costs(windows[0], windows[1], deep)]).sum().backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
