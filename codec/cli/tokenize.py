@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from codec.cli.dataclass_options import flag, options_of
-from codec.corpora.remote import folder_at
 from codec.corpora.run import TokenizeConfig
 from codec.corpora.run import tokenize as run_tokenize
 
@@ -47,4 +46,4 @@ def tokenize(config: TokenizeConfig, source: Source, output: Output) -> None:
     and Slurm share the work: start the same command in each.
     """
     placed = dataclasses.replace(config.source, source=source)
-    run_tokenize(dataclasses.replace(config, source=placed), folder_at(output))
+    run_tokenize(dataclasses.replace(config, source=placed), output)

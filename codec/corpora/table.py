@@ -14,7 +14,7 @@ from codec.corpora.audio import BadUtterance
 from codec.corpora.encode import Encoded
 from codec.corpora.plan import FORMAT, VERSION, Facts
 from codec.corpora.remote import Folder, open_table
-from codec.corpora.utterances import Utterance
+from codec.corpora.utterances import Utterance, printable
 from codec.errors import CodecError
 
 METADATA = b"codec"
@@ -65,9 +65,9 @@ def write_table(
         "seconds": [one and one.num_samples / facts.sample_rate for one in good],
         "text": [utterance.text for utterance in utterances],
         "speaker": [utterance.speaker for utterance in utterances],
-        "source": [utterance.source for utterance in utterances],
+        "source": [printable(utterance.source) for utterance in utterances],
         "error_stage": [one and one.stage for one in bad],
-        "error": [one and one.message for one in bad],
+        "error": [one and printable(one.message) for one in bad],
     }
     arrays = [pa.array(columns[field.name], field.type) for field in schema]
     pq.write_table(pa.Table.from_arrays(arrays, schema=schema), file, compression="zstd", row_group_size=ROWS)
