@@ -171,11 +171,11 @@ def test_a_corpus_in_a_bucket_is_the_one_on_a_disk(output, store, local, clips, 
     assert files_of(tmp_path / "ids") == files_of(tmp_path / "same")
 
 
-@pytest.mark.parametrize("writes", range(9))
+@pytest.mark.parametrize("writes", [1, 3, 4, 5, 10])
 def test_stopped_at_any_write_it_gives_what_one_run_gives(
     writes, output, store, local, clips, tiny_model_dir, monkeypatch
 ):
-    """Three lists, the plan, three shards with their reports: killed before one, or after it and before all else."""
+    """Three lists, the plan, three shards with their reports, the sums: killed before one of them, or right after it."""
     write, done = RemotePath.write_bytes, []
 
     def stop(self, data):
