@@ -71,8 +71,8 @@ def mimis(tmp_path):
 
 @torch.inference_mode()
 def test_an_import_is_no_further_from_float64_than_its_original(mimis):
-    found = measure(*mimis, [noise(999), noise(3333)])
-    assert found.compared == Count(4 * (50 + 167), 50 + 167)
+    found = measure(*mimis, [noise(333), noise(999)])
+    assert found.compared == Count(4 * (17 + 50), 17 + 50)
     assert found.ours.exact.codes <= max(found.theirs.exact.codes, 4)
 
 
@@ -121,7 +121,6 @@ def test_the_benchmark_has_a_column_of_each(monkeypatch):
     names = [row[1] for row in table.rows]
     assert names == ["codec", "transformers", "codec again"]
     columns = dict(zip(table.columns, zip(*table.rows, strict=True), strict=True))
-    codes, frames = map(int, columns["codes in frames"][0].split(" in "))
-    assert codes == 4 * frames
-    assert columns["unlike the original's"][1] == "-" and columns["unlike float64"][2] == "-"
-    assert int(columns["unlike float64"][1].split(" in ")[0]) < codes / 100
+    assert columns["codes"][0] % 4 == 0 and columns["codes"][0] > 1000
+    assert columns["not the original's"][1] == "-" and columns["not float64's"][2] == "-"
+    assert int(columns["not float64's"][1].split(" in ")[0]) < columns["codes"][1] / 100

@@ -22,13 +22,13 @@ from codec.model.codec import Codec
 
 _COLUMNS = (
     "model",
-    "implementation",
-    "encode (x real time)",
+    "by",
+    "encode",
     "decode",
-    "ms of a frame",
-    "codes in frames",
-    "unlike the original's",
-    "unlike float64",
+    "ms a frame",
+    "codes",
+    "not the original's",
+    "not float64's",
 )
 _WARM_UP = 10
 """Frames that do not count."""
@@ -58,9 +58,10 @@ def originals(config: BenchConfig) -> Table:
             rows.append((name, f"left out: {error}", *["-"] * (len(_COLUMNS) - 1)))
             continue
         rows += _rows(name, original, config)
-    columns = (*_COLUMNS, f"unlike with {counted(other_threads(), 'thread')}")
+    columns = (*_COLUMNS, f"not its own with {counted(other_threads(), 'thread')}")
     clock = "the processor's time" if config.threads == 1 else "by the clock"
-    title = f"{config.seconds:g} s clip, {counted(config.threads, 'thread')}, {clock}, the same random weights"
+    clip = f"{config.seconds:g} s clip in multiples of real time, {counted(config.threads, 'thread')}, {clock}"
+    title = f"{clip}, the same random weights; codes that differ, in how many frames"
     return Table(title, columns, tuple(rows))
 
 
@@ -93,7 +94,7 @@ def _codes(found: Agreement, unlike: Unlike | None) -> Row:
     if unlike is None:
         return ("-",) * 4
     original = "-" if unlike is found.theirs else str(unlike.original)
-    return str(found.compared), original, str(unlike.exact), str(unlike.threads)
+    return found.compared.codes, original, str(unlike.exact), str(unlike.threads)
 
 
 def _seconds(call: Call) -> float:

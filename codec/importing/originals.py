@@ -6,6 +6,7 @@ import importlib.machinery
 import json
 import sys
 import types
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
@@ -112,7 +113,7 @@ class MimiOriginal(Original):
         return self.network.encode(wav.unsqueeze(1)).audio_codes
 
     def exact(self) -> Self:
-        """Distances too: its own are in float32, whatever the network is in."""
+        """Distances too: its own are in float32, whatever the network is in. So are its rotary angles, which stay so."""
         other = super().exact()
         for book in (book for books, _ in other.quantizers() for book in books):
             book._embed = None
@@ -182,12 +183,20 @@ def speechtokenizer_class() -> Any:
     return importlib.import_module(f"{name}.model").SpeechTokenizer
 
 
+def _speechtokenizer() -> Original:
+    network = speechtokenizer_class()
+    with warnings.catch_warnings():
+        # Its weight norm is PyTorch's old one.
+        warnings.simplefilter("ignore")
+        return SpeechTokenizerOriginal(network(SPEECHTOKENIZER))
+
+
 ORIGINALS: Registry[Callable[[], Original]] = Registry("original implementation")
 """By the names of the baselines of ``codec bench``; each makes a network of the released size."""
 ORIGINALS.register("encodec")(lambda: EncodecOriginal(build_baseline("encodec")))
 ORIGINALS.register("mimi")(lambda: MimiOriginal(build_baseline("mimi")))
 ORIGINALS.register("dac")(lambda: DacOriginal(build_baseline("dac")))
-ORIGINALS.register("dm-codec")(lambda: SpeechTokenizerOriginal(speechtokenizer_class()(SPEECHTOKENIZER)))
+ORIGINALS.register("dm-codec")(_speechtokenizer)
 
 
 def enliven(original: Original, wav: Tensor) -> None:
@@ -215,5 +224,7 @@ def enliven(original: Original, wav: Tensor) -> None:
             # Of a trained quantizer the later codebooks are smaller too, as what is left for them.
             rows = (vectors[first] - vectors[second]) * 0.9**index
             (book.embed_sum if hasattr(book, "embed_sum") else book.embed).copy_(rows)
+            if hasattr(book, "_embed"):
+                book._embed = None  # what it made of earlier sums
             if hasattr(book, "inited"):
                 book.inited.fill_(1.0)
