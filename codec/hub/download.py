@@ -13,7 +13,7 @@ _FILES_OF_WEIGHTS = (".safetensors", ".pt", ".pth", ".th", ".bin", ".ckpt", ".on
 
 
 def is_hub_id(name: object) -> bool:
-    """Whether ``name`` can be a hub id: a string with one slash that is not written like a path or a file of weights."""
+    """Whether ``name`` can be a hub id: one slash, written neither like a path nor like a file of weights."""
     if not isinstance(name, str) or name.lower().endswith(_FILES_OF_WEIGHTS):
         return False
     return _ID.fullmatch(name) is not None

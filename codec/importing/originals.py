@@ -113,7 +113,7 @@ class MimiOriginal(Original):
         return self.network.encode(wav.unsqueeze(1)).audio_codes
 
     def exact(self) -> Self:
-        """Distances too: its own are in float32, whatever the network is in. So are its rotary angles, which stay so."""
+        """Distances too: its own are in float32, whatever the network is in. Its rotary angles stay so."""
         other = super().exact()
         for book in (book for books, _ in other.quantizers() for book in books):
             book._embed = None
