@@ -65,6 +65,15 @@ def test_the_tokens_and_the_sound_are_those_of_the_library(filtered, tiny_model,
     assert np.abs(integers - wav.numpy() * 32_768).max() <= 0.51
 
 
+def test_what_follows_a_stream_is_refused_after_it_was_decoded(filtered, tiny_model_dir):
+    first = filtered(pcm(0.3), "encode", "-m", tiny_model_dir).out
+    alone = filtered(first, "decode", "-m", tiny_model_dir)
+    joined = filtered(first + first, "decode", "-m", tiny_model_dir)
+    assert alone.status == 0 and joined.status == 1
+    assert joined.out == alone.out
+    assert joined.lines[-1].endswith("decode joined streams one by one")
+
+
 def test_other_rates_formats_and_fewer_codebooks(filtered, tiny_model, tiny_model_dir):
     wav = make_speech(0.5, 44_100)
     arguments = ["-r", 44_100, "-f", "f32", "-m", tiny_model_dir]

@@ -123,6 +123,7 @@ def stream_decode(options: StreamDecodeOptions) -> None:
         for wav in StreamResampler(loaded.sample_rate, rate).run(_sound(decoder, reader)):
             sink.write(to_pcm(wav, options.format))
             sink.flush()
+    reader.check_end()
 
 
 def _write_frames(writer: "StreamWriter", codes: "Tensor", num_samples: int) -> None:

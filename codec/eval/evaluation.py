@@ -123,7 +123,7 @@ def _measures(options: Options) -> tuple[list[Measure], list[str]]:
         return [], []
     wanted = [*DEFAULT_MEASURES]
     wanted += ["xvector"] if options.speaker_model else []
-    wanted += ["tags"] if options.tag_model else []
+    wanted += ["tags", "visqol_audio"] if options.tag_model else []
     if options.asr:
         # The recognisers stand side by side.
         wanted.insert(wanted.index("wer_moonshine"), "wer")

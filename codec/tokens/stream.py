@@ -141,6 +141,11 @@ class StreamReader:
             yield Frame(codes, num_samples)
         self._check(_SHORT.pack(0))
 
+    def check_end(self) -> None:
+        """Raise a :class:`CodecError` when something follows the end; on a pipe, wait until it is closed."""
+        if self._file.read(1):
+            raise CodecError("something follows the end of the token stream; decode joined streams one by one")
+
     def _read_header(self) -> StreamHeader:
         start = self._file.read(_PREFIX.size)
         if not start or start[: len(MAGIC)] != MAGIC[: len(start)]:
@@ -186,8 +191,7 @@ def read_stream(file: BinaryIO) -> Tokens:
     frames = list(reader)
     if not frames:
         raise CodecError("the token stream ended before its first frame")
-    if file.read(1):
-        raise CodecError("something follows the end of the token stream; decode joined streams one by one")
+    reader.check_end()
     fields = dataclasses.asdict(reader.header)
     del fields["num_codebooks"]
     if not fields["codebook_sizes"]:
