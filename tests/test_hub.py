@@ -122,7 +122,7 @@ def test_folders_come_before_hub_ids(hub, model, tmp_path):
 
 def test_paths_are_no_hub_ids():
     assert is_hub_id("org/name") and is_hub_id("org/name@refs/pr/1")
-    for name in ("name", "./name", "/a/name", "~/name", "a/b/c", "a/", "a\\b", "a/na me", 3):
+    for name in ("name", "./name", "/a/name", "~/name", "a/b/c", "a/", "a\\b", "a/na me", "a/b.pt", "a/b.SafeTensors", 3):
         assert not is_hub_id(name)
 
 

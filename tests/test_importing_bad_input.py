@@ -101,6 +101,7 @@ def test_codecs_that_do_not_fit_are_refused_by_name(tmp_path, tensors, match):
 def test_a_hub_id_says_how_to_get_the_files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     refused("kyutai/mimi", "hf download kyutai/mimi --local-dir FOLDER")
+    refused("runs/missing.pt", "no such file or folder; give a checkpoint")
 
 
 def test_a_model_of_codec_is_taken_as_it_is(tmp_path, tiny_model_dir):

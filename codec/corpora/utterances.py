@@ -67,9 +67,8 @@ def printable(text: str) -> str:
 
 
 def _in_utf8(utterance: Utterance) -> Utterance:
-    known = {name: getattr(utterance, name) for name in ("id", "text", "speaker")}
-    shown = {name: value and printable(value) for name, value in known.items()}
-    return utterance if shown == known else dataclasses.replace(utterance, **shown)
+    text, speaker = (value and printable(value) for value in (utterance.text, utterance.speaker))
+    return dataclasses.replace(utterance, id=printable(utterance.id), text=text, speaker=speaker)
 
 
 def check_ids(utterances: Callable[[], Iterable[Utterance]]) -> Iterator[Utterance]:

@@ -9,11 +9,14 @@ FILES = ("*.json", "model.safetensors", "README.md", "onnx/*.json", "onnx/*.onnx
 """What is downloaded: no pickles, and no code."""
 _NEEDED = ("config.json", "model.safetensors")
 _ID = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(?:@(?P<revision>[^\s@]+))?", re.ASCII)
+_FILES_OF_WEIGHTS = (".safetensors", ".pt", ".pth", ".th", ".bin", ".ckpt", ".onnx")
 
 
 def is_hub_id(name: object) -> bool:
-    """Whether ``name`` can be a hub id: a string with one slash that does not begin like a path."""
-    return isinstance(name, str) and _ID.fullmatch(name) is not None
+    """Whether ``name`` can be a hub id: one slash, written neither like a path nor like a file of weights."""
+    if not isinstance(name, str) or name.lower().endswith(_FILES_OF_WEIGHTS):
+        return False
+    return _ID.fullmatch(name) is not None
 
 
 def download(

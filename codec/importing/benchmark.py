@@ -9,15 +9,27 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from codec.bench.agreement import bundled_clip, variants
+from codec.bench.agreement import bundled_clip
 from codec.bench.registry import benchmark
 from codec.bench.systems import noise
 from codec.bench.types import BenchConfig, Table
+from codec.console import counted
 from codec.errors import CodecError
 from codec.importing.imported import import_checkpoint
 from codec.importing.originals import ORIGINALS, Original, enliven
+from codec.importing.yardstick import Agreement, Unlike, measure, odd_clips, other_threads
 from codec.model.codec import Codec
 
+_COLUMNS = (
+    "model",
+    "by",
+    "encode",
+    "decode",
+    "ms a frame",
+    "codes",
+    "not the original's",
+    "not float64's",
+)
 _WARM_UP = 10
 """Frames that do not count."""
 Seconds = tuple[float, float]
@@ -29,7 +41,9 @@ Row = tuple[str | float, ...]
 @benchmark("originals")
 @torch.inference_mode()
 def originals(config: BenchConfig) -> Table:
-    """A clip at once, frame by frame where the original can, and how many codes are equal.
+    """A clip at once, frame by frame where the original can, and how many codes differ.
+
+    What they are compared with is in :mod:`codec.importing.yardstick`.
 
     Every model has its turn twice in each round, first and last: the second row of ours is the control.
     """
@@ -41,12 +55,13 @@ def originals(config: BenchConfig) -> Table:
         try:
             original = ORIGINALS.find(name)()
         except (CodecError, ImportError) as error:
-            rows.append((name, f"left out: {error}", "-", "-", "-", "-"))
+            rows.append((name, f"left out: {error}", *["-"] * (len(_COLUMNS) - 1)))
             continue
         rows += _rows(name, original, config)
-    columns = ("model", "implementation", "encode (x real time)", "decode", "ms of a frame", "equal codes")
+    columns = (*_COLUMNS, f"not its own with {counted(other_threads(), 'thread')}")
     clock = "the processor's time" if config.threads == 1 else "by the clock"
-    title = f"{config.seconds:g} s clip, {config.threads} thread(s), {clock}, the same random weights"
+    clip = f"{config.seconds:g} s clip in multiples of real time, {counted(config.threads, 'thread')}, {clock}"
+    title = f"{clip}, the same random weights; codes that differ, in how many frames"
     return Table(title, columns, tuple(rows))
 
 
@@ -55,7 +70,8 @@ def _rows(name: str, original: Original, config: BenchConfig) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         original.save(Path(folder))
         ours = import_checkpoint(folder).model
-    equal, total = agreement(ours, original, config.clips)
+    found = measure(ours, original, odd_clips(ours, config.clips))
+    codes = {"codec": found.ours, original.project: found.theirs}
     wav = noise(config.seconds, ours.sample_rate)
     wav = wav[:, : wav.shape[1] // ours.hop_length * ours.hop_length]
     systems: dict[str, Codec | Original] = {"codec": ours, original.project: original, "codec again": ours}
@@ -69,8 +85,16 @@ def _rows(name: str, original: Original, config: BenchConfig) -> list[Row]:
     rows: list[Row] = []
     for who, rounds in seconds.items():
         speeds = [config.seconds / median(each[part] for each in rounds[1:]) for part in (0, 1)]
-        rows.append((name, who, *speeds, frames[who] or "-", f"{equal} of {total}"))
+        rows.append((name, who, *speeds, frames[who] or "-", *_codes(found, codes.get(who))))
     return rows
+
+
+def _codes(found: Agreement, unlike: Unlike | None) -> Row:
+    """The columns of an implementation's codes; the control row has none."""
+    if unlike is None:
+        return ("-",) * 4
+    original = "-" if unlike is found.theirs else str(unlike.original)
+    return found.compared.codes, original, str(unlike.exact), str(unlike.threads)
 
 
 def _seconds(call: Call) -> float:
@@ -106,15 +130,3 @@ def _stream(model: Codec) -> Callable[[Tensor], object] | None:
         return None
     encoder, decoder = model.streaming_encoder(), model.streaming_decoder()
     return lambda wav: decoder.push(encoder.push(wav))
-
-
-def agreement(model: Codec, original: Original, clips: int) -> tuple[int, int]:
-    """Equal codes, and all codes, of variants of the bundled clip, whose lengths are no multiples of the hop."""
-    equal = total = 0
-    for clip in variants(bundled_clip(model.sample_rate), clips):
-        wav = clip[: len(clip) - (len(clip) % model.hop_length == 0)][None]
-        theirs, codes = original.codes(wav), model.encode(wav).codes
-        # SpeechTokenizer's own padding may make a frame more.
-        equal += int((theirs[..., : codes.shape[2]] == codes).sum())
-        total += codes.numel()
-    return equal, total

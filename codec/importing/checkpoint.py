@@ -98,7 +98,7 @@ def _weights_file(source: Path) -> Path:
     if not source.is_dir():
         if is_hub_id(str(source)):
             raise CodecError(
-                f"{source}: no such file or folder; of a model of the Hub, download the files first and give the "
+                f"{source}: no such file or folder; if it is a model of the Hub, download it first and give the "
                 f"FOLDER: hf download {source} --local-dir FOLDER"
             )
         raise CodecError(f"{source}: no such file or folder; give a checkpoint, or the folder that holds it")

@@ -1,15 +1,17 @@
 """The original implementations of models that can be imported, random, behind one interface."""
 
+import copy
 import importlib
 import importlib.machinery
 import json
 import sys
 import types
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -63,6 +65,12 @@ class Original(ABC):
     def codes(self, wav: Tensor) -> Tensor:
         """``(1, K, F)`` of ``wav (1, T)``."""
 
+    def exact(self) -> Self:
+        """The same network in float64, for ``wav`` in float64: what all its implementations round."""
+        other = copy.copy(self)
+        other.network = copy.deepcopy(self.network).double()
+        return other
+
     def decode(self, codes: Tensor) -> Tensor:
         """Audio of codes ``(1, K, F)``."""
         return self.network.decode(audio_codes=codes).audio_values
@@ -103,6 +111,14 @@ class MimiOriginal(Original):
 
     def codes(self, wav: Tensor) -> Tensor:
         return self.network.encode(wav.unsqueeze(1)).audio_codes
+
+    def exact(self) -> Self:
+        """Distances too: its own are in float32, whatever the network is in. Its rotary angles stay so."""
+        other = super().exact()
+        for book in (book for books, _ in other.quantizers() for book in books):
+            book._embed = None
+            book.quantize = lambda vectors, book=book: torch.cdist(vectors, book.embed).argmin(dim=-1)
+        return other
 
     def step(self, samples: int) -> Callable[[Tensor], None]:
         encoder: dict[str, Any] = {}
@@ -167,12 +183,20 @@ def speechtokenizer_class() -> Any:
     return importlib.import_module(f"{name}.model").SpeechTokenizer
 
 
+def _speechtokenizer() -> Original:
+    network = speechtokenizer_class()
+    with warnings.catch_warnings():
+        # Its weight norm is PyTorch's old one.
+        warnings.simplefilter("ignore")
+        return SpeechTokenizerOriginal(network(SPEECHTOKENIZER))
+
+
 ORIGINALS: Registry[Callable[[], Original]] = Registry("original implementation")
 """By the names of the baselines of ``codec bench``; each makes a network of the released size."""
 ORIGINALS.register("encodec")(lambda: EncodecOriginal(build_baseline("encodec")))
 ORIGINALS.register("mimi")(lambda: MimiOriginal(build_baseline("mimi")))
 ORIGINALS.register("dac")(lambda: DacOriginal(build_baseline("dac")))
-ORIGINALS.register("dm-codec")(lambda: SpeechTokenizerOriginal(speechtokenizer_class()(SPEECHTOKENIZER)))
+ORIGINALS.register("dm-codec")(_speechtokenizer)
 
 
 def enliven(original: Original, wav: Tensor) -> None:
@@ -191,10 +215,16 @@ def enliven(original: Original, wav: Tensor) -> None:
             parameter.mul_(1 / (parameter[0].numel() ** 0.5 * parameter.std()))
     for books, encode in original.quantizers():
         vectors = encode(wav[None, None])[0].t()
+        count = len(vectors)
         for index, book in enumerate(books):
-            first, second = torch.randint(len(vectors), (2, book.codebook_size), generator=generator)
+            # Each pair of frames once, and none with itself: of two equal rows rounding would choose one.
+            pairs = torch.randperm(count * (count - 1), generator=generator)[: book.codebook_size]
+            first, second = pairs // (count - 1), pairs % (count - 1)
+            second = second + (second >= first)
             # Of a trained quantizer the later codebooks are smaller too, as what is left for them.
             rows = (vectors[first] - vectors[second]) * 0.9**index
             (book.embed_sum if hasattr(book, "embed_sum") else book.embed).copy_(rows)
+            if hasattr(book, "_embed"):
+                book._embed = None  # what it made of earlier sums
             if hasattr(book, "inited"):
                 book.inited.fill_(1.0)
