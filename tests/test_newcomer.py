@@ -133,6 +133,8 @@ def test_a_slash_makes_a_folder(capfd, tmp_path, tiny_model_dir):
     assert soundfile.info(tmp_path / "back" / "one.wav").frames == soundfile.info(sound).frames
     result = run(capfd, "encode", sound, tmp_path / "none", "-m", tiny_model_dir)
     assert result.status == 1 and f"{tmp_path}/none/ makes it" in result.error_lines[0]
+    result = run(capfd, "encode", sound, os.devnull, "-m", tiny_model_dir)
+    assert result.status == 1 and "makes it" not in result.error_lines[0]
 
 
 def test_decode_takes_its_format_or_refuses_it(capfd, tmp_path, tiny_model_dir):

@@ -177,7 +177,7 @@ def _single(source: Path | None, target: str | None, rules: Rules, existing: Exi
         path = Path(target, source.name).with_suffix(rules.suffix)
     else:
         path = Path(target)
-        if not path.suffix:
+        if not path.suffix and not path.exists():
             folder = f"no such folder; {path}/ makes it, and " if source else ""
             raise CodecError(f"{path}: {folder}a file needs a suffix, as {path}{rules.suffix}")
     rules.check(path)
