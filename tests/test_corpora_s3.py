@@ -1,13 +1,22 @@
 """Corpora in a bucket of S3 whose server fails now and then: the rows are those of local files, or the run says why."""
 
+import json
+import subprocess
+import sys
 import tarfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
+from command import run, run_ok
 from corpora_tools import codes_of, config_of, files_of, make_corpus, rows_of, write_clips
 
 from codec import CodecError
 from codec.corpora import places
+from codec.corpora.exports import ExportConfig, export_corpus
+from codec.corpora.remote import RemotePath, folder_at
 from codec.corpora.run import tokenize
 
 fsspec = pytest.importorskip("fsspec")
@@ -120,3 +129,120 @@ def test_a_tar_is_read_on_where_the_connection_broke(bucket, clips, tiny_model, 
 def test_no_such_bucket(bucket, tiny_model_dir, tmp_path):
     with pytest.raises(CodecError, match="s3://absent: no such folder"):
         tokenize(config_of(tiny_model_dir, "s3://absent"), tmp_path)
+
+
+def objects(store, url) -> dict[str, bytes]:
+    """Every object below a URL, as :func:`files_of` has the files of a folder."""
+    store.invalidate_cache()
+    root = url.removeprefix("s3://")
+    return {path[len(root) + 1 :]: store.cat_file(path) for path in store.find(root)}
+
+
+@pytest.fixture
+def store(bucket):
+    store = fsspec.filesystem("s3", skip_instance_cache=True)
+    yield store
+    store.invalidate_cache()
+    if store.exists("out"):
+        store.rm("out", recursive=True)
+
+
+@pytest.fixture
+def output(store):
+    store.mkdir("out")
+    return "s3://out/corpus"
+
+
+@pytest.fixture(scope="module")
+def local(clips, tiny_model_dir, tmp_path_factory):
+    """What a folder on a disk holds after one run."""
+    folder = make_corpus(tmp_path_factory.mktemp("local"), tiny_model_dir, clips[0])
+    return {name: data for name, data in files_of(folder).items() if name != ".lock"}
+
+
+def test_a_corpus_in_a_bucket_is_the_one_on_a_disk(output, store, local, clips, tiny_model_dir, tmp_path, capfd):
+    run_ok(capfd, "tokenize", clips[0], output, "--model", tiny_model_dir, "--shard-clips", 3, "--workers", 2)
+    assert objects(store, output) == local
+    shown = json.loads(run_ok(capfd, "corpus", "info", output).out)
+    assert (shown["shards_done"], shown["utterances"], shown["bad_utterances"]) == (3, 7, 0)
+    export_corpus(ExportConfig(format="jsonl"), folder_at(output), tmp_path / "ids")
+    on_disk = make_corpus(tmp_path / "again", tiny_model_dir, clips[0])
+    export_corpus(ExportConfig(format="jsonl"), on_disk, tmp_path / "same")
+    assert files_of(tmp_path / "ids") == files_of(tmp_path / "same")
+
+
+@pytest.mark.parametrize("writes", [1, 3, 4, 5, 10])
+def test_stopped_at_any_write_it_gives_what_one_run_gives(
+    writes, output, store, local, clips, tiny_model_dir, monkeypatch
+):
+    """Three lists, the plan, three shards with their reports, the sums: killed before one of them, or right after it."""
+    write, done = RemotePath.write_bytes, []
+
+    def stop(self, data):
+        done.append(self.name)
+        if len(done) == writes + 1:
+            if writes % 2:
+                write(self, data)
+            raise KeyboardInterrupt
+        write(self, data)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(RemotePath, "write_bytes", stop)
+        tokenize(config_of(tiny_model_dir, clips[0]), output)
+    tokenize(config_of(tiny_model_dir, clips[0]), output)
+    assert objects(store, output) == local
+
+
+def test_a_process_that_was_killed_leaves_nothing_in_the_way(
+    bucket, output, store, local, clips, tiny_model_dir, tmp_path
+):
+    command = [sys.executable, "-m", "codec", "tokenize", str(clips[0]), output, "--model", str(tiny_model_dir)]
+    command += ["--shard-clips", "3", "--workers", "1"]
+    faults, _ = bucket
+    faults.waiting = {"plan.json": ["slow"] * 50}  # so that there is time to kill it
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+        while process.poll() is None and not store.exists(f"{output}/plan.json"):
+            store.invalidate_cache()
+            time.sleep(0.02)
+        process.kill()
+        process.wait()
+    faults.waiting.clear()
+    left = objects(store, output)
+    assert "plan.json" in left and "corpus.json" not in left, (tmp_path / "log").read_text()
+    tokenize(config_of(tiny_model_dir, clips[0]), output)
+    assert objects(store, output) == local
+
+
+def test_ranks_share_a_bucket(output, store, local, clips, tiny_model_dir):
+    config = config_of(tiny_model_dir, clips[0])
+    # Both find no plan: the second one's lists take the place of the first one's, which are the same.
+    with ThreadPoolExecutor(2) as pool:
+        for run in [pool.submit(tokenize, config, output, (rank, 2)) for rank in range(2)]:
+            run.result()
+    assert objects(store, output) == local
+
+
+def test_a_bucket_that_does_not_answer_ends_the_run_which_goes_on_later(
+    bucket, output, store, local, clips, tiny_model_dir
+):
+    faults, _ = bucket
+    faults.waiting = {"plan.json": ["503"]}
+    tokenize(config_of(tiny_model_dir, clips[0]), output)
+    assert objects(store, output) == local
+    faults.waiting = {"plan.json": ["503"] * 50}
+    with pytest.raises(CodecError, match=r"^s3://out/corpus/plan.json: cannot be read \(.*\); run the same command again$"):
+        tokenize(config_of(tiny_model_dir, clips[0]), output)
+
+
+def test_a_bucket_that_is_not_there_or_holds_something_else(store, output, clips, tiny_model_dir, capfd):
+    config = config_of(tiny_model_dir, clips[0])
+    with pytest.raises(CodecError, match=r"s3://absent/corpus/plan/000000.jsonl: cannot be written \(.*\); make the bucket"):
+        tokenize(config, "s3://absent/corpus")
+    store.pipe("out/corpus/notes.txt", b"mine")
+    with pytest.raises(CodecError, match="holds notes.txt but no plan.json"):
+        tokenize(config, output)
+    with pytest.raises(CodecError, match="two slashes"):
+        tokenize(config, Path(output))
+    result = run(capfd, "corpus", "export", output, "s3://out/ids")
+    assert result.status == 1 and "exports go to a folder on a disk only" in result.error_lines[0]

@@ -2,11 +2,15 @@
 
 import io
 import json
+import os
+import sys
 import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
+from conftest import make_speech
 from corpora_tools import codes_of, config_of, make_corpus, rows_of, write_clips
 
 from codec import CodecError
@@ -328,3 +332,37 @@ def test_names_with_ranges():
 def test_an_unknown_scheme(tiny_model_dir, tmp_path):
     with pytest.raises(CodecError, match="nowhere://x"):
         tokenize(config_of(tiny_model_dir, "nowhere://x/"), tmp_path / "out")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a file system that takes any bytes as names")
+def test_names_that_are_no_utf8(tiny_model, tiny_model_dir, tmp_path):
+    """Such files are there on many disks; they have rows, whose text is UTF-8."""
+    source = tmp_path / "clips" / os.fsdecode(b"b\xffb")
+    source.mkdir(parents=True)
+    names = [b"a\xfe.wav", b"a\xff.wav", "ü.wav".encode()]
+    for number, name in enumerate(names):
+        soundfile.write(os.fsencode(source) + b"/" + name, make_speech(0.3, 16_000, seed=number), 16_000)
+    folder = make_corpus(tmp_path / "out", tiny_model_dir, tmp_path / "clips")
+    (folder / "shards" / "000000.json").unlink()
+    rows = rows_of(make_corpus(folder, tiny_model_dir, tmp_path / "clips"))
+    assert [row["id"] for row in rows] == ["b\\xffb/a\\xfe", "b\\xffb/a\\xff", "b\\xffb/ü"]
+    assert {row["speaker"] for row in rows} == {"b\\xffb"} and rows[0]["source"].endswith("b\\xffb/a\\xfe.wav")
+    for row, path in zip(rows, sorted(source.iterdir()), strict=True):
+        assert np.array_equal(codes_of(row), tiny_model.encode(path).codes[0].numpy())
+
+
+def test_files_that_are_passed_over_are_named(tiny_model_dir, tmp_path, capsys):
+    write_clips(tmp_path / "clips", (0.3,))
+    (tmp_path / "clips" / "b.m4a").write_bytes(b"")
+    make_corpus(tmp_path / "out", tiny_model_dir, tmp_path / "clips")
+    said = capsys.readouterr().err
+    assert "b.m4a" in said and "skipped" in said
+
+
+@pytest.mark.parametrize(("source", "output"), [("", "out"), ("clips", "")])
+def test_an_empty_name_is_not_the_current_folder(source, output, tiny_model_dir, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_clips(tmp_path / "clips", (0.3,))
+    with pytest.raises(CodecError, match="an empty name"):
+        tokenize(config_of(tiny_model_dir, source), output)
+    assert [path.name for path in tmp_path.iterdir()] == ["clips"]

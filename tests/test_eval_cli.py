@@ -122,6 +122,12 @@ def test_a_probe_of_another_package_is_used_by_its_name(manifest, tmp_path, tiny
     (measure,) = content["probes"]["tiny"]["lengths"]["measures"]
     # One second of 50 frames.
     assert (measure["name"], measure["value"]) == ("frames", 50.0)
+    # Without metrics the terminal shows what probes found.
+    assert "mel distance" in capsys.readouterr().out
+    arguments[arguments.index("mel")] = "none"
+    assert main([*arguments, "--probes", "lengths"]) == 0
+    said = capsys.readouterr().out
+    assert "mel" not in said and "50.000" in said
 
 
 def test_an_empty_manifest_is_one_line(tmp_path, capsys):

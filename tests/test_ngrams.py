@@ -12,6 +12,7 @@ from codec.data import Clip
 from codec.errors import CodecError
 from codec.eval.probes import ProbeTask, TokenTable
 from codec.eval.probes.lm import LanguageModelProbe
+from codec.eval.probes.token_lm import TokenLmConfig, train_token_lm
 from codec.tokens.ngrams import NGram, NGramModel, grams_of
 
 
@@ -90,7 +91,8 @@ def tokens_of(clips, predictable, seed=0):
 
 
 def ask(tokens, test, train):
-    task, probe = ProbeTask(tokens, test, train, 0, Path()), LanguageModelProbe(LanguageModelProbe.Config())
+    small = TokenLmConfig(steps=60, batch_size=8, frames=50, hidden=16)
+    task, probe = ProbeTask(tokens, test, train, 0, Path()), LanguageModelProbe(LanguageModelProbe.Config(model=small))
     probe.check(task)
     return probe.run(task)
 
@@ -116,3 +118,49 @@ def test_the_probe_counts_no_tested_speaker():
     clips = clips_of(4, 2, "a")
     with pytest.raises(CodecError, match="probe_train"):
         ask(tokens_of(clips, True), clips, clips)
+
+
+def code_streams(count, seed):
+    """Codebook 0 counts up, codebook 1 is what codebook 0 says in the same frame, codebook 2 is noise."""
+    rng, clips = np.random.default_rng(seed), []
+    for _ in range(count):
+        first = (np.arange(50) + rng.integers(8)) % 8
+        clips.append(torch.from_numpy(np.stack([first, (3 * first + 1) % 8, rng.integers(8, size=50)])))
+    return clips
+
+
+def test_the_language_model_learns_what_there_is_to_learn():
+    config = TokenLmConfig(steps=150, batch_size=4, frames=32, hidden=32, learning_rate=1e-2, deep_share=0.5)
+    before = torch.get_rng_state()
+    models = [train_token_lm(config, code_streams(40, 0), 8, seed=0) for _ in range(2)]
+    assert torch.get_rng_state().equal(before)
+    test = code_streams(10, 1)
+    bits = np.mean([models[0].bits(codes) for codes in test], axis=0) / 50
+    # The first code of a clip costs 3 bits, 0.06 a frame; what the codebook before says costs none, noise all.
+    assert bits[0] < 0.3 and bits[1] < 0.3 and 2.8 < bits[2] < 3.4
+    assert (models[1].bits(test[0]) == models[0].bits(test[0])).all()
+
+
+def test_no_frame_of_the_language_model_knows_what_comes_later():
+    config = TokenLmConfig(steps=3, batch_size=2, frames=16, hidden=16)
+    model = train_token_lm(config, code_streams(4, 0), 8, seed=0)
+    codes, frames = code_streams(1, 2)[0], []
+    for changed in (codes, torch.cat([codes[:, :20], (codes[:, 20:] + 3) % 8], dim=1)):
+        before = torch.nn.functional.pad(changed[:, :-1], (1, 0), value=8)
+        frames.append(torch.stack(list(model.costs(before[None], changed[None]))))
+    assert frames[0][:, :20].equal(frames[1][:, :20]) and not frames[0][:, 20:].equal(frames[1][:, 20:])
+    # Costs of a frame add up over its codebooks: the first knows none of the others.
+    swapped = codes.clone()
+    swapped[1, 7] = (swapped[1, 7] + 1) % 8
+    before = torch.nn.functional.pad(codes[:, :-1], (1, 0), value=8)
+    costs = [torch.stack(list(model.costs(before[None], one[None])))[:, 7] for one in (codes, swapped)]
+    assert costs[0][0] == costs[1][0] and costs[0][1] != costs[1][1] and costs[0][2] != costs[1][2]
+
+
+def test_the_budget_of_the_language_model_is_in_the_result():
+    train, test = clips_of(30, 10, "a"), clips_of(12, 4, "b")
+    found = ask(tokens_of(train + test, True), test, train)
+    assert "the language model saw 24000 frames in 60 steps, 13 times all" in found.notes[0]
+    assert found.measure("lm_bits_per_frame").value < 4 and found.settings["model"]["steps"] == 60
+    with pytest.raises(CodecError, match="deep_share"):
+        TokenLmConfig(deep_share=0.0)

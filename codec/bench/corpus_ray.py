@@ -18,6 +18,7 @@ from codec.bench.registry import benchmark
 from codec.bench.types import BenchConfig, Table
 from codec.corpora.encode import BatchConfig
 from codec.corpora.plan import Facts, open_plan, read_plan
+from codec.corpora.remote import folder_at
 from codec.corpora.run import facts_of
 from codec.corpora.shard import ShardReport, ShardTask, load, run_shard
 from codec.errors import CodecError
@@ -64,7 +65,7 @@ class SleepingTask:
 def sleeping_shard(task: SleepingTask) -> ShardReport:
     """Make a shard with :class:`SleepingCodec`; the first of each actor waits until all have started."""
     _meet(task.present, task.actors)
-    facts = read_plan(Path(task.shard.folder)).facts
+    facts = read_plan(folder_at(task.shard.folder)).facts
     return run_shard(task.shard, cast(Codec, SleepingCodec(facts)))
 
 

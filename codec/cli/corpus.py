@@ -1,7 +1,6 @@
 """``codec corpus``: what a corpus of tokens holds, and its export for trainers."""
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,10 +10,11 @@ from codec.cli.extras import HELP_OPTIONS
 from codec.console import counted, print_note
 from codec.corpora.exports import ExportConfig, export_corpus
 from codec.corpora.plan import read_plan
-from codec.corpora.shard import find_report
+from codec.corpora.remote import folder_at, local_folder
+from codec.corpora.shard import find_reports
 
-Corpus = Annotated[Path, typer.Argument(metavar="CORPUS", help="Folder of codec tokenize.", show_default=False)]
-Output = Annotated[Path, typer.Argument(metavar="OUT", help="Empty folder.", show_default=False)]
+Corpus = Annotated[str, typer.Argument(metavar="CORPUS", help="What codec tokenize made.", show_default=False)]
+Output = Annotated[str, typer.Argument(metavar="OUT", help="Empty folder.", show_default=False)]
 
 app = typer.Typer(
     help="Look into a corpus of tokens, or write it in the forms that trainers read.",
@@ -27,9 +27,10 @@ app = typer.Typer(
 @app.command("info")
 def info(corpus: Corpus) -> None:
     """Print what a corpus holds, and how much of it is done."""
-    plan = read_plan(corpus)
-    reports = [find_report(corpus, plan, shard) for shard in range(len(plan.shards))]
-    done = [report for report in reports if report is not None]
+    folder = folder_at(corpus)
+    plan = read_plan(folder)
+    reports = find_reports(folder, plan, range(len(plan.shards)))
+    done = [report for report in reports.values() if report is not None]
     values = {
         "source": plan.source.source,
         "fingerprint": plan.facts.fingerprint,
@@ -52,5 +53,5 @@ _FLAGS = {"codebooks": flag("--codebooks", "-k"), "format": flag("--format", "-f
 @options_of(ExportConfig, _FLAGS, ("corpus", "output"))
 def export(config: ExportConfig, corpus: Corpus, output: Output) -> None:
     """Write a corpus as ids for language models, or its codes for other readers."""
-    count = export_corpus(config, corpus, output)
+    count = export_corpus(config, folder_at(corpus), local_folder(output, "exports go"))
     print_note(f"{output}: {counted(count, 'utterance')}")

@@ -73,7 +73,9 @@ def _run(plan: "Plan") -> None:
         evaluated = execute(plan, bar.set)
     if evaluated.report.columns or not plan.options.encoders:
         _print_table(evaluated.report)
-    _print_encoders(evaluated.report, plan.options.encoders)
+    # Next to figures of audio, probes of models are in the report alone.
+    names = plan.options.encoders if evaluated.report.columns else list(evaluated.report.probes)
+    _print_probes(evaluated.report, names)
     if evaluated.reused:
         print_note(f"note: {evaluated.reused} measurements were there already")
     for line in omission_lines(evaluated.report):
@@ -107,18 +109,19 @@ def _print_table(report: "Report") -> None:
         console.print(line, markup=False, highlight=False)
 
 
-def _print_encoders(report: "Report", encoders: list[str]) -> None:
-    """What probes found in encoders, which are in no other table."""
+def _print_probes(report: "Report", names: list[str]) -> None:
+    """What probes found in these models and encoders."""
     from rich.console import Console
     from rich.table import Table
 
     console = Console()
-    for name in encoders:
-        table = Table("probe", "value", "95 % CI", "no information", title=name)
+    for name in names:
+        table = Table("probe", "codebooks", "value", "95 % CI", "no information", title=name)
         for result in report.probes[name].values():
             for found in result.measures:
                 interval = "" if found.low is None else f"{found.low:.3f} to {found.high:.3f}"
-                table.add_row(found.name.replace("_", " "), f"{found.value:.3f}", interval, f"{found.baseline:.3f}")
+                title, baseline = found.name.replace("_", " "), f"{found.baseline:.3f}"
+                table.add_row(title, found.codebooks, f"{found.value:.3f}", interval, baseline)
             for note in result.notes:
                 console.print(f"{name}: {note}", markup=False, highlight=False)
         console.print(table)

@@ -1,7 +1,6 @@
 """``codec tokenize``: a corpus of recordings to a corpus of tokens."""
 
 import dataclasses
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,7 +18,9 @@ Source = Annotated[
         show_default=False,
     ),
 ]
-Output = Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the corpus.", show_default=False)]
+Output = Annotated[
+    str, typer.Argument(metavar="OUT", help="Folder of the corpus; a path, or a URL of fsspec.", show_default=False)
+]
 
 _FLAGS = {
     "model": flag("--model", "-m"),

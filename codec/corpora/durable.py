@@ -9,20 +9,25 @@ from pathlib import Path
 from typing import BinaryIO
 
 from codec.atomic import flush, named_errors, reason
+from codec.corpora.remote import Folder, RemotePath, remote_file
 from codec.errors import CodecError
 
 
 @contextmanager
-def durable_file(target: Path) -> Iterator[BinaryIO]:
+def durable_file(target: Folder) -> Iterator[BinaryIO]:
     """An open file that becomes ``target`` when the block ends well: written through to the disk, then renamed.
 
     Its name until then is fixed, so that a process that was killed leaves no more than one unfinished file, which the
     next attempt takes over. It is locked meanwhile: of two processes that write the same file one waits, as when a
-    worker outlives the run that was killed.
+    worker outlives the run that was killed. At a URL it is written in one piece, which takes the place of these.
 
     Raises:
         CodecError: when it cannot be written.
     """
+    if isinstance(target, RemotePath):
+        with remote_file(target) as memory:
+            yield memory
+        return
     temporary = target.with_name(f".{target.name}.part")
     with named_errors(target, temporary), _locked(temporary) as file:
         try:
@@ -61,12 +66,14 @@ def lock(file: BinaryIO) -> None:
             fcntl.flock(file, fcntl.LOCK_EX)
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder and those above it.
+def make_folder(folder: Folder) -> None:
+    """Make a folder and those above it; a URL needs none.
 
     Raises:
         CodecError: when it cannot be made.
     """
+    if isinstance(folder, RemotePath):
+        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -58,7 +58,7 @@ def open_place(place: str) -> BinaryIO:
 def _opened(place: str) -> BinaryIO:
     if not is_url(place):
         return open(place, "rb")
-    filesystem, path = _filesystem(place)
+    filesystem, path = filesystem_of(place)
     return cast(BinaryIO, io.BufferedReader(_PatientFile(patiently(lambda: filesystem.open(path, "rb")))))
 
 
@@ -77,7 +77,7 @@ def read_place(place: str, offset: int = 0, size: int | None = None) -> bytes:
 def fetch(place: str, offset: int = 0, size: int | None = None) -> bytes:
     """The same, with the system's own exceptions; a URL is tried several times."""
     if is_url(place):
-        filesystem, path = _filesystem(place)
+        filesystem, path = filesystem_of(place)
         end = None if size is None else offset + size
         return bytes(patiently(lambda: filesystem.cat_file(path, start=offset or None, end=end)))
     with open(place, "rb") as file:
@@ -152,7 +152,7 @@ def size_of(place: str) -> int | None:
         CodecError: when a URL gives no answer.
     """
     if is_url(place):
-        filesystem, path = _filesystem(place)
+        filesystem, path = filesystem_of(place)
         return _asked(place, lambda: _size(filesystem, path))
     try:
         return os.stat(place).st_size
@@ -175,13 +175,13 @@ def is_folder(place: str) -> bool:
     """
     if not is_url(place):
         return os.path.isdir(place)
-    filesystem, path = _filesystem(place)
+    filesystem, path = filesystem_of(place)
     return _asked(place, lambda: bool(filesystem.isdir(path)))
 
 
 def list_folder(place: str, suffixes: Sequence[str]) -> list[tuple[str, int]]:
     """Paths below a folder of a URL's file system, relative to it, with their sizes, in order."""
-    filesystem, root = _filesystem(place)
+    filesystem, root = filesystem_of(place)
     found = _asked(place, lambda: filesystem.find(root, detail=True))
     names = {path[len(root.rstrip("/")) + 1 :]: int(about["size"]) for path, about in found.items()}
     return sorted((name, size) for name, size in names.items() if Path(name).suffix.lower() in suffixes)
@@ -205,11 +205,16 @@ def _glob(pattern: str) -> list[str]:
         return [pattern]
     if not is_url(pattern):
         return sorted(glob.glob(pattern))
-    filesystem, path = _filesystem(pattern)
+    filesystem, path = filesystem_of(pattern)
     return sorted(str(filesystem.unstrip_protocol(name)) for name in _asked(pattern, lambda: filesystem.glob(path)))
 
 
-def _filesystem(place: str) -> tuple[Any, str]:
+def filesystem_of(place: str) -> tuple[Any, str]:
+    """The file system of a URL, and the path there.
+
+    Raises:
+        CodecError: without the package that knows it.
+    """
     try:
         from fsspec.core import url_to_fs
     except ImportError:

@@ -12,13 +12,14 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from codec.atomic import reason
 from codec.config import from_dict
 from codec.corpora.durable import durable_file, lock, make_folder
+from codec.corpora.remote import Folder, RemotePath
 from codec.corpora.sources import SourceConfig, list_source
 from codec.corpora.sources.kinds import kind_of
 from codec.corpora.utterances import Utterance, from_lines, to_lines
@@ -93,8 +94,11 @@ class Plan:
     shards: tuple[str, ...]
 
 
-def open_plan(folder: Path, source: SourceConfig, sizes: Sizes, facts: Facts) -> Plan:
+def open_plan(folder: Folder, source: SourceConfig, sizes: Sizes, facts: Facts) -> Plan:
     """The plan in an output folder, made now where there is none; of several processes one makes it.
+
+    At a URL, which has no locks, each may make it. Their plans are the same unless the source changes meanwhile, and
+    then a list is not the one that was planned, which ends the run.
 
     Raises:
         CodecError: when the folder holds a plan of another source, model or setting, or something else.
@@ -103,8 +107,7 @@ def open_plan(folder: Path, source: SourceConfig, sizes: Sizes, facts: Facts) ->
         _check_first(folder, source)
     make_folder(folder / "plan")
     make_folder(folder / "shards")
-    with (folder / ".lock").open("ab") as file:
-        lock(file)
+    with _planning(folder):
         if not (folder / PLAN).is_file():
             _check_unused(folder)
             return _make(folder, source, sizes, facts)
@@ -113,7 +116,18 @@ def open_plan(folder: Path, source: SourceConfig, sizes: Sizes, facts: Facts) ->
     return plan
 
 
-def read_plan(folder: Path) -> Plan:
+@contextmanager
+def _planning(folder: Folder) -> Iterator[None]:
+    """No other process plans meanwhile, where folders have locks."""
+    if isinstance(folder, RemotePath):
+        yield
+        return
+    with (folder / ".lock").open("ab") as file:
+        lock(file)
+        yield
+
+
+def read_plan(folder: Folder) -> Plan:
     """The plan of a corpus that is there.
 
     Raises:
@@ -124,7 +138,9 @@ def read_plan(folder: Path) -> Plan:
         values = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise CodecError(f"{folder}: no corpus of tokens ({PLAN} is missing); codec tokenize makes one") from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise CodecError(f"{path}: cannot be read ({reason(error)})") from None
+    except ValueError as error:
         raise CodecError(f"{path}: damaged ({error}); start with another folder") from None
     if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
         raise CodecError(f"{path}: no plan of a corpus; start with another folder")
@@ -133,7 +149,7 @@ def read_plan(folder: Path) -> Plan:
     return from_dict(Plan, values, where=str(path))
 
 
-def read_shard(folder: Path, plan: Plan, shard: int) -> list[Utterance]:
+def read_shard(folder: Folder, plan: Plan, shard: int) -> list[Utterance]:
     """The utterances of a shard.
 
     Raises:
@@ -149,7 +165,7 @@ def read_shard(folder: Path, plan: Plan, shard: int) -> list[Utterance]:
     return from_lines(data)
 
 
-def list_path(folder: Path, shard: int) -> Path:
+def list_path(folder: Folder, shard: int) -> Folder:
     """Where a shard's utterances are listed."""
     return folder / "plan" / f"{shard:06d}.jsonl"
 
@@ -169,9 +185,7 @@ def cut(utterances: Iterable[Utterance], sizes: Sizes) -> Iterator[list[Utteranc
         yield shard
 
 
-def _make(folder: Path, source: SourceConfig, sizes: Sizes, facts: Facts) -> Plan:
-    for left in (folder / "plan").iterdir():  # by a planning that was stopped
-        left.unlink()
+def _make(folder: Folder, source: SourceConfig, sizes: Sizes, facts: Facts) -> Plan:
     hashes: list[str] = []
     count = 0
     for number, shard in enumerate(cut(list_source(source), sizes)):
@@ -180,6 +194,11 @@ def _make(folder: Path, source: SourceConfig, sizes: Sizes, facts: Facts) -> Pla
         hashes.append(hashlib.sha256(data).hexdigest())
         with durable_file(list_path(folder, number)) as file:
             file.write(data)
+    lists = {list_path(folder, number).name for number in range(len(hashes))}
+    found: list[Folder] = list((folder / "plan").iterdir())
+    for left in found:  # by a planning that was stopped
+        if left.name not in lists:
+            left.unlink()
     plan = Plan(source, sizes, facts, count, tuple(hashes))
     with durable_file(folder / PLAN) as file:
         file.write(to_json({"format": FORMAT, "version": VERSION, **asdict(plan)}))
@@ -191,29 +210,25 @@ def to_json(values: dict[str, Any]) -> bytes:
     return (json.dumps(values, indent=1, ensure_ascii=False) + "\n").encode()
 
 
-def _check_first(folder: Path, source: SourceConfig) -> None:
+def _check_first(folder: Folder, source: SourceConfig) -> None:
     """Refuse a folder in use and a source that is not there before anything is written."""
     if folder.is_dir():
-        try:
-            _check_unused(folder)
-        except CodecError:
-            if not (folder / PLAN).is_file():  # else another process has made it meanwhile
-                raise
+        _check_unused(folder)
     if source.kind == "auto":
         kind_of(source.source)
 
 
-def _check_unused(folder: Path) -> None:
+def _check_unused(folder: Folder) -> None:
     """A folder without a plan may hold what a stopped planning left, and nothing else."""
     known = {".lock", "plan", "shards", f".{PLAN}.part"}
     strange = sorted(path.name for path in folder.iterdir() if path.name not in known)
     if (folder / "shards").is_dir():
         strange += sorted(f"shards/{path.name}" for path in (folder / "shards").iterdir())
-    if strange:
+    if strange and not (folder / PLAN).is_file():  # else another process has made it meanwhile
         raise CodecError(f"{folder}: holds {strange[0]} but no {PLAN}; choose an empty folder")
 
 
-def _check_same(folder: Path, plan: Plan, source: SourceConfig, sizes: Sizes, facts: Facts) -> None:
+def _check_same(folder: Folder, plan: Plan, source: SourceConfig, sizes: Sizes, facts: Facts) -> None:
     if plan.facts.fingerprint != facts.fingerprint:
         raise CodecError(
             f"{folder}: holds tokens of model {plan.facts.fingerprint}, this is {facts.fingerprint}; "

@@ -4,7 +4,6 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -15,7 +14,8 @@ from codec.corpora.durable import durable_file
 from codec.corpora.encode import BatchConfig
 from codec.corpora.places import absolute
 from codec.corpora.plan import PLAN, Facts, Plan, Sizes, open_plan, read_plan, to_json
-from codec.corpora.shard import ShardReport, ShardTask, find_report, load, run_shard
+from codec.corpora.remote import Folder, folder_at
+from codec.corpora.shard import ShardReport, ShardTask, find_reports, load, run_shard
 from codec.corpora.sources import SourceConfig
 from codec.errors import CodecError
 from codec.hub.download import is_hub_id
@@ -70,10 +70,11 @@ class TokenizeConfig:
             raise CodecError("workers and threads must be 1 or more")
 
 
-def tokenize(config: TokenizeConfig, folder: Path, ranks: tuple[int, int] | None = None) -> list[ShardReport]:
+def tokenize(config: TokenizeConfig, folder: str | Folder, ranks: tuple[int, int] | None = None) -> list[ShardReport]:
     """Make, or go on making, the corpus in ``folder``.
 
     Args:
+        folder: on a disk, or a URL of fsspec.
         ranks: number of this process and how many there are; by default as the environment has it.
 
     Returns:
@@ -83,6 +84,9 @@ def tokenize(config: TokenizeConfig, folder: Path, ranks: tuple[int, int] | None
         CodecError: as :func:`codec.corpora.plan.open_plan` and :func:`codec.corpora.shard.run_shard`, or when worker
             processes died.
     """
+    if not config.source.source or not str(folder):
+        raise CodecError("the source or the output is an empty name; name a folder (. is the current one)")
+    folder = folder_at(folder)
     rank, world = ranks or rank_of(os.environ)
     device = device_of(config.device, os.environ)
     source = replace(config.source, source=absolute(config.source.source))
@@ -103,7 +107,7 @@ def model_of(name: str) -> str:
     return path if os.sep in name and not (is_hub_id(name) and not os.path.exists(path)) else name
 
 
-def backend_of(config: TokenizeConfig, device: str, folder: Path) -> str:
+def backend_of(config: TokenizeConfig, device: str, folder: Folder) -> str:
     """What computes, by name; every machine of every run has to take the same.
 
     Raises:
@@ -140,8 +144,8 @@ def facts_of(model: Codec, config: TokenizeConfig) -> Facts:
 
 def run_tasks(config: TokenizeConfig, plan: Plan, tasks: list[ShardTask], alone: bool) -> list[ShardReport]:
     """Make the shards that are not done; ``alone``: no other ranks share the machine."""
-    folder = Path(tasks[0].folder) if tasks else Path()
-    found = {task.shard: find_report(folder, plan, task.shard) for task in tasks}
+    folder = folder_at(tasks[0].folder if tasks else "")
+    found = find_reports(folder, plan, [task.shard for task in tasks])
     reports = {shard: report for shard, report in found.items() if report is not None}
     left = [task for task in tasks if task.shard not in reports]
     lost: list[str] = []
@@ -214,14 +218,14 @@ def device_of(device: str, environment: Mapping[str, str]) -> str:
     return f"cuda:{int(local) % max(torch.cuda.device_count(), 1)}"
 
 
-def summarize(folder: Path, plan: Plan) -> None:
+def summarize(folder: Folder, plan: Plan) -> None:
     """Write the sums, once all shards of all processes are done."""
-    reports = []
-    for shard in range(len(plan.shards)):
-        report = find_report(folder, plan, shard)
-        if report is None:
-            return
-        reports.append(report)
+    if sum(path.name.endswith(".json") for path in (folder / "shards").iterdir()) < len(plan.shards):
+        return
+    found = find_reports(folder, plan, range(len(plan.shards)))
+    reports = [report for report in found.values() if report is not None]
+    if len(reports) < len(plan.shards):
+        return
     stages = sorted({stage for report in reports for stage in report.errors})
     with durable_file(folder / SUMMARY) as file:
         file.write(

@@ -5,18 +5,23 @@ import hashlib
 import json
 import warnings
 from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
 from codec.config import from_dict
 from codec.corpora.audio import BadUtterance, check_sources
 from codec.corpora.durable import durable_file
 from codec.corpora.encode import BatchConfig, Encoded, encode_utterances
 from codec.corpora.plan import Plan, read_plan, read_shard, to_json
+from codec.corpora.remote import Folder, folder_at
 from codec.corpora.table import write_table
 from codec.corpora.utterances import Utterance
 from codec.errors import CodecError
 from codec.model.codec import Codec
+
+_ASKED = 16
+"""Reports that are read at once."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +70,12 @@ class ShardReport:
         return sum(self.errors.values())
 
 
-def table_path(folder: Path, shard: int) -> Path:
+def table_path(folder: Folder, shard: int) -> Folder:
     """Where a shard's tokens lie."""
     return folder / "shards" / f"{shard:06d}.parquet"
 
 
-def report_path(folder: Path, shard: int) -> Path:
+def report_path(folder: Folder, shard: int) -> Folder:
     """The file that says that a shard is done."""
     return folder / "shards" / f"{shard:06d}.json"
 
@@ -85,7 +90,7 @@ def run_shard(task: ShardTask, model: Codec | None = None) -> ShardReport:
         CodecError: when files of the source are gone, too many utterances are bad, nothing can be written, or the
             folder holds another model's shard of this number.
     """
-    folder = Path(task.folder)
+    folder = folder_at(task.folder)
     plan = read_plan(folder)
     done = find_report(folder, plan, task.shard)
     if done is not None:
@@ -112,7 +117,7 @@ def run_shard(task: ShardTask, model: Codec | None = None) -> ShardReport:
     return report
 
 
-def find_report(folder: Path, plan: Plan, shard: int) -> ShardReport | None:
+def find_report(folder: Folder, plan: Plan, shard: int) -> ShardReport | None:
     """What a shard's report says; ``None`` where the shard is not done.
 
     Raises:
@@ -140,6 +145,13 @@ def find_report(folder: Path, plan: Plan, shard: int) -> ShardReport | None:
     return report
 
 
+def find_reports(folder: Folder, plan: Plan, shards: Iterable[int]) -> dict[int, ShardReport | None]:
+    """:func:`find_report` of many shards, of which several are asked for at once: URLs answer slowly."""
+    numbers = list(shards)
+    with ThreadPoolExecutor(_ASKED) as pool:
+        return dict(zip(numbers, pool.map(lambda shard: find_report(folder, plan, shard), numbers), strict=True))
+
+
 def check_errors(utterances: list[Utterance], results: list[Encoded | BadUtterance], task: ShardTask) -> None:
     """Raise a :class:`CodecError` when more than a share of a shard is bad, as when a disk is not mounted."""
     bad = [
@@ -155,7 +167,7 @@ def check_errors(utterances: list[Utterance], results: list[Encoded | BadUtteran
         )
 
 
-def _report(folder: Path, plan: Plan, shard: int, results: list[Encoded | BadUtterance]) -> ShardReport:
+def _report(folder: Folder, plan: Plan, shard: int, results: list[Encoded | BadUtterance]) -> ShardReport:
     data = table_path(folder, shard).read_bytes()
     good = [result for result in results if isinstance(result, Encoded)]
     return ShardReport(

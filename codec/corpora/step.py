@@ -1,9 +1,9 @@
 """``codec tokenize`` as a step of a pipeline of datatrove, whose tasks are its ranks."""
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
+from codec.corpora.remote import Folder
 from codec.corpora.run import TokenizeConfig, tokenize
 
 
@@ -13,7 +13,7 @@ class TokenizeShards:
     datatrove calls it once for each of its tasks, which share the shards; the package is not imported here.
     """
 
-    def __init__(self, config: TokenizeConfig, folder: str | Path):
+    def __init__(self, config: TokenizeConfig, folder: str | Folder):
         """
         Args:
             config: settings of ``codec tokenize``; set ``workers`` to the cores of a task.
@@ -28,5 +28,5 @@ class TokenizeShards:
         Raises:
             CodecError: as :func:`codec.corpora.run.tokenize`.
         """
-        tokenize(self.config, Path(self.folder), (rank, world_size))
+        tokenize(self.config, self.folder, (rank, world_size))
         return data

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -14,7 +13,8 @@ from codec.config import from_dict
 from codec.corpora.audio import BadUtterance
 from codec.corpora.encode import Encoded
 from codec.corpora.plan import FORMAT, VERSION, Facts
-from codec.corpora.utterances import Utterance
+from codec.corpora.remote import Folder, open_table
+from codec.corpora.utterances import Utterance, printable
 from codec.errors import CodecError
 
 METADATA = b"codec"
@@ -65,9 +65,9 @@ def write_table(
         "seconds": [one and one.num_samples / facts.sample_rate for one in good],
         "text": [utterance.text for utterance in utterances],
         "speaker": [utterance.speaker for utterance in utterances],
-        "source": [utterance.source for utterance in utterances],
+        "source": [printable(utterance.source) for utterance in utterances],
         "error_stage": [one and one.stage for one in bad],
-        "error": [one and one.message for one in bad],
+        "error": [one and printable(one.message) for one in bad],
     }
     arrays = [pa.array(columns[field.name], field.type) for field in schema]
     pq.write_table(pa.Table.from_arrays(arrays, schema=schema), file, compression="zstd", row_group_size=ROWS)
@@ -82,14 +82,14 @@ def _codes(results: Sequence[Encoded | None], layer: int, kind: pa.DataType) -> 
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values), type=kind, mask=missing)
 
 
-def read_facts(path: Path) -> Facts:
+def read_facts(path: Folder) -> Facts:
     """The facts in a file's metadata.
 
     Raises:
         CodecError: when it is no parquet file, or none of a corpus.
     """
     try:
-        metadata = pq.read_schema(path).metadata or {}
+        metadata = pq.read_schema(open_table(path)).metadata or {}
     except (OSError, pa.ArrowInvalid) as error:
         raise CodecError(f"{path}: cannot be read as parquet ({' '.join(str(error).split())})") from None
     if METADATA not in metadata:
@@ -100,9 +100,9 @@ def read_facts(path: Path) -> Facts:
     return from_dict(Facts, values, where=str(path))
 
 
-def read_rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+def read_rows(path: Folder, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Rows of a shard, with codes as arrays; of some columns, so that others are not read."""
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(open_table(path)) as file:
         for batch in file.iter_batches(ROWS, columns=list(columns)):
             arrays = [
                 column.values.to_numpy() if pa.types.is_list(column.type) else column for column in batch.columns

@@ -52,12 +52,23 @@ def to_lines(utterances: Iterable[Utterance]) -> bytes:
     for utterance in utterances:
         known = {name: value for name, value in dataclasses.asdict(utterance).items() if value is not None}
         lines.append(json.dumps(known, ensure_ascii=False, separators=(",", ":")) + "\n")
-    return "".join(lines).encode()
+    # A path may hold bytes that are no UTF-8, which the system has to get back as they were.
+    return "".join(lines).encode(errors="surrogatepass")
 
 
 def from_lines(data: bytes) -> list[Utterance]:
     """Inverse of :func:`to_lines`."""
     return [from_dict(Utterance, json.loads(line)) for line in data.split(b"\n") if line]
+
+
+def printable(text: str) -> str:
+    r"""The text in UTF-8: bytes of names that are none are shown as ``\xff``."""
+    return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
+def _in_utf8(utterance: Utterance) -> Utterance:
+    text, speaker = (value and printable(value) for value in (utterance.text, utterance.speaker))
+    return dataclasses.replace(utterance, id=printable(utterance.id), text=text, speaker=speaker)
 
 
 def check_ids(utterances: Callable[[], Iterable[Utterance]]) -> Iterator[Utterance]:
@@ -71,10 +82,10 @@ def check_ids(utterances: Callable[[], Iterable[Utterance]]) -> Iterator[Utteran
     """
     # Not the ids themselves: there may be many millions.
     seen: set[bytes] = set()
-    for utterance in utterances():
+    for utterance in map(_in_utf8, utterances()):
         digest = hashlib.blake2b(utterance.id.encode(), digest_size=16).digest()
         if digest in seen:
-            first = next(other for other in utterances() if other.id == utterance.id)
+            first = next(other for other in map(_in_utf8, utterances()) if other.id == utterance.id)
             raise CodecError(
                 f"two utterances have the id {utterance.id!r}: {first.source} and {utterance.source}; "
                 "rename one, since ids name rows"

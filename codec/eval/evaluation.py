@@ -116,6 +116,8 @@ def execute(plan: Plan, progress: Callable[[int, int], None] = lambda done, tota
 
 def _measures(options: Options) -> tuple[list[Measure], list[str]]:
     settings = MetricSettings(options.asr, options.speaker_model, options.tag_model)
+    if options.measures == ["none"]:
+        return [], []
     if options.measures is not None:
         return build_measures(options.measures, settings), []
     if options.encoders and not options.models and not options.baselines:

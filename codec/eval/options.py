@@ -58,7 +58,8 @@ class Options:
     """An encoder for the probes linear and finetune: what codec embed takes as --model, also with @OUTPUT or @LAYER;
     may be repeated."""
     measures: list[str] | None = None
-    """Metrics, separated by commas; by default all installed ones, WER with --asr."""
+    """Metrics, separated by commas; by default all installed ones, WER with --asr. None where probes are enough:
+    none."""
     asr: str | None = None
     """faster-whisper folder, or a transformers id or folder, for WER."""
     speaker_model: str | None = None

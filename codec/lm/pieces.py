@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from codec.corpora.exports.rows import Row, open_corpus, shard_rows, vocab_sizes
 from codec.corpora.plan import Facts
+from codec.corpora.remote import folder_at
 from codec.errors import CodecError
 from codec.lm.config import LmConfig
 from codec.lm.phones import reads
@@ -54,12 +54,12 @@ def read_pieces(config: LmConfig) -> Pieces:
     Raises:
         CodecError: for a corpus that is not finished or of another codec, or too few clips.
     """
-    plan = open_corpus(Path(config.corpus))
+    plan = open_corpus(folder_at(config.corpus))
     vocab = _vocab(plan.facts, vocab_sizes(plan, config.codebooks))
     rows = [row for row in _rows(config.corpus, vocab.num_codebooks) if (row.speaker or "").startswith(config.speakers)]
     train, test = _split(rows, config.held_out)
     if config.test_corpus is not None:
-        other = open_corpus(Path(config.test_corpus))
+        other = open_corpus(folder_at(config.test_corpus))
         vocab.check_fingerprint(other.facts.fingerprint)
         train, test = rows, list(_rows(config.test_corpus, vocab.num_codebooks))
     test = sorted(test, key=lambda row: _draw(row.id))[: config.max_test_clips]
@@ -78,9 +78,9 @@ def read_pieces(config: LmConfig) -> Pieces:
 
 
 def _rows(corpus: str, num_codebooks: int) -> Iterator[Row]:
-    plan = open_corpus(Path(corpus))
+    plan = open_corpus(folder_at(corpus))
     for shard in range(len(plan.shards)):
-        yield from shard_rows(Path(corpus), plan, shard, num_codebooks)
+        yield from shard_rows(folder_at(corpus), plan, shard, num_codebooks)
 
 
 def _vocab(facts: Facts, sizes: Sequence[int]) -> AudioVocab:

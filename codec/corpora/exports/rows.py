@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from codec.corpora.plan import Plan, read_plan
+from codec.corpora.remote import Folder
 from codec.corpora.shard import find_report, table_path
 from codec.corpora.table import codebook_columns, read_facts, read_rows
 from codec.errors import CodecError
@@ -31,7 +31,7 @@ class Row:
     source: str
 
 
-def open_corpus(folder: Path) -> Plan:
+def open_corpus(folder: Folder) -> Plan:
     """The plan of a corpus whose shards are all done.
 
     Raises:
@@ -47,7 +47,7 @@ def open_corpus(folder: Path) -> Plan:
     return plan
 
 
-def shard_rows(folder: Path, plan: Plan, shard: int, num_codebooks: int | None = None) -> Iterator[Row]:
+def shard_rows(folder: Folder, plan: Plan, shard: int, num_codebooks: int | None = None) -> Iterator[Row]:
     """The good rows of a shard, with the first codebooks; the others are not read.
 
     Raises:

@@ -13,6 +13,7 @@ from codec.corpora.durable import make_folder
 from codec.corpora.exports.rows import Row, open_corpus, shard_rows, vocab_sizes
 from codec.corpora.exports.writers import WRITERS, Example, Shards, write_megatron, write_parquet
 from codec.corpora.plan import Plan
+from codec.corpora.remote import Folder
 from codec.errors import CodecError
 from codec.progress import ProgressBar
 from codec.tokens.layouts.base import VOCAB_FILE, Layout, load_layout, make_layout
@@ -42,7 +43,7 @@ class ExportConfig:
     """A folder with a tokenizer of transformers: its ids of the text come first, with labels of -100."""
 
 
-def export_corpus(config: ExportConfig, corpus: Path, output: Path) -> int:
+def export_corpus(config: ExportConfig, corpus: Folder, output: Path) -> int:
     """Write a finished corpus in another form; the number of utterances.
 
     Raises:
