@@ -176,7 +176,8 @@ def check_audio_suffix(path: str | Path) -> None:
     suffix = Path(path).suffix.lower()
     if suffix not in WRITTEN_SUFFIXES:
         known = ", ".join(sorted(WRITTEN_SUFFIXES))
-        raise CodecError(f"{path}: {suffix or 'no suffix'} cannot be written as audio; use one of {known}")
+        found = f"{suffix} cannot be written as audio" if suffix else "an audio file needs a suffix"
+        raise CodecError(f"{path}: {found}; use one of {known}")
 
 
 class _Mixer:

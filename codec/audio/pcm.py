@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from codec.audio.kinds import TOKEN_KINDS, StartWatch, a_file
+from codec.console import counted
 from codec.errors import CodecError
 
 _TYPES: dict[str, np.dtype[Any]] = {"s16": np.dtype("<i2"), "f32": np.dtype("<f4")}
@@ -74,7 +75,7 @@ class PcmReader:
         """Raise a :class:`CodecError` when there were no samples, or an incomplete sample at the end."""
         if self.leftover:
             raise CodecError(
-                f"the input ended {self.leftover} bytes into a sample of {self._type.itemsize}; "
+                f"the input ended {counted(self.leftover, 'byte')} into a sample of {self._type.itemsize}; "
                 f"is it really mono {self._format}?"
             )
         if not self.num_samples:

@@ -12,8 +12,9 @@ from codec.cli.dataclass_options import flag, options_of
 Names = Annotated[
     list[str] | None,
     typer.Argument(
+        metavar="NAMES",
         help="offline, stream, clients, floor (these by default), clips, profile, throughput, slots, agreement, "
-        "originals, corpus, corpus-memory, corpus-ray, corpus-device."
+        "originals, corpus, corpus-memory, corpus-ray, corpus-device.",
     ),
 ]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="JSON file for the results.")]

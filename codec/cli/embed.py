@@ -66,7 +66,7 @@ def embed(
     if target.suffix.lower() != ".parquet":
         raise CodecError(f"{target}: embeddings are written as .parquet; give such a name")
     chosen: Any = int(layer) if layer.isdecimal() else layer
-    clips = find_clips(source)
+    clips, unreadable = find_clips(source)
     config = EncoderConfig(model=model, layer=chosen, output=output, level=level, device=device)
     encoder = open_encoder(config)
     failures: list[str] = []
@@ -78,26 +78,29 @@ def embed(
         f"{target}: {counted(rows, 'row')} of {encoder.dim} from {counted(len(clips) - len(failures), 'clip')} "
         f"by {encoder.name} ({encoder.layer})"
     )
-    for failure in failures:
+    for failure in [*unreadable, *failures]:
         print_error(failure)
-    return int(bool(failures))
+    return int(bool(unreadable or failures))
 
 
-def find_clips(source: str) -> list[Clip]:
-    """Clips of a manifest, or of the recordings in a folder, or one recording.
+def find_clips(source: str) -> tuple[list[Clip], list[str]]:
+    """Clips of a manifest, or of the recordings in a folder, or one recording; a line on each unreadable folder.
 
     Raises:
         CodecError: when there is none.
     """
     path = Path(source)
     if path.suffix == ".jsonl":
-        return read_manifest(path)
+        return read_manifest(path), []
     if path.is_dir():
-        found = search_folder(path, AUDIO_SUFFIXES).found
-        if not found:
-            raise CodecError(f"{path}: no audio files in this folder ({', '.join(AUDIO_SUFFIXES)})")
-        return [Clip(path=str(file.relative_to(path)), seconds=0.0, root=str(path)) for file in found]
-    return [Clip(path=path.name, seconds=0.0, root=str(path.parent))]
+        search = search_folder(path, AUDIO_SUFFIXES)
+        search.print_summary()
+        if not search.found:
+            reasons = "".join(f"; {words}" for words in search.unreadable)
+            raise CodecError(f"{path}: no audio files in this folder ({', '.join(AUDIO_SUFFIXES)}){reasons}")
+        clips = [Clip(path=str(file.relative_to(path)), seconds=0.0, root=str(path)) for file in search.found]
+        return clips, search.unreadable
+    return [Clip(path=path.name, seconds=0.0, root=str(path.parent))], []
 
 
 def write_embeddings(path: Path, clips: list[Clip], encoder: "Encoder", failures: list[str]) -> int:

@@ -50,7 +50,7 @@ def encode(options: EncodeOptions, paths: Paths) -> None:
     and the exit status is then 1.
     """
     from codec.audio.io import AUDIO_SUFFIXES
-    from codec.cli.jobs import Existing, Rules, make_plan, split_paths
+    from codec.cli.jobs import Existing, Rules, check_format, make_plan, split_paths
     from codec.cli.run import run_plan
     from codec.model.files import load_model
     from codec.tokens.files import TOKEN_SUFFIXES, check_token_suffix
@@ -60,9 +60,7 @@ def encode(options: EncodeOptions, paths: Paths) -> None:
     rules = Rules(AUDIO_SUFFIXES, "audio files", TOKEN_SUFFIXES, suffix, suffix, check_token_suffix)
     sources, target = split_paths(paths, rules)
     plan = make_plan(sources, target, rules, existing)
-    named = plan.jobs[0].target
-    if options.format and named and named.suffix.lower() != suffix:
-        raise CodecError(f"{named}: --format {options.format} does not fit this suffix; drop one of them")
+    check_format(plan, options.format, suffix)
     loaded = load_model(options.model, options.device, options.engine)
     loaded.quantizer.check_count(options.codebooks)
     run_plan(

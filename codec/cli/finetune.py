@@ -16,7 +16,7 @@ from codec.config import from_dict, merge, to_dict
 from codec.console import counted, print_note
 from codec.data.manifest import Clip, write_manifest
 from codec.errors import CodecError
-from codec.eval.clips import read_clips
+from codec.eval.clips import folder_notes, read_clips
 from codec.eval.measures.base import MetricSettings
 from codec.eval.measures.registry import build_measures, installed_measures
 from codec.eval.quick import score
@@ -34,7 +34,7 @@ MEASURES = ("pesq", "stoi", "mel")
 HELD_OUT = 0.1
 MOST_HELD_OUT = 20
 
-Model = Annotated[str, typer.Argument(help="A model's name or folder.")]
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="A model's name or folder.")]
 Data = Annotated[Path, typer.Argument(metavar="FOLDER|MANIFEST", help="Recordings of the voice.")]
 Overrides = Annotated[
     list[str] | None,
@@ -60,6 +60,8 @@ def finetune(
     """
     folder = find_model(model)
     train_clips, held_out = split(read_clips(data))
+    for note in folder_notes(data):
+        print_note(f"note: {note}")
     out.mkdir(parents=True, exist_ok=True)
     run = run_config(folder, train_clips, out, config, overrides or [])
     before = quality(folder, held_out)

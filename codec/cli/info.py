@@ -2,10 +2,12 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
+from codec.cli.jobs import STREAM
+from codec.cli.pipes import standard_input
 from codec.console import counted, printable
 from codec.reading import open_seekable, path_of
 
@@ -16,24 +18,33 @@ if TYPE_CHECKING:
     from codec.tokens.tokens import Tokens
 
 Subject = Annotated[
-    str, typer.Argument(metavar="[FILE|MODEL]", help="A token file, a model's folder, its name or hub id.")
+    str, typer.Argument(metavar="[FILE|MODEL]", help="A token file, or - for stdin; a model's folder, name or hub id.")
 ]
 
 
 def info(subject: Subject = "default") -> None:
     """Describe a model (the default one if none is named) or a token file."""
     from codec.model.files import find_model, load_model
-    from codec.tokens.files import READ_SUFFIXES, load_tokens
+    from codec.tokens.files import READ_SUFFIXES
 
+    if subject == STREAM:
+        _print_file(standard_input())
+        return
     path = Path(path_of(subject, "a token file or a model"))
     # Files, and pipes as those of <(...): whatever is there and no folder.
     if (os.path.exists(path) and not path.is_dir()) or path.suffix.lower() in READ_SUFFIXES:
-        with open_seekable(path, "tokens") as (file, name):
-            size = file.seek(0, os.SEEK_END)
-            file.seek(0)
-            _print_tokens(name, load_tokens(file), size)
+        _print_file(path)
     else:
         _print_model(find_model(subject), load_model(subject, "cpu"))
+
+
+def _print_file(source: Path | BinaryIO) -> None:
+    from codec.tokens.files import load_tokens
+
+    with open_seekable(source, "tokens") as (file, name):
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        _print_tokens(name, load_tokens(file), size)
 
 
 def _print_model(folder: Path, model: "Codec") -> None:

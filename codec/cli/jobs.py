@@ -106,6 +106,8 @@ def make_plan(sources: Sequence[str], target: str | None, rules: Rules, existing
     """
     if len(sources) == 1 and (sources[0] == STREAM or _is_one(sources[0])):
         path = None if sources[0] == STREAM else Path(sources[0])
+        if path and target and target.endswith("/") and not os.path.isdir(target):
+            return FilePlan(_many({path: path.parent}, target, rules), many=True)
         return _single(path, target, rules, existing)
     found: dict[Path, Path] = {}
     notes, unreadable = [], []
@@ -136,6 +138,17 @@ def make_plan(sources: Sequence[str], target: str | None, rules: Rules, existing
     return FilePlan(_many(found, target, rules), True, notes, unreadable)
 
 
+def check_format(plan: FilePlan, given: str | None, suffix: str) -> None:
+    """Refuse ``--format`` next to the name of a file with another suffix.
+
+    Raises:
+        CodecError: when they contradict each other.
+    """
+    named = plan.jobs[0].target
+    if given and named and named.suffix.lower() != suffix:
+        raise CodecError(f"{named}: --format {given} does not fit this suffix; drop one of them")
+
+
 def _is_one(source: str) -> bool:
     """Whether it is the name of something other than a folder, be it a file, a pipe or a device."""
     return os.path.lexists(source) and not os.path.isdir(source)
@@ -164,6 +177,9 @@ def _single(source: Path | None, target: str | None, rules: Rules, existing: Exi
         path = Path(target, source.name).with_suffix(rules.suffix)
     else:
         path = Path(target)
+        if not path.suffix and not path.exists():
+            folder = f"no such folder; {path}/ makes it, and " if source else ""
+            raise CodecError(f"{path}: {folder}a file needs a suffix, as {path}{rules.suffix}")
     rules.check(path)
     check_target(path, existing.overwrite or existing.skip)
     return FilePlan([FileJob(source, path)], many=False)

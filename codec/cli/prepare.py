@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from codec.cli.recipe import run_recipe
-from codec.console import counted
+from codec.console import counted, print_note
 from codec.data import write_manifest
 from codec.data.corpus import CorpusConfig, collect
 
@@ -38,6 +38,8 @@ def prepare(config: CorpusConfig) -> None:
         console.print(f"  {path}: {reason}", markup=False)
     if len(corpus.skipped) > SHOWN:
         console.print(f"  and {len(corpus.skipped) - SHOWN} more")
+    for note in corpus.notes:
+        print_note(f"note: {note}")
 
 
 def main(arguments: list[str] | None = None, program: str | None = None) -> int:

@@ -64,7 +64,7 @@ _ENCODE_ORDER = ("rate", "format", "codebooks", "model", "device", "engine", "de
 _PIPE_CLOSED = 128 + 13
 """Exit status of a program that SIGPIPE ended."""
 
-app = typer.Typer(help="Live audio to tokens and back, on standard input and output.", no_args_is_help=True)
+app = typer.Typer(help="Live audio to tokens and back, on standard input and output.")
 
 
 @app.command("encode")

@@ -53,8 +53,10 @@ def read_manifest(path: str | Path) -> list[Clip]:
         ) from None
     except OSError as error:
         raise CodecError(f"{path}: cannot be read as a manifest ({reason(error)})") from None
-    except UnicodeDecodeError as error:
-        raise CodecError(f"{path}: cannot be read as a manifest ({error})") from None
+    except UnicodeDecodeError:
+        raise CodecError(
+            f"{path}: not a manifest, which is text with a JSON object a line; codec prepare writes one of a folder"
+        ) from None
     return clips_of(lines, str(path), str(path.resolve().parent))
 
 
@@ -69,7 +71,10 @@ def clips_of(lines: Iterable[str], name: str, root: str) -> list[Clip]:
         if not line.strip():
             continue
         try:
-            clips.append(from_dict(Clip, {**json.loads(line), "root": root}))
+            values = json.loads(line)
+            if not isinstance(values, dict):
+                raise CodecError("expected a JSON object")
+            clips.append(from_dict(Clip, {**values, "root": root}))
         except (ValueError, TypeError, CodecError) as error:
             raise CodecError(f"{name}:{number}: not a clip ({error})") from None
     if not clips:

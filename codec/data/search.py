@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from codec.atomic import reason
+from codec.console import print_note
 
 _CONVERTIBLE = (
     ".m4a", ".m4b", ".mp4", ".aac", ".webm", ".mka", ".mkv", ".mov", ".3gp", ".amr", ".wma", ".wv", ".ape",
@@ -36,14 +37,22 @@ class Search:
             pieces.append(f"{len(paths)} {words}{example}")
         return f"skipped: {'; '.join(pieces)}" if pieces else None
 
+    def print_summary(self) -> None:
+        """A note about the skipped files, where there are any."""
+        if summary := self.summary():
+            print_note(f"note: {summary}")
+
     def pass_over(self, words: str, path: Path) -> None:
         self.passed.setdefault(words, []).append(path)
 
 
-def search_folder(folder: Path, suffixes: Sequence[str]) -> Search:
+def search_folder(folder: Path, suffixes: Sequence[str], companions: Sequence[str] = ()) -> Search:
     """Files below ``folder`` with one of the suffixes.
 
     Links to folders are followed, but no folder is entered twice; real folders come before links.
+
+    Args:
+        companions: suffixes of files that are read with those, and so are no skipped ones.
     """
     search, seen = Search(), set()
     pending = [folder]
@@ -65,12 +74,12 @@ def search_folder(folder: Path, suffixes: Sequence[str]) -> Search:
             if entry.is_dir() and not entry.name.startswith("."):
                 (links if entry.is_symlink() else pending).append(Path(entry.path))
             else:
-                _sort_in(search, Path(entry.path), suffixes)
+                _sort_in(search, Path(entry.path), suffixes, companions)
     search.found.sort()
     return search
 
 
-def _sort_in(search: Search, path: Path, suffixes: Sequence[str]) -> None:
+def _sort_in(search: Search, path: Path, suffixes: Sequence[str], companions: Sequence[str]) -> None:
     suffix = path.suffix.lower()
     if path.name.startswith("."):
         search.pass_over("hidden", path)
@@ -80,6 +89,8 @@ def _sort_in(search: Search, path: Path, suffixes: Sequence[str]) -> None:
         search.pass_over("special file(s)", path)
     elif suffix in suffixes:
         search.found.append(path)
+    elif suffix in companions:
+        return
     elif suffix in _CONVERTIBLE:
         search.pass_over(f"{suffix} (convert first: ffmpeg -i IN OUT.wav)", path)
     else:

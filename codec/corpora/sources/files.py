@@ -5,10 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from codec.audio.io import AUDIO_SUFFIXES
-from codec.console import print_note
 from codec.corpora.places import folder_of, is_url, join, list_folder, read_place, size_of
 from codec.corpora.utterances import Utterance
-from codec.data.corpus.texts import SIDECARS, sidecar_text
+from codec.data.corpus.texts import TEXT_SUFFIXES, sidecar_text
 from codec.data.manifest import Clip, clips_of, read_manifest
 from codec.data.search import search_folder
 from codec.errors import CodecError
@@ -26,13 +25,10 @@ def folder_utterances(folder: str) -> Iterator[Utterance]:
 
 
 def _local(folder: Path) -> Iterator[Utterance]:
-    search = search_folder(folder, AUDIO_SUFFIXES)
+    search = search_folder(folder, AUDIO_SUFFIXES, TEXT_SUFFIXES)
     if search.unreadable:
         raise CodecError(search.unreadable[0])
-    for suffix in SIDECARS:  # texts of recordings, which are read
-        search.passed.pop(suffix, None)
-    if summary := search.summary():
-        print_note(f"note: {summary}")
+    search.print_summary()
     for path in search.found:
         inside = path.relative_to(folder).as_posix()
         yield _utterance(inside, str(path), path.stat().st_size, sidecar_text(path))

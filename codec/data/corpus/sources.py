@@ -9,9 +9,11 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Literal
 
+from codec.audio.io import AUDIO_SUFFIXES
 from codec.data import Clip, read_manifest
 from codec.data.corpus.probe import verified_seconds
-from codec.data.corpus.texts import sidecar_text
+from codec.data.corpus.texts import TEXT_SUFFIXES, sidecar_text
+from codec.data.search import search_folder
 from codec.errors import CodecError
 
 
@@ -35,8 +37,8 @@ class CorpusConfig:
     """Domain of the clips; by default a manifest's own, and speech for everything else."""
     include: str | None = None
     """Pattern for the path of clips below the source (or in the manifest), e.g. ``read/*``."""
-    extensions: tuple[str, ...] = ("wav", "flac", "ogg", "opus", "mp3")
-    """Suffixes of a folder's files."""
+    extensions: tuple[str, ...] | None = None
+    """Suffixes of a folder's files; by default all that can be read."""
     min_seconds: float = 0.1
     max_seconds: float | None = None
     verify: bool = True
@@ -60,10 +62,12 @@ class Corpus:
     Attributes:
         clips: good ones, in a stable order.
         skipped: (path, reason) of the others.
+        notes: on files in a folder that have other suffixes; one line.
     """
 
     clips: list[Clip] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def collect(config: CorpusConfig) -> Corpus:
@@ -79,24 +83,26 @@ def collect(config: CorpusConfig) -> Corpus:
 
         candidates = hub_clips(config, corpus.skipped)
     else:
-        candidates = _folder_clips(config) if kind == "folder" else _manifest_clips(config)
+        candidates = _folder_clips(config, corpus) if kind == "folder" else _manifest_clips(config)
     root = Path(config.output).resolve().parent
     if config.include is not None:
         candidates = (clip for clip in candidates if fnmatch(clip.path, config.include))
-    for number, clip in enumerate(candidates):
+    for number, candidate in enumerate(candidates):
         if config.limit is not None and number >= config.limit:
             break
         try:
-            seconds = verified_seconds(clip.audio, config.verify)
+            seconds = verified_seconds(candidate.audio, config.verify)
             _check_length(seconds, config)
+            clip = candidate if kind == "hub" else _with_text(candidate)
         except CodecError as error:
-            corpus.skipped.append((clip.path, str(error)))
+            corpus.skipped.append((candidate.path, str(error)))
             continue
         path = _relative(clip.audio.resolve(), root)
         corpus.clips.append(dataclasses.replace(clip, path=path, seconds=round(seconds, 4), root=str(root)))
     if not corpus.clips:
         first = f"; the first: {': '.join(corpus.skipped[0])}" if corpus.skipped else ""
-        raise CodecError(f"{config.source}: no usable recording ({len(corpus.skipped)} skipped{first})")
+        notes = "".join(f"; {note}" for note in corpus.notes)
+        raise CodecError(f"{config.source}: no usable recording ({len(corpus.skipped)} skipped{first}){notes}")
     return corpus
 
 
@@ -105,26 +111,33 @@ def _guess(source: str) -> str:
         return "folder"
     if source.endswith(".jsonl"):
         return "manifest"
+    if Path(source).exists():
+        raise CodecError(f"{source}: a single file; name an audio folder, a .jsonl manifest or a dataset id")
     if re.fullmatch(r"[\w.-]+(/[\w.-]+)?", source) and not source.startswith("."):
         return "hub"
     raise CodecError(f"{source}: no such folder; name an audio folder, a .jsonl manifest or a dataset id")
 
 
-def _folder_clips(config: CorpusConfig) -> Iterator[Clip]:
+def _folder_clips(config: CorpusConfig, corpus: Corpus) -> Iterator[Clip]:
+    """The clips of a folder; what is skipped or unreadable in it goes into ``corpus``."""
     source = Path(config.source)
     if not source.is_dir():
         raise CodecError(f"{source}: no such folder")
-    suffixes = {"." + extension.lower().lstrip(".") for extension in config.extensions}
-    for path in sorted(source.rglob("*")):
-        if path.suffix.lower() not in suffixes or not path.is_file():
-            continue
+    suffixes = AUDIO_SUFFIXES
+    if config.extensions is not None:
+        suffixes = tuple("." + extension.lower().lstrip(".") for extension in config.extensions)
+    search = search_folder(source, suffixes, TEXT_SUFFIXES)
+    corpus.notes += [summary] if (summary := search.summary()) else []
+    for message in search.unreadable:
+        place, _, words = message.partition(": ")
+        corpus.skipped.append((place, words))
+    for path in search.found:
         inside = path.relative_to(source)
         yield Clip(
             path=inside.as_posix(),
             seconds=0.0,
             speaker=_speaker(inside, config),
             language=config.language,
-            text=sidecar_text(path),
             domain=config.domain or "speech",
             root=str(source),
         )
@@ -136,8 +149,11 @@ def _manifest_clips(config: CorpusConfig) -> Iterator[Clip]:
             clip,
             language=clip.language or config.language,
             domain=config.domain or clip.domain,
-            text=clip.text if clip.text is not None else sidecar_text(clip.audio),
         )
+
+
+def _with_text(clip: Clip) -> Clip:
+    return clip if clip.text is not None else dataclasses.replace(clip, text=sidecar_text(clip.audio))
 
 
 def _speaker(inside: Path, config: CorpusConfig) -> str | None:

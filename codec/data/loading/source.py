@@ -6,6 +6,7 @@ from pathlib import Path
 
 from codec.align.registry import AlignerConfig, build_aligner
 from codec.align.store import AlignmentStore
+from codec.console import print_note
 from codec.data.corpus import CorpusConfig, collect
 from codec.data.loading.config import DataConfig
 from codec.data.manifest import Clip, read_manifest
@@ -57,7 +58,10 @@ def _read_source(source: str) -> list[Clip]:
         return read_manifest(source)
     # Damage is found when the audio is decoded; looking for it here would read everything twice.
     output = str(Path(source) / "manifest.jsonl")
-    return collect(CorpusConfig(source=source, output=output, kind="folder", verify=False)).clips
+    corpus = collect(CorpusConfig(source=source, output=output, kind="folder", verify=False))
+    for note in [*corpus.notes, *(f"skipped: {path}: {why}" for path, why in corpus.skipped)]:
+        print_note(f"note: {note}")
+    return corpus.clips
 
 
 def open_audio(

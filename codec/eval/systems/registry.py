@@ -38,6 +38,8 @@ def parse_number(argument: str, spec: str, low: float, high: float) -> float:
     except ValueError:
         value = float("nan")
     if not low <= value <= high:
+        if not argument:
+            raise CodecError(f"baseline {spec}: expected {spec}:NUMBER, from {low:g} to {high:g}")
         raise CodecError(f"baseline {spec}:{argument}: expected a number from {low:g} to {high:g}")
     return value
 
