@@ -173,6 +173,13 @@ def test_a_full_standard_output_is_told(tmp_path, tiny_model_dir):
     source = recording(tmp_path / "speech.wav")
     result = shell('codec encode "$source" - -m "$model" > /dev/full', source=source, model=tiny_model_dir)
     one_line(result, "standard output: cannot be written (no space left on device)")
+    pcm, stream = tmp_path / "speech.pcm", tmp_path / "speech.crvs"
+    pcm.write_bytes(bytes(32_000))
+    paths = {"pcm": pcm, "stream": stream, "model": tiny_model_dir}
+    shell('codec stream encode -m "$model" < "$pcm" > "$stream"', **paths)
+    for command in ('encode -m "$model" < "$pcm"', 'decode -m "$model" < "$stream"'):
+        result = shell(f"codec stream {command} > /dev/full", **paths)
+        assert result.stderr.splitlines()[-1].startswith(b"codec: error: standard output: cannot be written (no space left")
 
 
 def test_a_second_run_passes_over_what_is_done(capfd, tmp_path, tiny_model_dir):

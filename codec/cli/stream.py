@@ -1,5 +1,6 @@
 """``codec stream``: live audio to tokens and back, on standard input and output."""
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -7,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from codec.atomic import named_errors
 from codec.cli.dataclass_options import flag, options_of
 from codec.cli.options import FLAGS, ModelOptions
-from codec.cli.pipes import silence_output, standard_input, standard_output
+from codec.cli.pipes import STANDARD_OUTPUT, silence_output, standard_input, standard_output
 from codec.console import print_note
 from codec.errors import CodecError
 
@@ -187,9 +189,15 @@ def _tell(what: str, latency: "Latency", source_rate: int, target_rate: int) -> 
 
 @contextmanager
 def _quiet_when_closed() -> Iterator[None]:
-    """End without a word when the reader of standard output goes away, as other filters do."""
+    """End without a word when the reader of standard output goes away, as other filters do; name it when it is full."""
     try:
         yield
     except BrokenPipeError:
         silence_output()
         raise typer.Exit(_PIPE_CLOSED) from None
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        silence_output()
+        with named_errors(STANDARD_OUTPUT):
+            raise
