@@ -135,7 +135,7 @@ def test_a_reader_that_goes_away_ends_it_without_a_word(tiny_model_dir):
 @pytest.mark.parametrize(
     ("data", "arguments", "words"),
     [
-        (pcm(0.1) + b"x", [], "ended 1 bytes into a sample of 2"),
+        (pcm(0.1) + b"x", [], "ended 1 byte into a sample of 2"),
         (bytes(4 * HOP + 3), ["--format", "f32"], "ended 3 bytes into a sample of 4"),
         (b"", [], "no samples came"),
         (np.full(HOP, np.nan, "<f4").tobytes(), ["-f", "f32"], "NaN or infinite"),
