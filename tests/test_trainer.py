@@ -1,5 +1,6 @@
 """The training run as a user meets it: it learns, logs, exports, starts from others' weights, stops."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -239,6 +240,36 @@ def test_fine_tuning_starts_from_a_checkpoint_with_its_discriminators(tmp_path, 
         assert torch.equal(value, old.released().state_dict()[name]), name
     assert second.step == 0
     assert not new.optimizer.state_dict()
+
+
+def test_a_deeper_network_starts_with_the_tokens_and_the_audio_of_its_source(tmp_path, manifest):
+    source = make_tiny_model()
+    codec.save(source, tmp_path / "model")
+    network = source.config.network
+    layers = {"encoder_layers": network.encoder_layers + 2, "decoder_layers": network.decoder_layers + 1}
+    deeper = dataclasses.replace(source.config, network=dataclasses.replace(network, **layers))
+    config = run_config(tmp_path, manifest, model=deeper, init_from=str(tmp_path / "model"), **RECONSTRUCTION)
+    trainer = Trainer(config)
+    grown, wav = trainer.task.parts.state.released(), 0.1 * torch.randn(1, 6400)
+    assert torch.equal(grown.encode(wav).codes, source.encode(wav).codes)
+    tokens = source.encode(wav)
+    assert torch.allclose(grown.decode(tokens.codes), source.decode(tokens.codes), atol=1e-5)
+    before = {name: value.clone() for name, value in trainer.task.parts.state.generator.codec.named_parameters()}
+    trainer.run(until=2)
+    after = dict(trainer.task.parts.state.generator.codec.named_parameters())
+    new = [name for name in before if name not in source.state_dict()]
+    assert {name.split(".")[0] for name in new} == {"encoder", "decoder"}
+    assert all(not torch.equal(before[name], after[name]) for name in new if "project" in name)
+
+
+def test_a_shallower_network_is_no_start(tmp_path, manifest):
+    source = make_tiny_model()
+    codec.save(source, tmp_path / "model")
+    network = dataclasses.replace(source.config.network, decoder_layers=source.config.network.decoder_layers - 1)
+    model = dataclasses.replace(source.config, network=network)
+    config = run_config(tmp_path, manifest, model=model, init_from=str(tmp_path / "model"), **RECONSTRUCTION)
+    with pytest.raises(CodecError, match=r"init_from .*: its config\.json differs from this run's model"):
+        Trainer(config)
 
 
 def test_a_model_of_other_sizes_is_no_start(tmp_path, manifest, tiny_model_dir):

@@ -1,30 +1,45 @@
 """Weights of one model for another that has the same tokens and, in its decoder, perhaps more than it."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from codec.model.codec import Codec
 from codec.model.fingerprint import token_settings
+from codec.model.spectral.blocks import ConvNeXtBlock
 
 
 def fitting_weights(source: Codec, target: Codec) -> dict[str, Tensor] | None:
     """The tensors of ``source`` in the shapes of ``target``, for its ``load_state_dict``.
 
     Rows that ``target`` has beyond those of ``source``, and tensors that only it has, keep their values, as
-    those of noise that is drawn in a decoder.
+    those of noise that is drawn in a decoder. Blocks that only ``target`` has pass their input on unchanged, so
+    that a deeper network of ``spectral`` begins with the tokens and the audio of ``source`` (as in Net2Net, Chen et al.
+    2016).
 
     Returns:
         ``None`` when encoder or quantizer have other settings, or a tensor of ``source`` has no place.
     """
-    if token_settings(source) != token_settings(target):
+    if _settings_but_depth(source) != _settings_but_depth(target):
         return None
     # With plain weights, as a file has them: those of a SEANet in training are in the weight-norm form.
     plain = Codec(target.config)
     plain.load_state_dict(target.state_dict())
+    weights = source.state_dict()
+    for name, module in plain.named_modules():
+        if isinstance(module, ConvNeXtBlock) and f"{name}.scale" not in weights:
+            module.pass_on()
     merged: dict[str, Tensor] = plain.state_dict()
-    for name, tensor in source.state_dict().items():
+    for name, tensor in weights.items():
         own = merged.get(name)
         if own is None or own.shape[1:] != tensor.shape[1:] or len(own) < len(tensor):
             return None
         merged[name] = torch.cat([tensor, own[len(tensor) :]])
     return merged
+
+
+def _settings_but_depth(model: Codec) -> dict[str, Any]:
+    settings = token_settings(model)
+    settings["network"].pop("encoder_layers", None)
+    return settings

@@ -48,6 +48,12 @@ class ConvNeXtBlock(nn.Module):
         y = self.project(F.gelu(self.expand(self.norm(y))))
         return x + self.scale * y, state
 
+    def pass_on(self) -> None:
+        """Make it the identity; its last layer, now zero, is the first to learn."""
+        with torch.no_grad():
+            self.project.weight.zero_()
+            self.project.bias.zero_()
+
 
 class Backbone(nn.Module):
     """Linear in, a stack of ConvNeXt blocks, norm and linear out."""
