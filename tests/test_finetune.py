@@ -150,3 +150,10 @@ def test_too_little_data_is_an_error_before_work(model_dir, tmp_path, count, cap
     assert main(["finetune", str(model_dir), str(folder), "--out", str(tmp_path / "run")]) == 1
     assert "fine-tuning needs two or more" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("wrong", ["losses.nosuch.weight=1", "losses.mel.nosuch=1", "nosuch=1"])
+def test_a_wrong_setting_is_an_error_before_work(voice, model_dir, tmp_path, wrong, capsys):
+    assert main(["finetune", str(model_dir), str(voice), wrong, "--out", str(tmp_path / "run")]) == 1
+    assert "nosuch" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

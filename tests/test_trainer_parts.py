@@ -237,6 +237,11 @@ def test_runs_that_are_refused_before_the_first_step(tmp_path, monkeypatch, chan
     assert not (tmp_path / "run").exists()
 
 
+def test_a_wrong_loss_is_found_before_data_is_read(tmp_path):
+    with pytest.raises(CodecError, match="unknown loss 'mell'"):
+        Trainer(run_config(tmp_path, tmp_path / "nowhere.jsonl", losses={"mell": {"weight": 1}}, discriminators={}))
+
+
 def test_a_missing_manifest_is_refused(tmp_path):
     with pytest.raises(CodecError, match=r"data.manifests: no such manifest or folder .*nowhere\.jsonl"):
         Trainer(run_config(tmp_path, tmp_path / "nowhere.jsonl", **RECONSTRUCTION))

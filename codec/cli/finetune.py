@@ -28,6 +28,7 @@ from codec.settings import apply_overrides, read_settings
 from codec.train.checkpoint import list_checkpoints
 from codec.train.config import TrainConfig
 from codec.train.losses.registry import told_losses
+from codec.train.objective import check_losses
 from codec.train.trainer import Trainer
 
 MEASURES = ("pesq", "stoi", "mel")
@@ -62,7 +63,6 @@ def finetune(
     train_clips, held_out = split(read_clips(data))
     for note in folder_notes(data):
         print_note(f"note: {note}")
-    out.mkdir(parents=True, exist_ok=True)
     run = run_config(folder, train_clips, out, config, overrides or [])
     before = quality(folder, held_out)
     print_note(f"{counted(len(train_clips), 'clip')} to train on, {len(held_out)} held out")
@@ -100,7 +100,6 @@ def run_config(
     """The run's settings: the config's and the user's, on the model and the clips."""
     network = load_config(folder / "config.json")
     manifest = out / "train.jsonl"
-    write_manifest(manifest, [dataclasses.replace(clip, path=str(clip.audio.resolve())) for clip in clips])
     given: dict[str, Any] = {
         "output": str(out),
         "init_from": str(folder),
@@ -115,6 +114,10 @@ def run_config(
         losses["log_spectrum"] = losses["log_spectrum"] | {"below": None}
     apply_overrides(settings, overrides)
     run = from_dict(TrainConfig, settings | {"model": CodecConfig()})
+    check_losses(run.losses)
+    # Settings in which something is wrong leave no folder.
+    out.mkdir(parents=True, exist_ok=True)
+    write_manifest(manifest, [dataclasses.replace(clip, path=str(clip.audio.resolve())) for clip in clips])
     return dataclasses.replace(run, model=network)
 
 

@@ -28,7 +28,7 @@ from codec.train.balancer import Balancer
 from codec.train.config import TrainConfig
 from codec.train.generator import Generator
 from codec.train.losses.registry import LossContext
-from codec.train.objective import Objective
+from codec.train.objective import Objective, check_losses
 from codec.train.optimizer import Optimizer, Rates, WeightAverage, hidden_matrices
 from codec.train.recorded import RecordedStep
 from codec.train.state import TrainState
@@ -61,6 +61,8 @@ def build_run(config: TrainConfig, accelerator: Accelerator) -> Run:
             f"config data.batch_size: {config.data.batch_size} crops cannot be shared evenly by "
             f"{accelerator.num_processes} processes"
         )
+    # Before audio is decoded, which may take an hour.
+    check_losses(config.losses)
     codec = Codec(config.model)
     # A released SEANet trains its convolutions so; a network without any is left as it is.
     apply_weight_norm(codec)

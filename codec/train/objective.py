@@ -14,7 +14,7 @@ from codec.model.codec import Codec
 from codec.train import losses as _registered  # noqa: F401  (losses register themselves)
 from codec.train.losses.distillation import TeacherLoss
 from codec.train.losses.l2_sp import L2SPLoss
-from codec.train.losses.registry import LossContext, build_loss, typed_options
+from codec.train.losses.registry import LossContext, build_loss, loss_config, typed_options
 from codec.train.types import LossInput
 from codec.train.weighting import TeacherWeights, WeightingConfig
 
@@ -41,15 +41,12 @@ class Objective(nn.Module):
             CodecError: for an unknown loss or option, or a missing or negative weight.
         """
         super().__init__()
-        for name in losses:
-            # Modules are named so, and the log has other values.
-            if not name.isidentifier() or name in RESERVED:
-                raise CodecError(f"config losses.{name}: not a name for a loss; use letters, digits and _")
+        check_losses(losses)
         self.subjects = {name: loss_subject(name, options) for name, options in losses.items()}
         self.weights = {name: loss_weight(name, options) for name, options in losses.items()}
         self.losses = nn.ModuleDict(
             {
-                name: build_loss(name, {k: v for k, v in options.items() if k != "weight"}, context)
+                name: build_loss(name, _own_options(options), context)
                 for name, options in losses.items()
             }
         )
@@ -125,6 +122,24 @@ class Objective(nn.Module):
                 term = strength * term
             weighted.append(term)
         return torch.stack(weighted).sum()
+
+
+def check_losses(losses: dict[str, dict[str, Any]]) -> None:
+    """Find errors in losses that need neither data nor a model to be seen.
+
+    Raises:
+        CodecError: for an unknown loss or option, or a missing or negative weight.
+    """
+    for name, options in losses.items():
+        # Modules are named so, and the log has other values.
+        if not name.isidentifier() or name in RESERVED:
+            raise CodecError(f"config losses.{name}: not a name for a loss; use letters, digits and _")
+        loss_weight(name, options)
+        loss_config(name, _own_options(options))
+
+
+def _own_options(options: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in options.items() if key != "weight"}
 
 
 def loss_weight(name: str, options: dict[str, Any]) -> float:

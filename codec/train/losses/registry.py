@@ -80,7 +80,16 @@ def build_loss(name: str, options: dict[str, Any], context: LossContext) -> nn.M
     Raises:
         CodecError: for a type that is not registered, or an unknown option.
     """
+    loss_class, config = loss_config(name, options)
+    return loss_class(config, dataclasses.replace(context, name=name))
+
+
+def loss_config(name: str, options: dict[str, Any]) -> tuple[type[Any], Any]:
+    """A loss's class and its options as that class's ``Config``; needs neither data nor a model.
+
+    Raises:
+        CodecError: as :func:`build_loss`.
+    """
     values = typed_options(name, options)
     loss_class = _LOSSES.find(values.pop("type"), f"losses.{name}")
-    config = from_dict(loss_class.Config, values, f"losses.{name}")
-    return loss_class(config, dataclasses.replace(context, name=name))
+    return loss_class, from_dict(loss_class.Config, values, f"losses.{name}")
