@@ -188,6 +188,8 @@ def test_a_second_run_passes_over_what_is_done(capfd, tmp_path, tiny_model_dir):
         recording(folder / name)
     command = ("encode", folder, out, "-m", tiny_model_dir)
     run_ok(capfd, *command)
+    again = run(capfd, *command)
+    assert again.status == 1 and "note: 2 outputs existed before; --skip-existing leaves them" in again.err
     recording(folder / "c.wav")
     (out / "a.pt").write_bytes(b"precious")
     result = run_ok(capfd, *command, "--skip-existing")

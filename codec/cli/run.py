@@ -13,7 +13,7 @@ import typer
 from codec.atomic import atomic_file, named_errors, reason
 from codec.cli.jobs import Existing, FileJob, FilePlan
 from codec.cli.pipes import STANDARD_OUTPUT, silence_output, standard_input, standard_output
-from codec.console import print_error, print_note
+from codec.console import counted, print_error, print_note
 from codec.errors import CodecError
 from codec.progress import ProgressBar
 
@@ -63,6 +63,7 @@ def run_plan(plan: FilePlan, work: Callable[[FileJob], Done], existing: Existing
 
 def _run_many(plan: FilePlan, work: Callable[[FileJob], Done], existing: Existing) -> None:
     jobs, tally = plan.jobs, _Tally()
+    refused = not (existing.overwrite or existing.skip) and sum(map(_is_there, jobs))
     with ProgressBar("files", len(jobs)) as bar:
         for job in jobs:
             if _is_finished(job, existing):
@@ -78,6 +79,8 @@ def _run_many(plan: FilePlan, work: Callable[[FileJob], Done], existing: Existin
     print_note(f"{len(jobs) - len(tally.failures) - tally.skipped} of {len(jobs)} files done{skipped}")
     for failure in [*plan.unreadable, *tally.failures]:
         print_error(failure)
+    if refused:
+        print_note(f"note: {counted(refused, 'output')} existed before; --skip-existing leaves them and makes the rest")
     if tally.failures or plan.unreadable:
         raise typer.Exit(1)
 
@@ -102,7 +105,11 @@ def _run_one(job: FileJob, work: Callable[[FileJob], Done], tally: _Tally) -> No
 
 
 def _is_finished(job: FileJob, existing: Existing) -> bool:
-    return existing.skip and job.target is not None and os.path.lexists(job.target)
+    return existing.skip and _is_there(job)
+
+
+def _is_there(job: FileJob) -> bool:
+    return job.target is not None and os.path.lexists(job.target)
 
 
 def _make_folder(folder: Path) -> None:
