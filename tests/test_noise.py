@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 
 from codec.errors import CodecError
 from codec.model.spectral.config import SpectralConfig
-from codec.model.spectral.noise import PARTS, PERIOD, DrawnNoise, drawn_phases, fall, rise
+from codec.model.spectral.noise import (
+    PARTS,
+    PERIOD,
+    DrawnNoise,
+    drawn_phases,
+    drawn_turns,
+    fall,
+    places,
+    rise,
+)
 
 HOP, BINS = 320, 161
 
@@ -55,7 +64,7 @@ def pulse(draw: str) -> float:
     for k in range(8, BINS - 8, 4):
         levels = torch.full((1, PERIOD, PARTS, BINS), -20.0)
         levels[..., k] = 0.0
-        wav = overlap_add(noise(levels.flatten(2), torch.ones(BINS), None)[0][0])
+        wav = overlap_add(noise(levels.flatten(2), torch.ones(BINS), torch.arange(PERIOD)[None])[0])
         analytic = torch.fft.ifft(torch.fft.fft(wav) * torch.linspace(0, 2, len(wav)).lt(1) * 2)
         rows = analytic.abs()[HOP : -2 * HOP].reshape(-1, HOP // 2)
         mean = rows.mean(0)
@@ -75,17 +84,16 @@ def test_noise_depends_on_the_index_alone(start, frames, cut):
     cut = min(cut, frames - 1)
     noise, levels, share = make_noise(), torch.zeros(2, frames, PARTS * BINS), torch.ones(BINS)
     index = torch.tensor([[float(start)], [float(start + PERIOD)]])
-    whole, after = noise(levels, share, index)
+    whole = noise(levels, share, places(index, frames))
     assert torch.equal(whole[0], whole[1])
-    first, middle = noise(levels[:, :cut], share, index)
-    second, end = noise(levels[:, cut:], share, middle)
+    first = noise(levels[:, :cut], share, places(index, cut))
+    second = noise(levels[:, cut:], share, places(index + cut, frames - cut))
     assert torch.equal(torch.cat([first, second], dim=1), whole)
-    assert torch.equal(after, end) and int(after[0]) == (start + frames) % PERIOD
 
 
 def test_amplitudes_come_out_as_power():
     levels = torch.full((1, PERIOD, PARTS * BINS), 0.5)
-    wav = overlap_add(make_noise()(levels, torch.ones(BINS), None)[0][0])[HOP:-HOP]
+    wav = overlap_add(make_noise()(levels, torch.ones(BINS), torch.arange(PERIOD)[None])[0])[HOP:-HOP]
     # A spectrum of modulus A over H frequencies is noise of variance A^2 / H, and the windows add up to one.
     expected = torch.tensor(0.5).exp().square() / HOP
     for part in wav.split(len(wav) // 4):
@@ -143,6 +151,56 @@ def test_crops_begin_anywhere_in_the_table_and_a_step_repeats():
     assert not torch.equal(decoder(latent, decoder.crop_start(crops))[0], decoder(latent)[0])
 
 
+def test_turns_are_the_same_everywhere_and_keep_the_power():
+    turns = drawn_turns(321, 0.25, 0.25)
+    assert turns.shape == (PERIOD, 2, 321)
+    rounded = (turns * 1_000).round().to(torch.int16)
+    assert hashlib.sha256(rounded.numpy().tobytes()).hexdigest()[:16] == "236a91bd23bf1bee"
+    below, above = turns[..., :60], turns[..., 100:]
+    assert (below[:, 0] == 1).all() and not below[:, 1].any()
+    torch.testing.assert_close(above.square().sum(1), torch.ones(PERIOD, 221))
+    torch.testing.assert_close(turns.square().sum(1).mean(0), torch.ones(321), atol=0.3, rtol=0)
+    # Neither frames nor frequencies share a phase.
+    assert abs(turns[1:, :, 100:].mul(turns[:-1, :, 100:]).sum(1).mean()) < 0.02
+    assert abs(above.mean()) < 0.02
+
+
+def template_decoder(**options):
+    """A decoder that gives the same spectrum in every frame, as networks do where tokens say nothing of phases."""
+    decoder = make_tiny_model(**options).decoder
+    with torch.no_grad():
+        decoder.backbone.out.weight.zero_()
+        decoder.backbone.out.bias.zero_()
+        decoder.backbone.out.bias[: 2 * decoder.sizes[0]].normal_(generator=torch.Generator().manual_seed(0))
+    return decoder
+
+
+def test_drawn_phases_end_the_repetition_of_frames_above_their_frequency_alone():
+    latent = torch.zeros(1, 8, 2 * PERIOD)
+    fixed = template_decoder()(latent)[0][0, HOP:].detach()
+    drawn = template_decoder(phase_from=0.25)(latent)[0][0, HOP:].detach()
+
+    def repetition(wav: torch.Tensor, low: float, high: float) -> float:
+        """Correlation of a band with itself a frame later."""
+        spectrum = torch.fft.rfft(wav)
+        place = torch.linspace(0, 1, len(spectrum))
+        band = torch.fft.irfft(spectrum * ((place > low) & (place < high)), n=len(wav))
+        return float((band[HOP:] * band[:-HOP]).sum() / band.square().sum())
+
+    for low, high in ((0.05, 0.2), (0.3, 0.9)):
+        assert repetition(fixed, low, high) > 0.9
+    assert repetition(drawn, 0.05, 0.2) > 0.9
+    assert abs(repetition(drawn, 0.3, 0.9)) < 0.3
+    period, part = PERIOD * HOP, slice(HOP, 20 * HOP)
+    torch.testing.assert_close(drawn[part], drawn[period:][part], atol=1e-4, rtol=0)
+
+
+def test_drawn_phases_leave_tokens_alone():
+    plain, drawn = make_tiny_model(), make_tiny_model(phase_from=0.25)
+    drawn.load_state_dict(plain.state_dict())
+    assert drawn.fingerprint == plain.fingerprint
+
+
 def test_without_noise_nothing_changed_and_with_it_codes_mean_the_same():
     plain, noisy = make_tiny_model(), make_tiny_model(noise_bands=6)
     assert plain.decoder.noise is None
@@ -158,6 +216,8 @@ def test_without_noise_nothing_changed_and_with_it_codes_mean_the_same():
     [
         ({"noise_bands": 1}, "noise_bands 1 must be 0, or 2 or more"),
         ({"noise_fade": 0.0}, "noise_fade 0.0 must lie above 0"),
+        ({"phase_from": 1.0}, "phase_from 1.0 must lie between 0 and 1, or be 0"),
+        ({"phase_fade": 0.0}, "phase_fade 0.0 must lie above 0"),
         ({"noise_from": 1.0}, "noise_from 1.0 must lie between 0 and 1"),
         ({"noise_bands": 4, "hop_length": 322, "window_length": 644}, "must be a multiple of 4"),
     ],

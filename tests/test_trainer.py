@@ -262,6 +262,19 @@ def test_a_deeper_network_starts_with_the_tokens_and_the_audio_of_its_source(tmp
     assert all(not torch.equal(before[name], after[name]) for name in new if "project" in name)
 
 
+def test_a_decoder_with_more_bands_starts_with_the_loudness_of_its_source(tmp_path, manifest):
+    source = make_tiny_model(gain_bands=5, noise_bands=4)
+    codec.save(source, tmp_path / "model")
+    bands = {"gain_bands": 9, "noise_bands": 7}
+    finer = dataclasses.replace(source.config, network=dataclasses.replace(source.config.network, **bands))
+    config = run_config(tmp_path, manifest, model=finer, init_from=str(tmp_path / "model"), **RECONSTRUCTION)
+    grown, wav = Trainer(config).task.parts.state.released(), 0.1 * torch.randn(1, 6400)
+    tokens = source.encode(wav)
+    assert torch.equal(grown.encode(wav).codes, tokens.codes)
+    # Every band of the source is one of the finer bands, so that what lies between them is the same, too.
+    assert torch.allclose(grown.decode(tokens.codes), source.decode(tokens.codes), atol=1e-5)
+
+
 def test_a_shallower_network_is_no_start(tmp_path, manifest):
     source = make_tiny_model()
     codec.save(source, tmp_path / "model")

@@ -8,6 +8,8 @@ from torch import Tensor
 from codec.model.codec import Codec
 from codec.model.fingerprint import token_settings
 from codec.model.spectral.blocks import ConvNeXtBlock
+from codec.model.spectral.decoder import SpectralDecoder, resample_bands
+from codec.model.spectral.noise import PARTS
 
 
 def fitting_weights(source: Codec, target: Codec) -> dict[str, Tensor] | None:
@@ -16,7 +18,7 @@ def fitting_weights(source: Codec, target: Codec) -> dict[str, Tensor] | None:
     Rows that ``target`` has beyond those of ``source``, and tensors that only it has, keep their values, as
     those of noise that is drawn in a decoder. Blocks that only ``target`` has pass their input on unchanged, so
     that a deeper network of ``spectral`` begins with the tokens and the audio of ``source`` (as in Net2Net, Chen et al.
-    2016).
+    2016). If its decoder has more bands, their gains and levels are interpolated.
 
     Returns:
         ``None`` when encoder or quantizer have other settings, or a tensor of ``source`` has no place.
@@ -26,7 +28,7 @@ def fitting_weights(source: Codec, target: Codec) -> dict[str, Tensor] | None:
     # With plain weights, as a file has them: those of a SEANet in training are in the weight-norm form.
     plain = Codec(target.config)
     plain.load_state_dict(target.state_dict())
-    weights = source.state_dict()
+    weights = _with_bands_of(target, source)
     for name, module in plain.named_modules():
         if isinstance(module, ConvNeXtBlock) and f"{name}.scale" not in weights:
             module.pass_on()
@@ -37,6 +39,27 @@ def fitting_weights(source: Codec, target: Codec) -> dict[str, Tensor] | None:
             return None
         merged[name] = torch.cat([tensor, own[len(tensor) :]])
     return merged
+
+
+def _with_bands_of(target: Codec, source: Codec) -> dict[str, Tensor]:
+    """The tensors of ``source``, where a decoder of ``spectral`` gives loudness at the bands of ``target``.
+
+    A decoder with fewer bands gets them as they are, which do not fit it.
+    """
+    weights = source.state_dict()
+    old, new = source.decoder, target.decoder
+    if not (isinstance(old, SpectralDecoder) and isinstance(new, SpectralDecoder)) or old.sizes == new.sizes:
+        return weights
+    if any(before > after for before, after in zip(old.sizes, new.sizes, strict=True)):
+        return weights
+    for name in ("decoder.backbone.out.weight", "decoder.backbone.out.bias"):
+        real, imag, gains, levels = weights[name].split(old.sizes)
+        gains = resample_bands(gains, new.sizes[2])
+        if new.sizes[3] and old.sizes[3]:
+            parts = levels.unflatten(0, (PARTS, -1)).unbind()
+            levels = torch.cat([resample_bands(part, new.sizes[3] // PARTS) for part in parts])
+        weights[name] = torch.cat([real, imag, gains, levels])
+    return weights
 
 
 def _settings_but_depth(model: Codec) -> dict[str, Any]:

@@ -16,7 +16,8 @@ class SpectralConfig:
 
     decoder_settings: ClassVar = (
         *("gain_bands", "decoder_dim", "decoder_layers"),
-        *("noise_bands", "noise_from", "noise_fade", "noise_draw", "contrast"),
+        *("noise_bands", "noise_from", "noise_fade", "noise_draw"),
+        *("phase_from", "phase_fade", "contrast"),
     )
 
     hop_length: int = 320
@@ -45,6 +46,10 @@ class SpectralConfig:
     """Octaves around ``noise_from`` in which it takes over."""
     noise_draw: Literal["phase", "gaussian"] = "phase"
     """What is random: phases alone, or magnitudes too, as in Gaussian noise, which does not pulse."""
+    phase_from: float = 0.0
+    """Frequency above which the spectrum's own phases are drawn, as a part of half the sample rate; 0: nowhere."""
+    phase_fade: float = 0.25
+    """Octaves around ``phase_from`` in which they are."""
     contrast: float = 0.0
     """How far peaks of a decoded spectrum are raised over their surroundings; 0: not at all. Not in training."""
 
@@ -57,6 +62,10 @@ class SpectralConfig:
             raise CodecError(f"config network: noise_from {self.noise_from} must lie between 0 and 1")
         if not 0.0 < self.noise_fade <= 4.0:
             raise CodecError(f"config network: noise_fade {self.noise_fade} must lie above 0, at most 4 octaves")
+        if not 0.0 <= self.phase_from < 1.0:
+            raise CodecError(f"config network: phase_from {self.phase_from} must lie between 0 and 1, or be 0")
+        if not 0.0 < self.phase_fade <= 4.0:
+            raise CodecError(f"config network: phase_fade {self.phase_fade} must lie above 0, at most 4 octaves")
         if not 0.0 <= self.contrast <= 1.0:
             raise CodecError(f"config network: contrast {self.contrast} must lie between 0 and 1")
         if self.noise_bands and self.hop_length % 4:

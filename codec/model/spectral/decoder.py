@@ -10,7 +10,7 @@ from codec.model.registry import Decoder
 from codec.model.spectral.blocks import MIN_ROWS, Backbone, BackboneState
 from codec.model.spectral.config import SpectralConfig
 from codec.model.spectral.contrast import SpectralContrast
-from codec.model.spectral.noise import PARTS, PERIOD, DrawnNoise, fall, rise
+from codec.model.spectral.noise import PARTS, PERIOD, DrawnNoise, drawn_turns, fall, places, rise
 from codec.model.spectral.stft import CausalISTFT
 
 # Bounds the loudness while the head is not trained yet.
@@ -31,14 +31,16 @@ class SpectralDecoder(Decoder):
 
     The head gives the real and imaginary part of the spectrum, linear, so that phase needs no angle
     that jumps at its ends, times the exponential of gains at a few frequencies, between which
-    they are interpolated: loudness is learnt in decibels, fine structure as it is. With ``noise_bands`` the
-    phases of high frequencies are drawn (:mod:`codec.model.spectral.noise`), and the network gives their loudness.
+    they are interpolated: loudness is learnt in decibels, fine structure as it is. With ``noise_bands`` high
+    frequencies are noise (:mod:`codec.model.spectral.noise`), and the network gives their loudness. From
+    ``phase_from`` on the phases of the spectrum itself are drawn.
     Outside training the spectrum gets ``contrast`` (:mod:`codec.model.spectral.contrast`).
     """
 
     gains: Tensor
     harmonic_share: Tensor
     noise_share: Tensor
+    turns: Tensor
 
     causal = True
     min_rows = MIN_ROWS
@@ -69,15 +71,19 @@ class SpectralDecoder(Decoder):
             # Noise may come in an octave below the place where it takes over; the network says how much.
             self.register_buffer("noise_share", rise(config.noise_from / 2, bins), persistent=False)
             self.register_buffer("harmonic_share", harmonic, persistent=False)
+        self.draws_phases = config.phase_from > 0
+        if self.draws_phases:
+            turns = drawn_turns(config.num_bins, config.phase_from, config.phase_fade)
+            self.register_buffer("turns", turns, persistent=False)
         self.contrast = SpectralContrast(config.contrast, harmonic) if config.contrast else None
 
     def crop_start(self, wav: Tensor) -> DecoderState | None:
-        """State before crops ``wav (B, T)`` of training: silence, with noise from anywhere in its table.
+        """State before crops ``wav (B, T)`` of training: silence, with numbers from anywhere in the tables.
 
-        Crops that all began at the table's first frame would teach the network these phases by heart. The place
+        Crops that all began at a table's first frame would teach the network these phases by heart. The place
         comes from the crop's own samples, so that a step repeats exactly and a recorded one needs no new input.
         """
-        if self.noise is None:
+        if self.noise is None and not self.draws_phases:
             return None
         place = (wav.abs().mean(1, keepdim=True) * 2.0**24).floor().remainder(PERIOD)
         return DecoderState(None, None, place)
@@ -95,13 +101,26 @@ class SpectralDecoder(Decoder):
         gain = bounded.exp()
         if self.contrast is not None and not self.training:
             gain = gain * self.contrast((real.square() + imag.square()) * gain.square())
-        noise, index = None, None
         if self.noise is not None:
             gain = gain * self.harmonic_share
-            noise, index = self.noise(noise_levels, self.noise_share, state.noise_index if state else None)
-        spectrum = torch.complex(real * gain, imag * gain)
-        wav, overlap = self.istft(spectrum, state.overlap if state else None, noise)
+        real, imag = real * gain, imag * gain
+        rows, index = self._next_rows(latent, state)
+        if self.draws_phases:
+            cos, sin = self.turns[rows].unbind(dim=2)
+            real, imag = real * cos - imag * sin, real * sin + imag * cos
+        noise = None if self.noise is None else self.noise(noise_levels, self.noise_share, rows)
+        wav, overlap = self.istft(torch.complex(real, imag), state.overlap if state else None, noise)
         return wav, DecoderState(backbone, overlap, index)
+
+    def _next_rows(self, latent: Tensor, state: DecoderState | None) -> tuple[Tensor | None, Tensor | None]:
+        """Places in the tables of random numbers for frames ``latent (B, D, n)``, and the index after them."""
+        if self.noise is None and not self.draws_phases:
+            return None, None
+        batch, _, frames = latent.shape
+        index = state.noise_index if state else None
+        if index is None:
+            index = torch.zeros(batch, 1, device=latent.device)
+        return places(index, frames), (index + frames).remainder(PERIOD)
 
 
 def gain_matrix(bands: int, bins: int) -> Tensor:
@@ -113,3 +132,12 @@ def gain_matrix(bands: int, bins: int) -> Tensor:
     position = torch.log1p(12 * frequency) / math.log(13) * (bands - 1)
     distance = (position - torch.arange(bands).unsqueeze(1)).abs()
     return (1 - distance).clamp(min=0).float()
+
+
+def resample_bands(rows: Tensor, bands: int) -> Tensor:
+    """``rows (n, ...)``, one for each of n bands of :func:`gain_matrix`, as those of ``bands`` bands: interpolated."""
+    if len(rows) == bands:
+        return rows
+    place = torch.linspace(0, len(rows) - 1, bands, dtype=torch.float64)
+    weights = (1 - (place.unsqueeze(1) - torch.arange(len(rows))).abs()).clamp(min=0).to(rows)
+    return torch.tensordot(weights, rows, dims=1)

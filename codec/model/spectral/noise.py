@@ -8,6 +8,10 @@ audio, whole or in pieces. The split of speech into harmonics and noise is that 
 If phases alone are drawn, the envelope of a narrow band is constant in the middle of a noise frame and random
 where two frames meet, so it pulses at the rate of the frames. If magnitudes are drawn too, as of Gaussian
 noise, it is equally random everywhere.
+
+Between harmonics whose phases tokens carry and noise lies a range, about 2 to 3 kHz, where harmonics can be
+resolved but tokens say nothing of their phases. A network's phases there are the same in every frame, which
+pulses as well. :func:`drawn_turns` keeps its magnitudes and turns their phases.
 """
 
 import math
@@ -25,6 +29,8 @@ PERIOD = 128
 PARTS = 2
 """Noise frames in a hop: half as long as the decoder's frames, so twice as fine in time."""
 _MAX_LOG_LEVEL = 6.0
+_TURNS = 2**32
+"""The first number of those that turn phases, far from those of noise."""
 
 Draw = Literal["phase", "gaussian"]
 
@@ -53,29 +59,49 @@ class DrawnNoise(nn.Module):
         self.register_buffer("window", sqrt_hann(hop_length), persistent=False)
         self.register_buffer("bands", bands, persistent=False)
 
-    def forward(self, levels: Tensor, share: Tensor, index: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Noise for the next frames.
+    def forward(self, levels: Tensor, share: Tensor, rows: Tensor) -> Tensor:
+        """Noise for frames.
 
         Args:
             levels: ``(B, n, 2 * bands)`` natural logarithms of amplitudes.
             share: ``(H / 2 + 1,)`` factor on the amplitude of each frequency.
-            index: ``(B, 1)`` float32, number of the first frame, up to a multiple of :data:`PERIOD`.
+            rows: ``(B, n)`` places of the frames in the table, of :func:`places`.
 
         Returns:
-            Frames ``(B, n, 2 * H)`` to be added to the decoder's own, and the next index.
+            Frames ``(B, n, 2 * H)`` to be added to the decoder's own.
         """
-        batch, frames, _ = levels.shape
-        if index is None:
-            index = levels.new_zeros(batch, 1)
-        numbers = (index + torch.arange(frames, device=index.device, dtype=index.dtype)).remainder(PERIOD)
-        phases = self.phases[numbers.long()]
+        phases = self.phases[rows]
         level = (levels.unflatten(2, (PARTS, -1)) @ self.bands).clamp(max=_MAX_LOG_LEVEL)
         amplitude = level.exp() * share
         spectrum = torch.complex(amplitude * phases[..., 0, :], amplitude * phases[..., 1, :])
         first, second = (torch.fft.irfft(spectrum, n=self.hop_length) * self.window).unbind(dim=2)
         near, far = self.hop_length // 4, 3 * self.hop_length // 4
-        noise = F.pad(first, (near, far)) + F.pad(second, (far, near))
-        return noise, (index + frames).remainder(PERIOD)
+        return F.pad(first, (near, far)) + F.pad(second, (far, near))
+
+
+def places(index: Tensor, frames: int) -> Tensor:
+    """``(B, frames)`` int64 places of the next frames in a table of :data:`PERIOD` rows.
+
+    Args:
+        index: ``(B, 1)`` float32, number of the first of them, up to a multiple of the period.
+    """
+    numbers = index + torch.arange(frames, device=index.device, dtype=index.dtype)
+    return numbers.remainder(PERIOD).long()
+
+
+def drawn_turns(bins: int, position: float, octaves: float) -> Tensor:
+    """Real and imaginary parts of factors that draw phases above a frequency: ``(PERIOD, 2, bins)`` float32.
+
+    Below the rise around ``position`` they are 1, above it complex numbers of modulus 1 and random phase, and in it
+    the mixture of both that keeps the mean power.
+
+    Args:
+        bins: evenly spaced frequencies from 0 to half the sample rate.
+        position, octaves: see :func:`rise`.
+    """
+    phase = _uniform(_TURNS, PERIOD * bins).reshape(PERIOD, bins) * 2 * math.pi
+    drawn, kept = rise(position, bins, octaves), fall(position, bins, octaves)
+    return torch.stack([kept + drawn * phase.cos(), drawn * phase.sin()], dim=1).float()
 
 
 def drawn_phases(count: int, bins: int, draw: Draw = "phase") -> Tensor:
