@@ -33,7 +33,7 @@ FEW_LAYERS = {"strides": [20, 2], "n_residual_layers": 1, "lstm_layers": 1}
 MODELS = {
     "spectral": make_tiny_model,
     "spectral-noise": lambda: make_tiny_model(noise_bands=6),
-    "spectral-phases": lambda: make_tiny_model(noise_bands=6, phase_from=0.25),
+    "spectral-phases": lambda: make_tiny_model(noise_bands=6, phase_from=0.25, comb=5.0),
     "seanet": lambda: make_seanet(CAUSAL),
     "seanet-mirror": lambda: make_seanet(CAUSAL_LSTM | FEW_LAYERS | {"edges": "mirror"}),
 }

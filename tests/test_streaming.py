@@ -16,7 +16,7 @@ from codec.quantizers import ABSENT
 MODELS = {
     "spectral": make_tiny_model(),
     "spectral-noise": make_tiny_model(noise_bands=6),
-    "spectral-phases": make_tiny_model(phase_from=0.25),
+    "spectral-phases": make_tiny_model(noise_bands=6, phase_from=0.25, comb=5.0),
     "seanet": make_seanet(CAUSAL),
     "seanet-lstm": make_seanet(CAUSAL_LSTM),
 }

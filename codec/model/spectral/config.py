@@ -17,7 +17,7 @@ class SpectralConfig:
     decoder_settings: ClassVar = (
         *("gain_bands", "decoder_dim", "decoder_layers"),
         *("noise_bands", "noise_from", "noise_fade", "noise_draw"),
-        *("phase_from", "phase_fade", "contrast"),
+        *("phase_from", "phase_fade", "contrast", "comb"),
     )
 
     hop_length: int = 320
@@ -53,6 +53,9 @@ class SpectralConfig:
     contrast: float = 0.0
     """How far peaks of a decoded spectrum are raised over their surroundings; 0: not at all. Not in training."""
 
+    comb: float = 0.0
+    """Depth of the comb of the pitch on the noise of voiced frames, such as 5; 0: none. Not in training."""
+
     def __post_init__(self) -> None:
         if self.gain_bands < 2:
             raise CodecError(f"config network: gain_bands {self.gain_bands} must be 2 or more")
@@ -68,6 +71,10 @@ class SpectralConfig:
             raise CodecError(f"config network: phase_fade {self.phase_fade} must lie above 0, at most 4 octaves")
         if not 0.0 <= self.contrast <= 1.0:
             raise CodecError(f"config network: contrast {self.contrast} must lie between 0 and 1")
+        if not 0.0 <= self.comb <= 10.0:
+            raise CodecError(f"config network: comb {self.comb} must lie between 0 and 10")
+        if self.comb and not self.noise_bands:
+            raise CodecError(f"config network: comb {self.comb} shapes noise; set noise_bands, too")
         if self.noise_bands and self.hop_length % 4:
             raise CodecError(f"config network: with noise, hop_length {self.hop_length} must be a multiple of 4")
         if self.window_length != 2 * self.hop_length:

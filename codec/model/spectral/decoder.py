@@ -8,6 +8,7 @@ from torch import Tensor
 
 from codec.model.registry import Decoder
 from codec.model.spectral.blocks import MIN_ROWS, Backbone, BackboneState
+from codec.model.spectral.comb import PitchComb
 from codec.model.spectral.config import SpectralConfig
 from codec.model.spectral.contrast import SpectralContrast
 from codec.model.spectral.noise import PARTS, PERIOD, DrawnNoise, drawn_turns, fall, places, rise
@@ -34,7 +35,8 @@ class SpectralDecoder(Decoder):
     they are interpolated: loudness is learnt in decibels, fine structure as it is. With ``noise_bands`` high
     frequencies are noise (:mod:`codec.model.spectral.noise`), and the network gives their loudness. From
     ``phase_from`` on the phases of the spectrum itself are drawn.
-    Outside training the spectrum gets ``contrast`` (:mod:`codec.model.spectral.contrast`).
+    Outside training the spectrum gets ``contrast`` (:mod:`codec.model.spectral.contrast`) and the noise a ``comb``
+    (:mod:`codec.model.spectral.comb`).
     """
 
     gains: Tensor
@@ -75,6 +77,9 @@ class SpectralDecoder(Decoder):
         if self.draws_phases:
             turns = drawn_turns(config.num_bins, config.phase_from, config.phase_fade)
             self.register_buffer("turns", turns, persistent=False)
+        self.comb = None
+        if config.comb:
+            self.comb = PitchComb(config.comb, gain_matrix(config.noise_bands, config.num_bins), config.noise_from)
         self.contrast = SpectralContrast(config.contrast, harmonic) if config.contrast else None
 
     def crop_start(self, wav: Tensor) -> DecoderState | None:
@@ -101,14 +106,21 @@ class SpectralDecoder(Decoder):
         gain = bounded.exp()
         if self.contrast is not None and not self.training:
             gain = gain * self.contrast((real.square() + imag.square()) * gain.square())
+        rows, index = self._next_rows(latent, state)
+        combed, share = None, self.noise_share if self.noise is not None else None
+        if self.comb is not None and not self.training:
+            power = (real.square() + imag.square()) * gain.square()
+            *combed, kept = self.comb(noise_levels, power, rows)
+            share = share * kept.unsqueeze(2)
         if self.noise is not None:
             gain = gain * self.harmonic_share
         real, imag = real * gain, imag * gain
-        rows, index = self._next_rows(latent, state)
         if self.draws_phases:
             cos, sin = self.turns[rows].unbind(dim=2)
             real, imag = real * cos - imag * sin, real * sin + imag * cos
-        noise = None if self.noise is None else self.noise(noise_levels, self.noise_share, rows)
+        if combed is not None:
+            real, imag = real + combed[0], imag + combed[1]
+        noise = None if self.noise is None else self.noise(noise_levels, share, rows)
         wav, overlap = self.istft(torch.complex(real, imag), state.overlap if state else None, noise)
         return wav, DecoderState(backbone, overlap, index)
 

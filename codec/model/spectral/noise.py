@@ -29,8 +29,8 @@ PERIOD = 128
 PARTS = 2
 """Noise frames in a hop: half as long as the decoder's frames, so twice as fine in time."""
 _MAX_LOG_LEVEL = 6.0
-_TURNS = 2**32
-"""The first number of those that turn phases, far from those of noise."""
+_TURNS, _NORMAL = 2**32, 2**33
+"""The first of the numbers that turn phases and of those of long frames, far from those of noise."""
 
 Draw = Literal["phase", "gaussian"]
 
@@ -64,7 +64,7 @@ class DrawnNoise(nn.Module):
 
         Args:
             levels: ``(B, n, 2 * bands)`` natural logarithms of amplitudes.
-            share: ``(H / 2 + 1,)`` factor on the amplitude of each frequency.
+            share: ``(H / 2 + 1,)`` or ``(B, n, 1, H / 2 + 1)``, factor on the amplitude of each frequency.
             rows: ``(B, n)`` places of the frames in the table, of :func:`places`.
 
         Returns:
@@ -102,6 +102,13 @@ def drawn_turns(bins: int, position: float, octaves: float) -> Tensor:
     phase = _uniform(_TURNS, PERIOD * bins).reshape(PERIOD, bins) * 2 * math.pi
     drawn, kept = rise(position, bins, octaves), fall(position, bins, octaves)
     return torch.stack([kept + drawn * phase.cos(), drawn * phase.sin()], dim=1).float()
+
+
+def drawn_normal(bins: int) -> Tensor:
+    """Real and imaginary parts of complex Gaussian numbers of mean power 1: ``(PERIOD, 2, bins)`` float32."""
+    first, second = _uniform(_NORMAL, 2 * PERIOD * bins).reshape(2, PERIOD, bins)
+    magnitude, phase = (-(1 - first).log()).sqrt(), 2 * math.pi * second
+    return torch.stack([magnitude * phase.cos(), magnitude * phase.sin()], dim=1).float()
 
 
 def drawn_phases(count: int, bins: int, draw: Draw = "phase") -> Tensor:
