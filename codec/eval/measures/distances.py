@@ -36,7 +36,7 @@ class SiSdr(Measure):
     """Scale-invariant signal-to-distortion ratio in dB (Le Roux et al. 2019), cut off at 100."""
 
     columns = (Column("si_sdr", "SI-SDR dB", True, digits=1),)
-    resembles = ("waveform",)
+    resembles = ("waveform", "low_waveform")
 
     def __call__(self, pair: Pair) -> dict[str, float]:
         reference = pair.reference.astype(np.float64) - pair.reference.mean(dtype=np.float64)

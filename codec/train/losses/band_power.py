@@ -31,6 +31,8 @@ class BandPowerLoss(nn.Module):
         """Width of a band."""
         above: float = 1500.0
         """Hz where the first band begins."""
+        below: float | None = None
+        """Hz where the last band ends at the latest; half the sample rate by default."""
         floor_db: float = -80.0
         """Mean square of a sample, in dB of full scale, below which all is alike."""
 
@@ -40,7 +42,10 @@ class BandPowerLoss(nn.Module):
             raise CodecError("losses.band_power: frames and n_fft differ in length, or are empty")
         try:
             self.scales = nn.ModuleList(
-                BandLevels(context.sample_rate, n_fft, frames, config.band_hertz, config.above, config.floor_db)
+                BandLevels(
+                    *(context.sample_rate, n_fft, frames, config.band_hertz),
+                    *(config.above, config.floor_db, config.below),
+                )
                 for n_fft, frames in zip(config.n_fft, config.frames or itertools.repeat(None), strict=False)
             )
         except CodecError as error:

@@ -1,0 +1,55 @@
+"""Distance of waveforms below a frequency, as complex spectra."""
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from codec.audio.spectrum import Spectrum, squared_magnitude
+from codec.errors import CodecError
+from codec.model.spectral.noise import fall
+from codec.train.losses.registry import LossContext, loss
+from codec.train.types import LossInput
+
+_SQUARE_FLOOR = 1e-10
+
+
+@loss("low_waveform")
+class LowWaveformLoss(nn.Module):
+    """``mean_b [ mean |X_b - Y_b| / sqrt(mean |Y_b|^2 + floor) ]``: an error relative to the crop's level.
+
+    X and Y are complex spectra, and means weigh low frequencies alone.
+
+    Codes of a decoder that draws phases need not say what phases are, and codes that learn together with it forget
+    them everywhere. Naturalness and the likeness of voices need them at the lowest harmonics, where a voice's
+    waveform can be followed; this asks for it there alone.
+    """
+
+    weight: Tensor
+
+    @dataclass(frozen=True)
+    class Config:
+        """Where, and at which resolution."""
+
+        below: float = 850.0
+        """Hz, where the weight is a half; it falls within an octave."""
+        n_fft: int = 640
+        """Samples of the window; frames overlap by three quarters."""
+        floor_db: float = -54.0
+        """Mean square of a bin, in dB of a full-scale bin's, that keeps silence from weighing much."""
+
+    def __init__(self, config: Config, context: LossContext):
+        super().__init__()
+        if not 0 < config.below < context.sample_rate / 4:
+            raise CodecError(
+                f"losses.low_waveform: below must lie within the lower half of the spectrum, got {config.below} Hz"
+            )
+        self.floor = 10 ** (config.floor_db / 10)
+        self.spectrum = Spectrum(config.n_fft, config.n_fft // 4, normalized=True)
+        weight = fall(2 * config.below / context.sample_rate, config.n_fft // 2 + 1).square()
+        self.register_buffer("weight", weight / weight.sum(), persistent=False)
+
+    def forward(self, inputs: LossInput) -> Tensor:
+        real, fake = self.spectrum(inputs.real), self.spectrum(inputs.fake)
+        error = (squared_magnitude(fake - real) + _SQUARE_FLOOR).sqrt() @ self.weight
+        level = squared_magnitude(real) @ self.weight
+        return (error.mean(1) / (level.mean(1) + self.floor).sqrt()).mean()
