@@ -21,6 +21,7 @@ def quantizer_output(latent: Tensor, num_codebooks: int = 4) -> QuantizerOutput:
         sums=sums,
         codes=torch.zeros(batch, num_codebooks, frames, dtype=torch.int64),
         commitment=(latent - sums[0]).square().mean(),
+        active=torch.full((batch,), num_codebooks),
     )
 
 

@@ -1,10 +1,12 @@
 """Losses for a decoder that draws phases: levels where phases are random, spectra where they are not."""
 
+import dataclasses
 import math
 
 import pytest
 import torch
 from conftest import make_speech
+from loss_inputs import loss_input
 
 from codec.errors import CodecError
 from codec.train.losses.registry import LossContext, build_loss
@@ -70,6 +72,17 @@ def test_the_low_waveform_hears_phases_below_its_frequency_and_nothing_above():
     assert distance("low_waveform", torch.zeros_like(low), 1e-5 * low) < 0.05
     with pytest.raises(CodecError, match=r"below must lie within the lower half of the spectrum, got 4500\.0 Hz"):
         distance("low_waveform", low, low, below=4500.0)
+
+
+def test_clips_of_few_codebooks_do_not_count():
+    wav = torch.cat([SPEECH, SPEECH])
+    inputs = loss_input(real=wav, fake=0.5 * wav, latent=torch.zeros(2, 8, 64))
+    inputs.quantizer.active = torch.tensor([3, 4])
+    context = dataclasses.replace(CONTEXT, num_codebooks=4)
+    one, both = (build_loss("low_waveform", {"min_codebooks": n}, context)(inputs) for n in (4, 3))
+    torch.testing.assert_close(2 * one, both)
+    with pytest.raises(CodecError, match="min_codebooks must lie from 1 to 4, the model's, got 5"):
+        build_loss("low_waveform", {"min_codebooks": 5}, context)
 
 
 def test_frequencies_are_shared_out_between_the_two():

@@ -18,6 +18,7 @@ class QuantizerOutput:
         sums: ``(K, B, D, T)``; entry k is the sum of layers 1 to k + 1. Detached unless ``projected``.
         codes: ``(B, K, T)`` int64.
         commitment: scalar, mean over active layers of the masked MSE(residual_k, sg(q_k)).
+        active: ``(B,)`` int64, layers that the decoder is given of each clip.
         projected: whether the gradient reaches the latent through the sums, and projections on the way.
     """
 
@@ -26,6 +27,7 @@ class QuantizerOutput:
     sums: Tensor
     codes: Tensor
     commitment: Tensor
+    active: Tensor
     projected: bool = False
 
     def prefix(self, num_codebooks: int) -> Tensor:

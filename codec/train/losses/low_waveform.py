@@ -15,9 +15,10 @@ _SQUARE_FLOOR = 1e-10
 
 @loss("low_waveform")
 class LowWaveformLoss(nn.Module):
-    """``mean_b [ mean |X_b - Y_b| / sqrt(mean |Y_b|^2 + floor) ]``: an error relative to the crop's level.
+    """``mean_b [ a_b mean |X_b - Y_b| / sqrt(mean |Y_b|^2 + floor) ]``: an error relative to the crop's level.
 
-    X and Y are complex spectra, and means weigh low frequencies alone.
+    X and Y are complex spectra, means weigh low frequencies alone, and ``a_b`` is 1 for clips that are decoded from
+    ``min_codebooks`` or more, else 0.
 
     Codes of a decoder that draws phases need not say what phases are, and codes that learn together with it forget
     them everywhere. Naturalness and the likeness of voices need them at the lowest harmonics, where a voice's
@@ -34,6 +35,8 @@ class LowWaveformLoss(nn.Module):
         """Hz, where the weight is a half; it falls within an octave."""
         n_fft: int = 640
         """Samples of the window; frames overlap by three quarters."""
+        min_codebooks: int = 1
+        """Codebooks from which on a clip counts. Fewer do not carry phases, and the least error is then silence."""
         floor_db: float = -54.0
         """Mean square of a bin, in dB of a full-scale bin's, that keeps silence from weighing much."""
 
@@ -43,6 +46,12 @@ class LowWaveformLoss(nn.Module):
             raise CodecError(
                 f"losses.low_waveform: below must lie within the lower half of the spectrum, got {config.below} Hz"
             )
+        if not 1 <= config.min_codebooks <= context.num_codebooks:
+            raise CodecError(
+                f"losses.low_waveform: min_codebooks must lie from 1 to {context.num_codebooks}, the model's, "
+                f"got {config.min_codebooks}"
+            )
+        self.config = config
         self.floor = 10 ** (config.floor_db / 10)
         self.spectrum = Spectrum(config.n_fft, config.n_fft // 4, normalized=True)
         weight = fall(2 * config.below / context.sample_rate, config.n_fft // 2 + 1).square()
@@ -52,4 +61,7 @@ class LowWaveformLoss(nn.Module):
         real, fake = self.spectrum(inputs.real), self.spectrum(inputs.fake)
         error = (squared_magnitude(fake - real) + _SQUARE_FLOOR).sqrt() @ self.weight
         level = squared_magnitude(real) @ self.weight
-        return (error.mean(1) / (level.mean(1) + self.floor).sqrt()).mean()
+        relative = error.mean(1) / (level.mean(1) + self.floor).sqrt()
+        if self.config.min_codebooks > 1:
+            relative = relative * (inputs.quantizer.active >= self.config.min_codebooks)
+        return relative.mean()

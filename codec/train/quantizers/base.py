@@ -138,6 +138,7 @@ class QuantizerTrainer(nn.Module):
             sums=sums,
             codes=walk.codes,
             commitment=(walk.errors * counted).sum() / count,
+            active=active,
             projected=projected,
         )
 
