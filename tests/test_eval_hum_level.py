@@ -90,6 +90,24 @@ def test_the_recipe_describes_hum_by_the_same_figures():
     assert said == ", ".join(f"{found[f'hum_{f}']:+.1f} dB at {f} Hz" for f in HUM_FREQUENCIES)
 
 
+def test_the_recipe_counts_the_shapes_of_frames():
+    import torch
+
+    recipe = runpy.run_path(str(RECIPE))
+    generator = torch.Generator().manual_seed(0)
+    templates = torch.randn(3, 320, generator=generator)
+    mixed = (torch.randn(4_000, 3, generator=generator) @ templates).flatten()
+    white = torch.randn(1_280_000, generator=generator)
+    ranks = {
+        name: recipe["effective_rank"](recipe["frame_spectra"](wav, 320)[:, 40:60])
+        for name, wav in (("mixed", mixed), ("white", white))
+    }
+    # A frame covers two hops of three shapes each; white noise has nearly as many as its bins have parts.
+    assert 2 < ranks["mixed"] <= 6 and 24 < ranks["white"] <= 40
+    said = recipe["describe_shapes"]([white], recipe["HumConfig"]("clips.jsonl", up_to=1000.0), 50.0)
+    assert said.startswith("shapes of frames in bands of 500 Hz: ") and said.count(" of ") == 3
+
+
 @settings(deadline=None, max_examples=30)
 @given(st.floats(-60, 30), st.integers(0, 100))
 def test_a_gain_of_so_many_decibels_is_read_as_such(decibels, seed):
