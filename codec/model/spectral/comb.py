@@ -100,9 +100,9 @@ class PitchComb(nn.Module):
         tooth = tooth / (tooth.square() @ self.mean).sqrt()
         share = voiced * self.fall
         level = (levels.unflatten(2, (PARTS, -1)) @ self.bands).clamp(max=6.0)
-        amplitude = (2 * level).exp().mean(2).sqrt() * self.share * tooth * share.sqrt()
+        amplitude = _root((2 * level).exp().mean(2)) * self.share * tooth * _root(share)
         numbers = self.numbers[rows]
-        return amplitude * numbers[:, :, 0], amplitude * numbers[:, :, 1], (1 - share[..., ::2]).sqrt()
+        return amplitude * numbers[:, :, 0], amplitude * numbers[:, :, 1], _root(1 - share[..., ::2])
 
     def _pitch(self, power: Tensor) -> tuple[Tensor, Tensor]:
         """The comb ``(B, n, bins)`` from -1 to 1, and how voiced frames are, ``(B, n, 1)`` from 0 to 1."""
@@ -111,3 +111,8 @@ class PitchComb(nn.Module):
         weights = torch.softmax(SHARPNESS * (fit - self.prior), dim=2)
         voiced = (fit.amax(2, keepdim=True) - UNVOICED) / (VOICED - UNVOICED)
         return weights @ self.cosines, voiced.clamp(0, 1)
+
+
+def _root(power: Tensor) -> Tensor:
+    """Square root whose gradient at zero is zero and not infinite; -120 dB stand for zero."""
+    return power.clamp(min=_LEAST).sqrt()
