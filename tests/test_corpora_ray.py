@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from corpora_tools import files_of, make_corpus, write_clips
@@ -12,7 +13,7 @@ from codec.jobs.executor import Lost
 
 ray = pytest.importorskip("ray")
 
-from codec.jobs.ray import ATTEMPTS, RayExecutor, _connect
+from codec.jobs.ray import ATTEMPTS, RayExecutor, _connect, _Pool
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -52,6 +53,47 @@ def test_a_task_that_kills_every_worker_is_given_up_and_the_others_are_done():
     results = results_of(RayExecutor(1), [("works", ""), ("dies", ""), ("works", "")])
     assert results[1] == Lost(f"crashed: the worker died {ATTEMPTS} times")
     assert results[0][0] == results[2][0] == "works"
+
+
+class DeadWithResults:
+    """A stand-in for the package: an actor that is given a task ``dies`` dies with every result that it made."""
+
+    class exceptions:
+        RayTaskError = type("RayTaskError", (Exception,), {})
+        RayActorError = type("RayActorError", (Exception,), {})
+
+    def cluster_resources(self):
+        return {"CPU": 1}
+
+    def remote(self, worker):
+        def actor():
+            tasks = []
+            return SimpleNamespace(run=SimpleNamespace(remote=lambda _, task: Reference(task, tasks)))
+
+        return SimpleNamespace(options=lambda **_: SimpleNamespace(remote=actor))
+
+    def wait(self, references, num_returns):
+        return references[:num_returns], references[num_returns:]
+
+    def get(self, reference):
+        if "dies" in reference.tasks:
+            raise self.exceptions.RayActorError
+        return reference.task
+
+
+class Reference:
+    """Of a task, with all that its actor was given."""
+
+    def __init__(self, task, tasks):
+        self.task, self.tasks = task, tasks
+        tasks.append(task)
+
+
+def test_a_task_whose_result_was_lost_with_an_actor_is_not_taken_for_what_killed_it():
+    found = {}
+    tasks = ["first", "dies", "last"]
+    _Pool(DeadWithResults(), RayExecutor(1), None, tasks, found.__setitem__, None).run()
+    assert found == {0: "first", 1: Lost(f"crashed: the worker died {ATTEMPTS} times"), 2: "last"}
 
 
 def test_what_a_task_raises_ends_the_run():

@@ -116,6 +116,9 @@ class _Pool:
         self._left = deque(range(len(tasks)))
         self._attempts = [0] * len(tasks)
         self._flying: dict[Any, tuple[int, Any]] = {}
+        # Tasks that an actor had when it died. Which one killed it is not known, since results are lost with it, so
+        # each of them goes alone from then on.
+        self._suspects: set[int] = set()
 
     def run(self) -> None:
         """Until every task has a result."""
@@ -133,15 +136,17 @@ class _Pool:
         return self._ray.remote(_Worker).options(**options).remote()
 
     def _feed(self, actor: Any) -> None:
-        """Give an actor tasks up to :data:`IN_FLIGHT`."""
-        busy = sum(other is actor for _, other in self._flying.values())
-        while self._left and busy < IN_FLIGHT:
+        """Give an actor tasks up to :data:`IN_FLIGHT`, or one that is suspected of killing actors."""
+        hands = [index for index, other in self._flying.values() if other is actor]
+        while self._left and len(hands) < IN_FLIGHT:
+            if hands and not self._suspects.isdisjoint([*hands, self._left[0]]):
+                return
             index = self._left.popleft()
             self._attempts[index] += 1
             if self._started is not None and self._attempts[index] == 1:
                 self._started(index)
             self._flying[actor.run.remote(self._function, self._tasks[index])] = index, actor
-            busy += 1
+            hands.append(index)
 
     def _take(self, reference: Any) -> None:
         if reference not in self._flying:  # of an actor that died meanwhile
@@ -163,6 +168,7 @@ class _Pool:
         """An actor died: its tasks go to the front of the queue, and another actor takes its place."""
         references = [reference for reference, (_, other) in self._flying.items() if other is actor]
         running, *waiting = [self._flying.pop(reference)[0] for reference in references]
+        self._suspects.update([running, *waiting])
         for index in reversed(waiting):
             self._attempts[index] -= 1
             self._left.appendleft(index)
