@@ -13,7 +13,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from codec.model.spectral.noise import PARTS, drawn_normal, rise
+from codec.model.spectral.noise import MAX_LOG_LEVEL, PARTS, drawn_normal, rise
 
 LAGS = (1 / 16, 5 / 16)
 """Shortest and longest period, as parts of the window (2.5 and 12.5 ms at 40 ms, which is 400 to 80 Hz)."""
@@ -53,7 +53,7 @@ class PitchComb(nn.Module):
     def __init__(self, depth: float, bands: Tensor, noise_from: float):
         """
         Args:
-            depth: 0 for noise as it is; 5 is a comb of 43 dB between teeth and gaps, where all lags agree.
+            depth: 0 for noise as it is; 5 is a comb of 87 dB between teeth and gaps, where all lags agree.
             bands: ``(bands, bins)`` by which levels of noise at bands become levels at frequencies.
             noise_from: see :class:`codec.model.spectral.config.SpectralConfig`.
         """
@@ -99,7 +99,7 @@ class PitchComb(nn.Module):
         tooth = (self.depth * comb).exp()
         tooth = tooth / (tooth.square() @ self.mean).sqrt()
         share = voiced * self.fall
-        level = (levels.unflatten(2, (PARTS, -1)) @ self.bands).clamp(max=6.0)
+        level = (levels.unflatten(2, (PARTS, -1)) @ self.bands).clamp(max=MAX_LOG_LEVEL)
         amplitude = _root((2 * level).exp().mean(2)) * self.share * tooth * _root(share)
         numbers = self.numbers[rows]
         return amplitude * numbers[:, :, 0], amplitude * numbers[:, :, 1], _root(1 - share[..., ::2])

@@ -28,7 +28,8 @@ PERIOD = 128
 """Frames after which the phases repeat: 2.56 s of the default hop."""
 PARTS = 2
 """Noise frames in a hop: half as long as the decoder's frames, so twice as fine in time."""
-_MAX_LOG_LEVEL = 6.0
+MAX_LOG_LEVEL = 6.0
+"""Bounds the loudness of noise while its levels are not trained yet."""
 _TURNS, _NORMAL = 2**32, 2**33
 """The first of the numbers that turn phases and of those of long frames, far from those of noise."""
 
@@ -71,7 +72,7 @@ class DrawnNoise(nn.Module):
             Frames ``(B, n, 2 * H)`` to be added to the decoder's own.
         """
         phases = self.phases[rows]
-        level = (levels.unflatten(2, (PARTS, -1)) @ self.bands).clamp(max=_MAX_LOG_LEVEL)
+        level = (levels.unflatten(2, (PARTS, -1)) @ self.bands).clamp(max=MAX_LOG_LEVEL)
         amplitude = level.exp() * share
         spectrum = torch.complex(amplitude * phases[..., 0, :], amplitude * phases[..., 1, :])
         first, second = (torch.fft.irfft(spectrum, n=self.hop_length) * self.window).unbind(dim=2)
