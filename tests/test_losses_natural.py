@@ -106,6 +106,7 @@ def test_frequencies_are_shared_out_between_the_two():
         ("band_power", {"above": 7900.0}, "no band of 400.0 Hz fits"),
         ("band_power", {"n_fft": [64], "frames": [1], "band_hertz": 100.0}, "too short for 100.0 Hz"),
         ("output_features", {"model": "x", "precision": "fp8"}, "precision 'fp8'"),
+        ("output_features", {"model": "x", "crops": 0}, "crops must be 1 or more, got 0"),
     ],
 )
 def test_options_that_cannot_be(name, options, message):
@@ -147,3 +148,14 @@ def test_features_teach_the_sound_and_nothing_else(whisper):
     assert fake.grad.abs().sum() > 0 and real.grad is None
     assert all(parameter.grad is None for parameter in loss.features._encoder[0].parameters())
     assert loss(LossInput(SPEECH, SPEECH, None, None)) == 0
+
+
+def test_features_of_some_crops_are_those_of_the_first(whisper):
+    some = build_loss("output_features", {"model": str(whisper), "crops": 2}, CONTEXT)
+    every = build_loss("output_features", {"model": str(whisper)}, CONTEXT)
+    real = SPEECH[:1].repeat(3, 1)
+    fake = (real + 0.01 * torch.randn(real.shape)).requires_grad_()
+    value = some(LossInput(real, fake, None, None))
+    torch.testing.assert_close(value, every(LossInput(real[:2], fake[:2], None, None)))
+    value.backward()
+    assert fake.grad[:2].abs().sum() > 0 and not fake.grad[2:].any()

@@ -174,6 +174,17 @@ def test_dropout_decodes_a_prefix_and_repeats_for_a_step():
     torch.testing.assert_close(again.quantized, first.quantized)
 
 
+def test_dropout_draws_the_numbers_of_layers_that_were_asked_for():
+    trainer = EMAResidualVQ(make_rvq(), QuantizerTrainingConfig(dropout=0.5, dropout_layers=(1, 1, 3)))
+    drawn = torch.cat([trainer.draw_layers(100, step) for step in range(40)])
+    shares = torch.bincount(drawn, minlength=5) / len(drawn)
+    torch.testing.assert_close(shares, torch.tensor([0.0, 1 / 3, 0.0, 1 / 6, 0.5]), atol=0.04, rtol=0.0)
+    with pytest.raises(CodecError, match="numbers from 1 on"):
+        QuantizerTrainingConfig(dropout_layers=(0,))
+    with pytest.raises(CodecError, match="5 layers, and the model has 4"):
+        EMAResidualVQ(make_rvq(), QuantizerTrainingConfig(dropout_layers=(5,)))
+
+
 def test_state_resumes_exactly():
     def run(trainer, steps):
         for step in steps:

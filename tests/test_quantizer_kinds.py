@@ -28,6 +28,7 @@ KINDS = {
     "sizes": {"sizes": [16, 5, 40]},
     "factorized": {"num_codebooks": 3, "codebook_size": 16, "dim": 4, "normalise": True},
     "split": {"type": "split_rvq", "num_codebooks": 3, "codebook_size": 16, "dim": 6},
+    "split residual": {"type": "split_rvq", "num_codebooks": 3, "codebook_size": 16, "dim": 6, "residual": True},
     "split sizes": {"type": "split_rvq", "sizes": [40, 16, 16]},
     "fsq": {"type": "fsq", "levels": [5, 4, 3]},
 }
@@ -114,7 +115,10 @@ def test_each_layer_takes_the_nearest(kind, frames, seed):
             (quantizer.rest, quantizer.rest.rvq, range(1, 3)),
         ]
     for side, rvq, layers in sides:
-        residual = latent[0].t() if side is None else side.input(latent[0].t())
+        whole = latent[0].t()
+        if kind == "split residual" and layers.start:
+            whole = whole - tables[0][codes[0]]
+        residual = whole if side is None else side.input(whole)
         own = tables if side is None else rvq.tables()
         for place, layer in enumerate(layers):
             given, book = rvq.project_in(place, residual), rvq.codebooks[place, : quantizer.sizes[layer]]
@@ -276,6 +280,15 @@ def test_gradients_reach_the_encoder_and_every_projection(kind):
             assert parameter.grad.abs().sum() > 0, name
 
 
+def test_the_other_codebooks_of_a_residual_split_follow_what_the_first_left():
+    lean, trainer = trained("split residual", 8)
+    latent = latents()
+    output = trainer.eval()(latent, torch.ones(2, 7, dtype=torch.bool), 0)
+    told = lean.decode(output.codes[:, :1])
+    torch.testing.assert_close(lean.rest.prepare_encode(2)(latent - told), output.codes[:, 1:])
+    assert not torch.equal(lean.rest.prepare_encode(2)(latent), output.codes[:, 1:])
+
+
 def test_layers_past_the_end_of_a_small_codebook_stay_empty():
     lean, trainer = trained("sizes", 30)
     for book, table, count, size in zip(
@@ -304,7 +317,7 @@ def test_a_tiny_model_learns(kind):
     assert torch.equal(model.encode(wav).codes, generator.eval()(wav, mask, 0).quantizer.codes)
 
 
-@pytest.mark.parametrize("kind", ["sizes", "factorized", "split", "fsq"])
+@pytest.mark.parametrize("kind", ["sizes", "factorized", "split", "split residual", "fsq"])
 def test_an_exported_model_has_the_same_codes(kind, tmp_path):
     pytest.importorskip("onnxscript", reason="needs the extra onnx")
     from codec.export.folder import export_graphs

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import codec
 from codec.cli.features import ExtractConfig
 from codec.compare import CompareConfig
 from codec.compare.plan import plan_runs
@@ -15,6 +16,7 @@ from codec.discriminators.container import Discriminators
 from codec.errors import CodecError
 from codec.lm.config import LmConfig
 from codec.merging.config import MergeConfig
+from codec.model.transfer import fitting_weights
 from codec.settings import CONFIGS, find_config, read_config, read_settings, read_yaml
 from codec.train.config import TrainConfig
 from codec.train.losses.registry import LossContext
@@ -121,3 +123,18 @@ def test_null_removes_a_group_on_the_command_line_too():
     removed = ["teachers=null", "losses.distill_sm=null", "losses.distill_lm=null", "words=null"]
     config = read_config(TrainConfig, "tiny", removed)
     assert not config.teachers and "distill_sm" not in config.losses and "mel" in config.losses
+
+
+def test_configs_that_start_from_the_shipped_model_fit_it():
+    shipped, found = codec.load("default", "cpu"), set()
+    for path in sorted(CONFIGS.glob("*.yaml")):
+        own = read_yaml(path)
+        if "variants" in own:
+            configs = [run.config for run in plan_runs(read_config(CompareConfig, path))] if {"overrides", "scoring"} <= set(own) else []
+        else:
+            values = read_settings(path.stem)
+            configs = [read_config(TrainConfig, path)] if {"init_from", "losses", "model"} <= set(values) else []
+        for model in {config.model for config in configs if config.init_from in ("default", "checkpoints/default")}:
+            assert fitting_weights(shipped, codec.Codec(model)) is not None, path.stem
+            found.add(path.stem)
+    assert {"ablation_refined", "compare_teachers", "natural_split", "stable_ft", "task_vector_speech"} <= found

@@ -15,6 +15,7 @@ from training_runs import RECONSTRUCTION, run_config, write_corpus, write_featur
 
 import codec
 from codec.errors import CodecError
+from codec.quantizers.split import SplitConfig
 from codec.train.checkpoint import list_checkpoints, read_checkpoint
 from codec.train.generator import Generator
 from codec.train.losses.registry import loss
@@ -273,6 +274,31 @@ def test_a_decoder_with_more_bands_starts_with_the_loudness_of_its_source(tmp_pa
     assert torch.equal(grown.encode(wav).codes, tokens.codes)
     # Every band of the source is one of the finer bands, so that what lies between them is the same, too.
     assert torch.allclose(grown.decode(tokens.codes), source.decode(tokens.codes), atol=1e-5)
+
+
+@pytest.mark.parametrize("residual", [True, False])
+def test_a_first_codebook_of_its_own_starts_with_the_tokens_and_the_audio_of_the_row(tmp_path, manifest, residual):
+    source = make_tiny_model()
+    codec.save(source, tmp_path / "model")
+    row = source.config.quantizer
+    split = SplitConfig(num_codebooks=row.num_codebooks, codebook_size=row.codebook_size, residual=residual)
+    model = dataclasses.replace(source.config, quantizer=split)
+    config = run_config(tmp_path, manifest, model=model, init_from=str(tmp_path / "model"), **RECONSTRUCTION)
+    if not residual:
+        # In parallel, the others would have to quantize what they have not seen.
+        with pytest.raises(CodecError, match=r"init_from .*: its config\.json differs from this run's model"):
+            Trainer(config)
+        return
+    trainer = Trainer(config)
+    started, wav = trainer.task.parts.state.released(), 0.1 * torch.randn(1, 6400)
+    tokens = source.encode(wav)
+    assert torch.equal(started.encode(wav).codes, tokens.codes)
+    assert torch.allclose(started.decode(tokens.codes), source.decode(tokens.codes), atol=1e-5)
+    trainer.run(until=2)
+    sides = trainer.task.parts.state.generator.codec.quantizer
+    for side in (sides.first, sides.rest):
+        for projection in (side.input, side.output):
+            assert not torch.equal(projection.weight, torch.eye(source.quantizer.codebooks.shape[2]))
 
 
 def test_a_shallower_network_is_no_start(tmp_path, manifest):

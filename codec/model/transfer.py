@@ -1,4 +1,4 @@
-"""Weights of one model for another that has the same tokens and, in its decoder, perhaps more than it."""
+"""Weights of one model for another that begins with the same tokens and audio, and perhaps has more than it."""
 
 from typing import Any
 
@@ -10,6 +10,8 @@ from codec.model.fingerprint import token_settings
 from codec.model.spectral.blocks import ConvNeXtBlock
 from codec.model.spectral.decoder import SpectralDecoder, resample_bands
 from codec.model.spectral.noise import PARTS
+from codec.quantizers.rvq import ResidualConfig
+from codec.quantizers.split import SplitConfig
 
 
 def fitting_weights(source: Codec, target: Codec) -> dict[str, Tensor] | None:
@@ -18,17 +20,22 @@ def fitting_weights(source: Codec, target: Codec) -> dict[str, Tensor] | None:
     Rows that ``target`` has beyond those of ``source``, and tensors that only it has, keep their values, as
     those of noise that is drawn in a decoder. Blocks that only ``target`` has pass their input on unchanged, so
     that a deeper network of ``spectral`` begins with the tokens and the audio of ``source`` (as in Net2Net, Chen et al.
-    2016). If its decoder has more bands, their gains and levels are interpolated.
+    2016). If its decoder has more bands, their gains and levels are interpolated. If its first codebook is apart
+    from the others, which quantize the rest (``split_rvq`` with ``residual``), and that of ``source`` is not, the
+    projections of both sides begin as the identity.
 
     Returns:
         ``None`` when encoder or quantizer have other settings, or a tensor of ``source`` has no place.
     """
-    if _settings_but_depth(source) != _settings_but_depth(target):
+    splits = _splits(source, target)
+    if _settings_to_match(source, splits) != _settings_to_match(target, splits):
         return None
     # With plain weights, as a file has them: those of a SEANet in training are in the weight-norm form.
     plain = Codec(target.config)
     plain.load_state_dict(target.state_dict())
     weights = _with_bands_of(target, source)
+    if splits:
+        weights = _split(weights)
     for name, module in plain.named_modules():
         if isinstance(module, ConvNeXtBlock) and f"{name}.scale" not in weights:
             module.pass_on()
@@ -62,7 +69,32 @@ def _with_bands_of(target: Codec, source: Codec) -> dict[str, Tensor]:
     return weights
 
 
-def _settings_but_depth(model: Codec) -> dict[str, Any]:
+def _splits(source: Codec, target: Codec) -> bool:
+    """Whether the codebooks of ``source``, which have no projections, become the two sides of ``target``."""
+    old, new = source.config.quantizer, target.config.quantizer
+    return (
+        isinstance(old, ResidualConfig)
+        and isinstance(new, SplitConfig)
+        and not isinstance(old, SplitConfig)
+        and new.residual
+        and not (old.dim or new.dim)
+        and (old.layer_sizes, old.normalise) == (new.layer_sizes, new.normalise)
+    )
+
+
+def _split(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Codebooks in a row as those of two sides that pass on the latent as it is."""
+    codebooks = weights.pop("quantizer.codebooks")
+    for side, own in (("first", codebooks[:1]), ("rest", codebooks[1:])):
+        weights[f"quantizer.{side}.rvq.codebooks"] = own
+        for place in ("input", "output"):
+            weights[f"quantizer.{side}.{place}.weight"] = torch.eye(codebooks.shape[2])
+    return weights
+
+
+def _settings_to_match(model: Codec, splits: bool) -> dict[str, Any]:
     settings = token_settings(model)
     settings["network"].pop("encoder_layers", None)
+    if splits:
+        settings.pop("quantizer")
     return settings

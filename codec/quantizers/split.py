@@ -1,4 +1,4 @@
-"""A first codebook parallel to the others, each branch with its own projections (Mimi, JHCodec)."""
+"""A first codebook apart from the others, each side with its own projections (Mimi, JHCodec)."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -17,6 +17,8 @@ class SplitConfig(ResidualConfig):
 
     # Another name than the base's, since a config is of one quantizer.
     type: Literal["split_rvq"] = "split_rvq"  # type: ignore[assignment]
+    residual: bool = False
+    """Whether the others quantize what the first codebook left over, instead of the latent itself."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -50,6 +52,10 @@ class SplitVQ(Quantizer):
     Both see the whole latent, so the first codebook may follow a teacher without what it leaves out
     being a residual that the others have to carry (Moshi, Défossez et al. 2024, section 3.3.2). The
     latent is the sum of both sides.
+
+    With ``residual``, the others see the latent less the first side's part of it: no bit tells again what the first
+    codebook has told, and that one still chooses by the directions which its projection shows it, not by those in
+    which the latent varies most.
     """
 
     Config = SplitConfig
@@ -74,4 +80,13 @@ class SplitVQ(Quantizer):
         if num_codebooks == 1:
             return first
         rest = self.rest.prepare_encode(num_codebooks - 1)
-        return lambda latent: torch.cat([first(latent), rest(latent)], dim=1)
+        if not self.config.residual:
+            return lambda latent: torch.cat([first(latent), rest(latent)], dim=1)
+        (table,) = self.first.tables()
+
+        def encode(latent: Tensor) -> Tensor:
+            codes = first(latent)
+            left = latent - table[codes[:, 0]].transpose(1, 2)
+            return torch.cat([codes, rest(left)], dim=1)
+
+        return encode

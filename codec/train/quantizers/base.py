@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from codec.errors import CodecError
 from codec.quantizers.base import Quantizer
 from codec.registry import Registry
 from codec.train.distributed import all_reduce_sum, rank, world_size
@@ -30,7 +31,14 @@ class QuantizerTrainingConfig:
     """Steps between looks for dead codes."""
     dropout: float = 0.25
     """Probability that a clip is decoded from a random number of its first layers, not all."""
+    dropout_layers: tuple[int, ...] = ()
+    """The numbers of layers it is then decoded from, evenly drawn: [1, 1, 2, 4] draws 1 half of the time. All but
+    the largest number by default."""
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if any(layers < 1 for layers in self.dropout_layers):
+            raise CodecError(f"config quantizer.dropout_layers: numbers from 1 on, not {list(self.dropout_layers)}")
 
 
 @dataclass
@@ -56,6 +64,9 @@ class QuantizerTrainer(nn.Module):
 
     def __init__(self, num_codebooks: int, config: QuantizerTrainingConfig):
         super().__init__()
+        most = max(config.dropout_layers, default=0)
+        if most > num_codebooks:
+            raise CodecError(f"config quantizer.dropout_layers: {most} layers, and the model has {num_codebooks}")
         self.config = config
         self.frozen = False
         self._num_codebooks = num_codebooks
@@ -114,7 +125,8 @@ class QuantizerTrainer(nn.Module):
         # Drawn for the global batch, so that the split over processes changes nothing.
         total = batch * world_size()
         dropped = torch.rand(total, generator=generator) < self.config.dropout
-        fewer = torch.randint(1, count, (total,), generator=generator)
+        choices = torch.tensor(self.config.dropout_layers or range(1, count))
+        fewer = choices[torch.randint(len(choices), (total,), generator=generator)]
         active = torch.where(dropped, fewer, torch.full((total,), count))
         return active[rank() * batch : (rank() + 1) * batch]
 

@@ -23,6 +23,8 @@ class SplitTrainer(QuantizerTrainer):
     def __init__(self, quantizer: SplitVQ, config: QuantizerTrainingConfig):
         super().__init__(quantizer.num_codebooks, config)
         self._quantizer = [quantizer]
+        # The sides draw no layers.
+        config = replace(config, dropout_layers=())
         self.first = EMAResidualVQ(quantizer.first.rvq, config)
         self.rest = EMAResidualVQ(quantizer.rest.rvq, replace(config, seed=config.seed + _OTHER_SEED))
 
@@ -51,7 +53,9 @@ class SplitTrainer(QuantizerTrainer):
         with torch.autocast(latent.device.type, enabled=False):
             latent = latent.float()
             first = _side(quantizer.first, self.first, latent, mask, step)
-            rest = _side(quantizer.rest, self.rest, latent, mask, step)
+            # Before the first codebook there is nothing to leave out: a side then passes on all of the latent.
+            told = first.sums[-1] if quantizer.config.residual and self.first.ready else 0.0
+            rest = _side(quantizer.rest, self.rest, latent - told, mask, step)
             walk = Walk(
                 codes=torch.cat([first.codes, rest.codes], dim=1),
                 sums=torch.cat([first.sums, first.sums + rest.sums]),
