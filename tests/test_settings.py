@@ -137,4 +137,4 @@ def test_configs_that_start_from_the_shipped_model_fit_it():
         for model in {config.model for config in configs if config.init_from in ("default", "checkpoints/default")}:
             assert fitting_weights(shipped, codec.Codec(model)) is not None, path.stem
             found.add(path.stem)
-    assert {"ablation_refined", "compare_teachers", "natural_split", "stable_ft", "task_vector_speech"} <= found
+    assert {"ablation_refined", "compare_teachers", "stable_ft", "task_vector_speech"} <= found
