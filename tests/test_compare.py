@@ -31,7 +31,7 @@ from codec.compare.pool import run_all
 from codec.compare.report import choose
 from codec.compare.score import read_scores
 from codec.compare.summary import summarize_runs, t_interval
-from codec.config import from_dict
+from codec.config import from_dict, to_dict
 from codec.errors import CodecError
 from codec.jobs.executor import Lost
 from codec.settings import CONFIGS, read_config
@@ -179,6 +179,79 @@ def test_scores_of_other_settings_or_another_model_do_not_count(finished, tmp_pa
     with (copied.export / "model.safetensors").open("ab") as file:
         file.write(b"x")
     assert read_scores(copied, finished.scoring) is None
+
+
+def elsewhere(finished, tmp_path, **changes):
+    """The same comparison in a new folder, told of the records of the old one."""
+    known = (str(Path(finished.output) / "finished.jsonl"),)
+    return dataclasses.replace(finished, output=str(tmp_path / "elsewhere"), earlier=known, **changes)
+
+
+def test_records_of_finished_runs_stand_for_them_where_their_folders_are_lost(finished, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("codec.compare.worker.work", lambda *_: pytest.fail("a finished run was touched"))
+    config = elsewhere(finished, tmp_path)
+    assert compare(config) == 0
+    assert "4 runs, 4 of them finished" in capsys.readouterr().out
+    for name in ("finished.jsonl", "figure.png"):
+        assert (Path(config.output) / name).read_bytes() == (Path(finished.output) / name).read_bytes()
+    tables = [(Path(one.output) / "table.md").read_text().partition("\n")[2] for one in (config, finished)]
+    assert tables[0] == tables[1]
+    # Those of the second folder do as well, and once more those of both.
+    again = elsewhere(config, tmp_path / "again")
+    assert compare(dataclasses.replace(again, earlier=(*again.earlier, *config.earlier))) == 0
+
+
+def test_the_table_shows_what_is_known_before_the_next_run_ends(finished, tmp_path, monkeypatch):
+    config = elsewhere(finished, tmp_path, seeds=(0, 2))
+
+    def stop(config, runs, *_):
+        assert {run.seed for run in runs} == {2}
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("codec.compare.comparison.run_all", stop)
+    with pytest.raises(KeyboardInterrupt):
+        compare(config)
+    assert "2 of 4 runs of 6 steps" in (Path(config.output) / "table.md").read_text()
+
+
+def test_a_comparison_goes_on_from_part_of_its_records(finished, tmp_path, capsys):
+    lines = (Path(finished.output) / "finished.jsonl").read_text().splitlines(keepends=True)
+    part = tmp_path / "part.jsonl"
+    # The third line was torn by an interruption.
+    part.write_text("".join(lines[:2]) + lines[2][:40])
+    config = dataclasses.replace(finished, output=str(tmp_path / "out"), earlier=(str(part),))
+    assert compare(config) == 0
+    assert "4 runs, 2 of them finished" in capsys.readouterr().out
+    assert (tmp_path / "out" / "finished.jsonl").read_text() == "".join(lines)
+    assert sorted(path.name for path in (tmp_path / "out").glob("*/seed-*")) == ["seed-1", "seed-1"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"overrides": {"optimizer": {"lr": 0.5}, "log_every": 1}}, "line 1 (none, seed 0) is of another run: optimizer.lr was"),
+        ({"overrides": {"max_steps": 8, "log_every": 1}}, "line 1 (none, seed 0) differs in max_steps (6 and now 8). Set"),
+        ({"scoring": {"seed": 1}}, "line 1 (none, seed 0) differs in the scoring. Set them back, or leave this file out"),
+        ({"earlier": ("nowhere.jsonl",)}, "nowhere.jsonl is not a file; finished.jsonl lies in the output folder"),
+        ({"merges": {"m": {"of": ["mel"], "alpha": [0.5]}}}, "earlier: these files hold no models, which merges need"),
+    ],
+)
+def test_records_of_other_settings_are_refused(finished, tmp_path, changes, message):
+    values = merge(to_dict(elsewhere(finished, tmp_path)), changes)
+    with pytest.raises(CodecError, match=re.escape(message)) as error:
+        compare(from_dict(CompareConfig, values))
+    assert "\n" not in str(error.value) and not (tmp_path / "elsewhere").exists()
+
+
+def test_records_of_another_manifest_are_refused(finished, data, tmp_path):
+    _, manifest = data
+    before = manifest.read_bytes()
+    try:
+        manifest.write_bytes(before + b"\n")
+        with pytest.raises(CodecError, match="differs in the scoring"):
+            compare(elsewhere(finished, tmp_path))
+    finally:
+        manifest.write_bytes(before)
 
 
 def test_other_settings_are_refused_for_runs_that_have_begun(finished):

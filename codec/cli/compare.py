@@ -1,7 +1,8 @@
 """Train variants of one config at equal budget, over seeds, score them alike and write a table.
 
-Stopped by Ctrl-C or a crash, the same command resumes. The output folder gets table.md, results.json and
-figure.png, and of each run VARIANT/seed-N/ with export and scores.json.
+Stopped by Ctrl-C or a crash, the same command resumes. The output folder gets table.md, results.json,
+figure.png and finished.jsonl, and of each run VARIANT/seed-N/ with export and scores.json. Where those folders
+are lost, or lie on another machine, earlier=[finished.jsonl, ...] counts their runs as finished.
 """
 
 from codec.cli.recipe import run_recipe

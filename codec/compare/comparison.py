@@ -9,17 +9,18 @@ from codec.compare.frontier import write_frontier
 from codec.compare.merges import make_merges, plan_merges
 from codec.compare.plan import Trial, check_runs, plan_runs
 from codec.compare.pool import Ended, run_all
+from codec.compare.records import Records, read_earlier, scores_of, write_finished
 from codec.compare.report import choose, write_results, write_table
 from codec.compare.score import check_scoring, read_scores
-from codec.compare.summary import Summary, summarize_runs
+from codec.compare.summary import summarize_runs
 from codec.errors import CodecError
 
 
 def compare(config: CompareConfig) -> int:
     """Do what is left of a comparison.
 
-    Finished runs are skipped, interrupted ones resume from their checkpoint, and table, results and
-    figure are rewritten after every run.
+    Finished runs are skipped, those of ``earlier`` files too, interrupted ones resume from their checkpoint, and table,
+    results, figure and ``finished.jsonl`` are rewritten after every run.
 
     Returns:
         exit status: 1 when a run failed, else 0.
@@ -30,8 +31,9 @@ def compare(config: CompareConfig) -> int:
     runs = plan_runs(config)
     merges = plan_merges(config, runs)
     _check_patterns(config, check_scoring(config.scoring, [run.config.model for run in runs]))
-    left = [run for run in runs if not (run.trained and read_scores(run, config.scoring) is not None)]
-    check_runs(runs)
+    earlier = read_earlier(config, runs)
+    left = [run for run in runs if scores_of(run, config.scoring, earlier) is None]
+    check_runs(run for run in runs if run in left or (run.variant, run.seed) not in earlier)
     Path(config.output).mkdir(parents=True, exist_ok=True)
     _say(f"{len(runs)} runs, {len(runs) - len(left)} of them finished")
     failed = []
@@ -43,28 +45,31 @@ def compare(config: CompareConfig) -> int:
     def ended(how: Ended) -> None:
         _say(f"{how.run.name}: {'done' if how.problem is None else how.problem}")
         if how.problem is None:
-            write_all(config, [*runs, *merges])
+            write_all(config, runs, merges, earlier)
         else:
             failed.append(how.run)
 
+    if len(left) < len(runs):
+        write_all(config, runs, merges, earlier)
     run_all(config, left, started, ended)
     made = [trial for trial in make_merges(merges) if read_scores(trial, config.scoring) is None]
     run_all(config, made, started, ended)
-    write_all(config, [*runs, *merges])
+    write_all(config, runs, merges, earlier)
     if failed:
         _say(f"{len(failed)} of {len(left) + len(made)} runs failed; the same command tries them again")
     return int(bool(failed))
 
 
-def write_all(config: CompareConfig, runs: Sequence[Trial]) -> Summary:
-    """Table, results and figure of all runs that are trained and scored."""
-    found = [(run, read_scores(run, config.scoring)) for run in runs if run.trained]
+def write_all(config: CompareConfig, runs: Sequence[Trial], merges: Sequence[Trial], earlier: Records) -> None:
+    """Table, results, figure and records of all runs that are trained and scored."""
+    every = [*runs, *merges]
+    found = [(run, scores_of(run, config.scoring, earlier)) for run in every]
     summary = summarize_runs(config, [(run, scores) for run, scores in found if scores is not None])
-    write_results(config, runs, summary)
-    write_table(config, runs, summary)
+    write_finished(config, runs, earlier)
+    write_results(config, every, summary)
+    write_table(config, every, summary)
     write_figure(config, summary)
     write_frontier(config, summary)
-    return summary
 
 
 def _check_patterns(config: CompareConfig, keys: list[str]) -> None:

@@ -112,6 +112,9 @@ class CompareConfig:
     """Scores to show, in order; * and ? stand for any letters."""
     figure: tuple[str, ...] = ("*",)
     """Scores to draw."""
+    earlier: tuple[str, ...] = ()
+    """Files finished.jsonl that this comparison wrote elsewhere: on another machine, or on one that is lost. Their runs
+    are not made again."""
     frontier: tuple[str, str] | None = None
     """Two scores to draw against each other, in frontier.png."""
 
@@ -122,6 +125,8 @@ class CompareConfig:
             if not _NAME.fullmatch(str(name)):
                 raise CodecError(f"config variants: {name!r} becomes a folder; use letters, digits and ._-")
         self._check_merges()
+        if self.merges and self.earlier:
+            raise CodecError("config earlier: these files hold no models, which merges need; leave out one of the two")
         if self.control is not None and self.control not in self.names:
             raise CodecError(f"config control: {self.control!r} is none of {', '.join(self.names)}")
         for name, seeds in self.variant_seeds.items():

@@ -135,14 +135,18 @@ def _scores_path(run: Trial) -> Path:
 def _stamp(run: Trial, config: ScoringConfig) -> str:
     """All that scores depend on: the model's files, the settings, and the manifests' text."""
     digest = hashlib.sha256(json.dumps(to_dict(config)).encode())
-    sources = [run.export / name for name in ("config.json", "model.safetensors", TRAINING_FILE)]
+    files = [run.export / name for name in ("config.json", "model.safetensors", TRAINING_FILE)]
+    for path in [*files, *manifests(config)]:
+        digest.update(path.read_bytes() if path.is_file() else b"")
+    return digest.hexdigest()[:16]
+
+
+def manifests(config: ScoringConfig) -> list[Path]:
+    """Manifests of all clips that models are scored on, and of those that probes are trained on."""
     parts = [sound.clips for sound in config.sound.values()]
     parts += [clips for clips in (config.tokens, config.ctc) if clips]
     parts += [clips for probe in config.probes.values() for clips in (probe.clips, probe.train) if clips]
-    sources += [Path(manifest) for clips in parts for manifest in clips.manifests]
-    for path in sources:
-        digest.update(path.read_bytes() if path.is_file() else b"")
-    return digest.hexdigest()[:16]
+    return [Path(manifest) for clips in parts for manifest in clips.manifests]
 
 
 def _metrics(config: ScoringConfig, sound: SoundConfig) -> list[Measure]:

@@ -138,13 +138,18 @@ def _reason(error: Exception) -> str:
 
 
 def check_same_run(
-    saved: dict[str, Any], now: dict[str, Any], where: str, free: frozenset[str] = frozenset()
+    saved: dict[str, Any],
+    now: dict[str, Any],
+    where: str,
+    free: frozenset[str] = frozenset(),
+    remedy: str = "Set them back, or start a new output folder with init_from",
 ) -> None:
     """Compare the plain data of two configs.
 
     Args:
         where: whose they are.
         free: settings besides :data:`FREE` that may differ.
+        remedy: last sentence of the error.
 
     Raises:
         CodecError: naming each setting that differs and may not.
@@ -158,8 +163,7 @@ def check_same_run(
     if changed:
         raise CodecError(
             f"{where} is of another run: {'; '.join(changed[:5])}"
-            f"{f' and {len(changed) - 5} more' if len(changed) > 5 else ''}. "
-            "Set them back, or start a new output folder with init_from"
+            f"{f' and {len(changed) - 5} more' if len(changed) > 5 else ''}. {remedy}"
         )
 
 
