@@ -39,6 +39,18 @@ def test_resampling_in_blocks_equals_soxr_at_once(source, target, samples, block
     assert np.array_equal(resample(torch.from_numpy(wav), source, target).numpy()[:1], joined[:1])
 
 
+@pytest.mark.parametrize("rate", [1, 999, 768_001, 2**31 - 1])
+def test_a_rate_that_no_audio_has_is_refused_before_it_takes_all_memory(tmp_path, tiny_model, rate):
+    with pytest.raises(CodecError, match=f"audio of {rate} Hz cannot be resampled, only of 1000 to 768000 Hz"):
+        tiny_model.encode(np.zeros(40_000, np.float32), rate)
+    path = tmp_path / "claims.wav"
+    soundfile.write(path, np.zeros(40_000, np.int16), rate)
+    with pytest.raises(CodecError, match=f"claims.wav: audio of {rate} Hz cannot be resampled"):
+        load_audio(path, 16_000)
+    # As it is it can be read.
+    assert load_audio(path).sample_rate == rate
+
+
 @settings(max_examples=40, deadline=None)
 @given(RATES, RATES, st.integers(1, 6_000))
 def test_resampled_length_is_that_of_the_same_duration(source, target, samples):

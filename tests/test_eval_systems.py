@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from eval_helpers import RATE, bundled_speech
+from eval_helpers import RATE, Loudness, bundled_speech, write_clips
 
-from codec.data import Clip
+from codec.data import Clip, read_manifest
 from codec.errors import CodecError
+from codec.eval.runner import Request, run
 from codec.eval.systems import Original, model_systems, parse_baseline
 from codec.eval.systems.ogg import packet_sizes
 from codec.eval.types import Skip
@@ -107,6 +108,20 @@ def test_decoded_folders_are_found_by_path_or_stem(tmp_path):
 def test_the_original_is_16_bit_pcm():
     coded = Original().code(CLIP, np.zeros(RATE, np.float32))
     assert coded.bits == 16 * RATE
+
+
+def test_no_delay_is_looked_for_where_there_is_none(tiny_model_dir, tmp_path):
+    """An untrained model's waveform is unlike the recording, so that any delay might fit best."""
+    manifest = write_clips(tmp_path, {"a-0": bundled_speech(2.0)})
+    noise = np.random.default_rng(0).standard_normal(2 * RATE).astype(np.float32)
+    (tmp_path / "peer").mkdir()
+    soundfile.write(tmp_path / "peer" / "a-0.wav", 0.1 * noise, RATE)
+    systems = [*model_systems([str(tiny_model_dir)], [1]), Original(), parse_baseline(f"dir:peer={tmp_path / 'peer'}")]
+    rows = run(Request(read_manifest(manifest), systems, [Loudness()], tmp_path / "out", workers=0)).rows
+    ours, original, peer = (row.values for row in rows if row.measure == "coding")
+    assert ours["delay"] == original["delay"] == 0
+    assert "correlation" not in ours | original
+    assert peer["delay"] != 0 and peer["correlation"] < 0.3
 
 
 def test_models_at_each_number_of_codebooks(tiny_model, tiny_model_dir, other_model_dir):

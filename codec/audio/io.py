@@ -232,7 +232,10 @@ class _Mixer:
         if rate != self._resampled_rate:
             if self._resampler is not None:
                 self._pieces.append(self._resampler.finish())
-            self._resampler, self._resampled_rate = StreamResampler(rate, self._rate), rate
+            try:
+                self._resampler, self._resampled_rate = StreamResampler(rate, self._rate), rate
+            except CodecError as error:
+                raise CodecError(f"{self._name}: {error}") from None
 
     def _add(self, block: np.ndarray) -> None:
         """``(n, channels)`` float32."""

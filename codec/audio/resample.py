@@ -7,6 +7,10 @@ import soxr
 import torch
 from torch import Tensor
 
+from codec.errors import CodecError
+
+MIN_RATE, MAX_RATE = 1_000, 768_000
+"""Hz of audio that is resampled. A header may claim anything, and a factor of thousands takes all memory."""
 _BLOCK = 1 << 20
 
 
@@ -14,6 +18,9 @@ def resample(wav: Tensor, source_rate: int, target_rate: int) -> Tensor:
     """Resample one clip ``(T,)``, float32; at least one sample comes back.
 
     Block by block into the result, so that an hour needs no memory besides its input and output.
+
+    Raises:
+        CodecError: as :class:`StreamResampler`.
     """
     if source_rate == target_rate:
         return wav
@@ -27,10 +34,19 @@ def resample(wav: Tensor, source_rate: int, target_rate: int) -> Tensor:
 
 
 class StreamResampler:
-    """Resampling of a mono signal that comes in blocks, whose sizes do not matter."""
+    """Resampling of a mono signal that comes in blocks, whose sizes do not matter.
+
+    Raises:
+        CodecError: for rates that differ, one of them outside :data:`MIN_RATE` to :data:`MAX_RATE`.
+    """
 
     def __init__(self, source_rate: int, target_rate: int):
         same = source_rate == target_rate
+        for rate in (source_rate, target_rate):
+            if not (same or MIN_RATE <= rate <= MAX_RATE):
+                raise CodecError(
+                    f"audio of {rate} Hz cannot be resampled, only of {MIN_RATE} to {MAX_RATE} Hz; is the rate right?"
+                )
         self._stream = None if same else soxr.ResampleStream(source_rate, target_rate, 1, dtype="float32")
         self._first: np.ndarray | None = None
         self._any_output = same

@@ -38,8 +38,13 @@ class StreamOptions(ModelOptions):
     """Fixed shapes: codes equal to the last bit, a little slower."""
 
     def __post_init__(self) -> None:
-        if self.rate is not None and not 1_000 <= self.rate <= 768_000:
-            raise CodecError(f"--rate {self.rate} Hz; it must be 1000 to 768000")
+        if self.rate is None:
+            return
+        # Not at the top: PyTorch comes with it.
+        from codec.audio.resample import MAX_RATE, MIN_RATE
+
+        if not MIN_RATE <= self.rate <= MAX_RATE:
+            raise CodecError(f"--rate {self.rate} Hz; it must be {MIN_RATE} to {MAX_RATE}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -83,18 +83,18 @@ def _code(job: Job) -> Row:
         _save_output(job, coded, output)
         # The delay is that of the file as scored: 16-bit, clipped to full scale.
         scored = load_audio(job.audio).wav.numpy()
-        delay = find_delay(reference, scored, SCORING_RATE, job.max_delay, job.align)
+        delay = None
+        if not job.system.aligned:
+            delay = find_delay(reference, scored, SCORING_RATE, job.max_delay, job.align)
         return _row(job, CODING, job.coding_key, _coding_values(coded, len(reference), delay))
     except Exception as error:  # noqa: BLE001  (one bad clip must not end the run)
         return _row(job, CODING, job.coding_key, skipped=_reason(error))
 
 
-def _coding_values(coded: Coded, samples: int, delay: Delay) -> dict[str, float]:
-    values = {
-        "seconds": samples / SCORING_RATE,
-        "delay": float(delay.samples),
-        "correlation": delay.correlation,
-    }
+def _coding_values(coded: Coded, samples: int, delay: Delay | None) -> dict[str, float]:
+    values = {"seconds": samples / SCORING_RATE, "delay": 0.0}
+    if delay is not None:
+        values |= {"delay": float(delay.samples), "correlation": delay.correlation}
     known = {
         "bits": coded.bits,
         "encode_seconds": coded.encode_seconds,

@@ -112,9 +112,10 @@ class _Planner:
 
     def job(self, clip: Clip, system: System) -> Job:
         """The job of a clip and a system, without the measures that are stored already."""
+        alignment = "aligned" if system.aligned else f"{self.request.max_delay} {self.request.align}"
         coding_key = digest(
             f"{system.label}\n{self.systems[system.label]}\n{system.clip_signature(clip)}\n"
-            f"{_clip_signature(clip)}\n{self.request.max_delay} {self.request.align}"
+            f"{_clip_signature(clip)}\n{alignment}"
         )
         keys = {
             name: digest(f"{coding_key}\n{signature}\n{clip.text}\n{clip.language}")

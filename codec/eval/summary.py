@@ -172,7 +172,8 @@ def _ratio(coded: dict[str, Row], name: str, scale: float = 1.0) -> float | None
 
 
 def _median(coded: dict[str, Row], name: str, scale: float = 1.0) -> float | None:
-    return float(np.median([row.values[name] for row in coded.values()])) * scale if coded else None
+    found = [row.values[name] for row in coded.values() if name in row.values]
+    return float(np.median(found)) * scale if found else None
 
 
 def _omissions(rows: dict[str, dict[str, Row]]) -> list[Omission]:

@@ -106,7 +106,7 @@ def _means(report: Report) -> list[str]:
         ),
         f"95 % intervals: bootstrap over speakers, 1000 draws, seed {report.about.seed}",
         "kbps: bits of the codes or packets, without the container, over the clips' length",
-        "delay: median of what was found by cross-correlation and removed before scoring",
+        "delay: median of what was found by cross-correlation and removed before scoring; our models have none",
         (
             "RTF: seconds of computing per second of audio on one thread of this machine; for "
             "command-line tools that includes starting them"

@@ -3,7 +3,7 @@
 import shutil
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -31,6 +31,10 @@ class System:
 
     else:
         sample_rate = 16_000
+
+    aligned: ClassVar[bool] = False
+    """Whether its output lies on the recording's time axis by construction. Then no delay is looked for: where
+    waveforms are not kept, as at low rates, one may be found that is not there."""
 
     @classmethod
     def parse(cls, argument: str) -> "System":

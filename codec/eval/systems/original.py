@@ -17,6 +17,7 @@ class Original(System):
 
     label = "original"
     family = "original"
+    aligned = True
 
     def signature(self) -> str:
         return "original"

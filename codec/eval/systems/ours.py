@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -22,6 +23,8 @@ from codec.model.files import find_model, load_model
 @dataclass(frozen=True)
 class Ours(System):
     """A checkpoint at a number of codebooks."""
+
+    aligned: ClassVar[bool] = True
 
     folder: Path
     family: str
