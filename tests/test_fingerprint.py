@@ -16,8 +16,8 @@ from codec.errors import CodecError
 from codec.model import fingerprint as module
 from codec.model.config import config_to_json
 
-SHIPPED = "517a2af6484091d8"
-SHIPPED_BEFORE = "177883b95b95b05a"
+SHIPPED = "b0dae1b95bbbfbf0"
+SHIPPED_BEFORE = "517a2af6484091d8"
 
 
 @pytest.fixture
