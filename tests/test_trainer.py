@@ -16,7 +16,7 @@ from training_runs import RECONSTRUCTION, run_config, write_corpus, write_featur
 import codec
 from codec.errors import CodecError
 from codec.quantizers.split import SplitConfig
-from codec.train.checkpoint import list_checkpoints, read_checkpoint
+from codec.train.checkpoint import list_checkpoints, read_checkpoint, write_checkpoint
 from codec.train.generator import Generator
 from codec.train.losses.registry import loss
 from codec.train.quantizers import QuantizerTrainingConfig
@@ -341,6 +341,21 @@ def test_masked_frames_do_not_teach_the_codebooks(tmp_path):
     quantizer = trainer.task.parts.state.generator.quantizer
     # Four crops of five frames each, out of twenty: EMA counts approach 20, never 80.
     assert float(quantizer.cluster_size[0].sum()) <= 20 + 1e-3
+
+
+@pytest.mark.parametrize(("steps", "expected"), [(4, [2, 4]), (5, [2, 4, 5])])
+def test_no_checkpoint_is_replaced_by_another_of_its_step(tmp_path, manifest, monkeypatch, steps, expected):
+    """While a folder is replaced it is not whole, and the run may be killed."""
+    written = []
+
+    def record(folder, checkpoint, keep):
+        written.append(checkpoint.step)
+        return write_checkpoint(folder, checkpoint, keep)
+
+    monkeypatch.setattr("codec.train.trainer.write_checkpoint", record)
+    result = Trainer(run_config(tmp_path, manifest, **RECONSTRUCTION, max_steps=steps, checkpoint_every=2)).run()
+    assert written == expected and result.step == steps
+    assert (result.export / "model.safetensors").is_file()
 
 
 def test_an_unfinished_run_leaves_a_checkpoint_that_holds_all_parts(tmp_path, manifest):

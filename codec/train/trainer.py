@@ -65,6 +65,7 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.task = task(config, self.accelerator)
         self.step = 0
+        self._saved: int | None = None
         self._plain_config = to_dict(config)
         resumed = config.resume and self._resume()
         if not resumed and config.init_from is not None:
@@ -84,7 +85,9 @@ class Trainer:
         with StopRequest() as stop, loader as batches, log:
             self._loop(batches, log, stop)
             self.task.check()
-            self._save()
+            # What was written after this very step is not replaced, so that there is no moment without it.
+            if self._saved != self.step:
+                self._save()
         self.accelerator.end_training()
         return RunResult(self.step, stop.signal, self.export)
 
@@ -125,6 +128,7 @@ class Trainer:
             checkpoint = Checkpoint(self.step, self.task.tensors(), meta)
             write_checkpoint(self.checkpoints, checkpoint, self.config.keep)
             self.task.export(self.export)
+        self._saved = self.step
         self.accelerator.wait_for_everyone()
 
     def _resume(self) -> bool:
