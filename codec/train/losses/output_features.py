@@ -31,7 +31,7 @@ class OutputFeaturesLoss(nn.Module):
         teacher: str | None = None
         """Of the config's teachers, the one whose domains say which clips count; by default all do."""
         crops: int | None = None
-        """How many of a batch's crops it hears, the first ones; all by default. On a CPU it takes half of a step."""
+        """How many crops of each process it hears, the first ones; all by default. On a CPU it takes half of a step."""
 
     def __init__(self, config: Config, context: LossContext):
         super().__init__()
