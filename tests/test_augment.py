@@ -76,9 +76,21 @@ def test_noise_and_music_are_added_at_their_ratio(snr_db):
     assert peak_frequency(mixed - wav) == pytest.approx(1000, abs=2)
 
 
+@pytest.mark.parametrize("slope_db", [0.0, 3.0, 6.0])
+def test_the_noise_keeps_its_ratio_and_falls_by_its_slope(slope_db):
+    wav = tone(300, 8 * RATE)
+    drawn = Augmentation(noise_snr_db=20.0, noise_slope_db=slope_db, seed=4)
+    noise = augment(wav, drawn, RATE) - wav
+    assert level_db(wav) - level_db(noise) == pytest.approx(20, abs=0.01)
+    power = np.abs(np.fft.rfft(noise[: 8 * RATE])) ** 2
+    # Density in octaves around 500 and 4000 Hz, which are three octaves apart: bins are 1/8 Hz wide.
+    low, high = (10 * np.log10(power[round(8 * f / 2**0.5) : round(8 * f * 2**0.5)].mean()) for f in (500, 4000))
+    assert low - high == pytest.approx(3 * slope_db, abs=0.8)
+
+
 def test_silence_stays_silent():
     drawn = Augmentation(
-        gain_db=6.0, eq_db=(1.0,) * 6, noise_snr_db=10.0, reverb=(0.3, 0.5), music_snr_db=0.0
+        gain_db=6.0, eq_db=(1.0,) * 6, noise_snr_db=10.0, noise_slope_db=6.0, reverb=(0.3, 0.5), music_snr_db=0.0
     )
     assert not augment(np.zeros(4000, np.float32), drawn, RATE, tone(300, 4000)).any()
 
@@ -125,8 +137,12 @@ def test_one_setting_does_not_shift_the_draws_of_another():
     both = draw_augmentation(AugmentationConfig(gain_probability=1.0, noise_probability=1.0), RNG(7))
     assert alone.gain_db == both.gain_db
     assert alone.noise_snr_db is None and both.noise_snr_db is not None
+    sloped = draw_augmentation(AugmentationConfig(noise_probability=1.0, noise_max_slope_db=6.0), RNG(7))
+    assert sloped.noise_snr_db == both.noise_snr_db and 0 < sloped.noise_slope_db < 6
 
 
 def test_what_is_no_probability_is_refused():
     with pytest.raises(CodecError, match=r"gain_probability: 1\.5 is not a probability"):
         AugmentationConfig(gain_probability=1.5)
+    with pytest.raises(CodecError, match=r"noise_max_slope_db: -3\.0 is not 0 to 24"):
+        AugmentationConfig(noise_max_slope_db=-3.0)

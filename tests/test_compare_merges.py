@@ -211,3 +211,10 @@ def test_permuted_channels_compute_the_same_and_cannot_be_added():
     mine, theirs = model.state_dict(), other.state_dict()
     moved = {name for name in mine if not torch.equal(mine[name], theirs[name])}
     assert moved == {n for n in mine if n.startswith("encoder.backbone.")} - {"encoder.backbone.out.bias"}
+
+
+def test_permuted_channels_reach_the_semantic_blocks_in_their_order():
+    model = make_tiny_model(semantic_layers=1, semantic_from=2, semantic_dim=3)
+    wav = 0.1 * torch.randn(1, 6_400)
+    latent, other = (m.encoder(wav)[0] for m in (model, permute_channels(model, seed=3)))
+    assert torch.allclose(latent, other, atol=1e-4)

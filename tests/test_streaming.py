@@ -17,6 +17,7 @@ MODELS = {
     "spectral": make_tiny_model(),
     "spectral-noise": make_tiny_model(noise_bands=6),
     "spectral-phases": make_tiny_model(noise_bands=6, phase_from=0.25, comb=5.0),
+    "spectral-semantic": make_tiny_model(semantic_layers=2, semantic_from=1, semantic_dim=3),
     "seanet": make_seanet(CAUSAL),
     "seanet-lstm": make_seanet(CAUSAL_LSTM),
 }

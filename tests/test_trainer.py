@@ -15,6 +15,7 @@ from training_runs import RECONSTRUCTION, run_config, write_corpus, write_featur
 
 import codec
 from codec.errors import CodecError
+from codec.model.transfer import fitting_weights
 from codec.quantizers.split import SplitConfig
 from codec.train.checkpoint import list_checkpoints, read_checkpoint, write_checkpoint
 from codec.train.generator import Generator
@@ -299,6 +300,43 @@ def test_a_first_codebook_of_its_own_starts_with_the_tokens_and_the_audio_of_the
     for side in (sides.first, sides.rest):
         for projection in (side.input, side.output):
             assert not torch.equal(projection.weight, torch.eye(source.quantizer.codebooks.shape[2]))
+
+
+@pytest.mark.parametrize("blocks", [0, 2])
+def test_a_wider_latent_starts_with_the_tokens_and_the_audio_of_its_source(tmp_path, manifest, blocks):
+    row = make_tiny_model()
+    width, network = row.quantizer.codebooks.shape[2], row.config.network
+    sizes = {"num_codebooks": row.config.quantizer.num_codebooks, "codebook_size": row.config.quantizer.codebook_size}
+    config = dataclasses.replace(row.config, quantizer=SplitConfig(**sizes, residual=True))
+    source = codec.Codec(config)
+    source.load_state_dict(fitting_weights(row, source))
+    codec.save(source.eval(), tmp_path / "model")
+
+    def start(latent_dim: int, dim: int) -> Trainer:
+        model = dataclasses.replace(
+            config,
+            network=dataclasses.replace(
+                network, latent_dim=latent_dim, semantic_layers=blocks, semantic_dim=5, semantic_from=1
+            ),
+            quantizer=SplitConfig(**sizes, residual=True, dim=dim),
+        )
+        where = {"output": str(tmp_path / f"{latent_dim}-{dim}"), "init_from": str(tmp_path / "model")}
+        return Trainer(run_config(tmp_path, manifest, model=model, **where, **RECONSTRUCTION))
+
+    trainer = start(width + 5, width)
+    wider, wav = trainer.task.parts.state.released(), 0.1 * torch.randn(1, 6400)
+    tokens = source.encode(wav)
+    assert torch.equal(wider.encode(wav).codes, tokens.codes)
+    assert torch.allclose(wider.decode(tokens.codes), source.decode(tokens.codes), atol=1e-5)
+    trainer.run(until=3)
+    trained = trainer.task.parts.state.generator.codec
+    # The decoder learns to read the new part first, from where the codebooks learn that it counts.
+    assert trained.decoder.backbone.embed.weight[:, width:].any()
+    assert trained.quantizer.first.input.weight[:, width:].any()
+    # Codebooks of another width, or a latent that lost a part, are another model.
+    for latent_dim, dim in ((width + 5, 0), (width + 5, width + 1), (width - 1, width)):
+        with pytest.raises(CodecError, match=r"init_from .*: its config\.json differs from this run's model"):
+            start(latent_dim, dim)
 
 
 def test_a_shallower_network_is_no_start(tmp_path, manifest):

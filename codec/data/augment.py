@@ -24,6 +24,8 @@ class AugmentationConfig:
     noise_probability: float = 0.0
     noise_min_snr_db: float = 15.0
     noise_max_snr_db: float = 40.0
+    noise_max_slope_db: float = 0.0
+    """Steepest fall of the noise's spectrum, in dB per octave: 0 for white noise only, 6 for white to brown."""
     reverb_probability: float = 0.0
     reverb_max_seconds: float = 0.6
     """Longest decay time (60 dB)."""
@@ -40,6 +42,8 @@ class AugmentationConfig:
                 raise CodecError(f"config data.augmentation.{name}: {value} is not a probability (0 to 1)")
         if not 0 <= self.speed_range < 1:
             raise CodecError(f"config data.augmentation.speed_range: {self.speed_range} must lie in [0, 1)")
+        if not 0 <= self.noise_max_slope_db <= 24:
+            raise CodecError(f"config data.augmentation.noise_max_slope_db: {self.noise_max_slope_db} is not 0 to 24")
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class Augmentation:
         gain_db: level change.
         eq_db: gains at log-spaced frequencies.
         noise_snr_db: of the added noise.
+        noise_slope_db: fall of its spectrum, dB per octave.
         reverb: decay time in seconds and energy of the tail.
         music_snr_db: of the mixed-in music.
         seed: of the noise and the reverberation's tail.
@@ -60,6 +65,7 @@ class Augmentation:
     gain_db: float | None = None
     eq_db: tuple[float, ...] | None = None
     noise_snr_db: float | None = None
+    noise_slope_db: float = 0.0
     reverb: tuple[float, float] | None = None
     music_snr_db: float | None = None
     seed: int = 0
@@ -93,6 +99,7 @@ def draw_augmentation(config: AugmentationConfig, rng: np.random.Generator) -> A
             if use[3] < config.noise_probability
             else None
         ),
+        noise_slope_db=config.noise_max_slope_db * uniform[6],
         reverb=((decay, config.reverb_max_wet * uniform[4]) if use[4] < config.reverb_probability else None),
         music_snr_db=(
             between(config.music_min_snr_db, config.music_max_snr_db, uniform[5])
@@ -126,7 +133,7 @@ def augment(
     if drawn.eq_db is not None:
         wav = _equalize(wav, drawn.eq_db)
     if drawn.noise_snr_db is not None:
-        wav = _mix(wav, rng.standard_normal(len(wav), dtype=np.float32), drawn.noise_snr_db)
+        wav = _mix(wav, _noise(len(wav), drawn.noise_slope_db, rng), drawn.noise_snr_db)
     peak = float(np.abs(wav).max(initial=0.0))
     gain = 10 ** (drawn.gain_db / 20) if drawn.gain_db is not None else 1.0
     return (wav * min(gain, 0.99 / peak if peak * gain > 0.99 else gain)).astype(np.float32)
@@ -138,6 +145,17 @@ def _mix(wav: np.ndarray, other: np.ndarray, snr_db: float) -> np.ndarray:
     if signal == 0 or noise == 0:
         return wav
     return wav + other * (signal / noise * 10 ** (-snr_db / 10)) ** 0.5
+
+
+def _noise(length: int, slope_db: float, rng: np.random.Generator) -> np.ndarray:
+    """Gaussian noise ``(length,)`` that falls by ``slope_db`` an octave, from 1/64 of the Nyquist frequency on."""
+    noise = rng.standard_normal(length, dtype=np.float32)
+    if slope_db == 0:
+        return noise
+    size = _fft_size(length)
+    octaves = np.log2(np.maximum(np.arange(size // 2 + 1) / (size / 2 / 64), 1.0))
+    spectrum = np.fft.rfft(noise, size) * 10 ** (-slope_db / 20 * octaves)
+    return np.fft.irfft(spectrum, size)[:length].astype(np.float32)
 
 
 def _equalize(wav: np.ndarray, gains_db: tuple[float, ...]) -> np.ndarray:

@@ -18,13 +18,15 @@ _PREFIX = "encoder.backbone."
 # Names of tensors whose rows, or columns, are the channels between the blocks.
 _ROWS = ("embed.weight", "embed.bias", "mix.conv.weight", "mix.conv.bias", "project.weight", "project.bias", "scale")
 _COLUMNS = ("expand.weight", "out.weight")
+_BRANCH = "encoder.semantic.embed.weight"
 _INSIDE_ROWS, _INSIDE_COLUMNS = ("expand.weight", "expand.bias"), ("project.weight",)
 
 
 def permute_channels(model: Codec, seed: int) -> Codec:
     """A copy of ``model`` whose encoder's hidden channels are in a random order; what it computes stays the same.
 
-    The channels between the blocks get one order, and those inside each block one each.
+    The channels between the blocks get one order, and those inside each block one each. Those of the blocks of
+    ``semantic_layers`` keep theirs.
 
     Raises:
         CodecError: for an architecture whose channels are not known.
@@ -39,7 +41,10 @@ def permute_channels(model: Codec, seed: int) -> Codec:
         for name, tensor in state.items()
         if name.endswith("expand.bias")
     }
-    return with_tensors(model, {name: _permute(name, tensor, between, inside) for name, tensor in state.items()})
+    permuted = {name: _permute(name, tensor, between, inside) for name, tensor in state.items()}
+    if model.encoder.semantic is not None:
+        permuted[_BRANCH] = model.state_dict()[_BRANCH][:, between]
+    return with_tensors(model, permuted)
 
 
 def _permute(name: str, tensor: Tensor, between: Tensor, inside: dict[str, Tensor]) -> Tensor:

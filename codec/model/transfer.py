@@ -3,15 +3,20 @@
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from codec.model.codec import Codec
 from codec.model.fingerprint import token_settings
 from codec.model.spectral.blocks import ConvNeXtBlock
+from codec.model.spectral.config import SpectralConfig
 from codec.model.spectral.decoder import SpectralDecoder, resample_bands
 from codec.model.spectral.noise import PARTS
 from codec.quantizers.rvq import ResidualConfig
 from codec.quantizers.split import SplitConfig
+
+_READ_LATENT = ("quantizer.first.input.weight", "quantizer.rest.input.weight", "decoder.backbone.embed.weight")
+"""Matrices with a column for each dimension of the latent."""
 
 
 def fitting_weights(source: Codec, target: Codec) -> dict[str, Tensor] | None:
@@ -28,7 +33,8 @@ def fitting_weights(source: Codec, target: Codec) -> dict[str, Tensor] | None:
         ``None`` when encoder or quantizer have other settings, or a tensor of ``source`` has no place.
     """
     splits = _splits(source, target)
-    if _settings_to_match(source, splits) != _settings_to_match(target, splits):
+    widens = _widens(source, target)
+    if _settings_to_match(source, splits, widens) != _settings_to_match(target, splits, widens):
         return None
     # With plain weights, as a file has them: those of a SEANet in training are in the weight-norm form.
     plain = Codec(target.config)
@@ -37,15 +43,24 @@ def fitting_weights(source: Codec, target: Codec) -> dict[str, Tensor] | None:
     if splits:
         weights = _split(weights)
     for name, module in plain.named_modules():
-        if isinstance(module, ConvNeXtBlock) and f"{name}.scale" not in weights:
+        new = isinstance(module, ConvNeXtBlock) and f"{name}.scale" not in weights
+        # A way of its own to a new part of the latent changes nothing at first, whatever it computes.
+        if new and not (widens and name.startswith("encoder.semantic.")):
             module.pass_on()
     merged: dict[str, Tensor] = plain.state_dict()
-    for name, tensor in weights.items():
+    for name, tensor in _padded(weights, merged).items():
         own = merged.get(name)
         if own is None or own.shape[1:] != tensor.shape[1:] or len(own) < len(tensor):
             return None
         merged[name] = torch.cat([tensor, own[len(tensor) :]])
     return merged
+
+
+def _padded(weights: dict[str, Tensor], into: dict[str, Tensor]) -> dict[str, Tensor]:
+    """``weights``, with zeros for the dimensions of the latent that only ``into`` has, where these are read."""
+    wider = {name: into[name].shape[1] for name in _READ_LATENT if name in weights and name in into}
+    more = {name: width - weights[name].shape[1] for name, width in wider.items()}
+    return weights | {name: F.pad(weights[name], (0, count)) for name, count in more.items() if count > 0}
 
 
 def _with_bands_of(target: Codec, source: Codec) -> dict[str, Tensor]:
@@ -92,9 +107,24 @@ def _split(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return weights
 
 
-def _settings_to_match(model: Codec, splits: bool) -> dict[str, Any]:
+def _widens(source: Codec, target: Codec) -> bool:
+    """Whether ``target`` has a wider latent, of which two sides with projections make codebooks as wide as before."""
+    old, new = source.config, target.config
+    if not (isinstance(old.network, SpectralConfig) and isinstance(new.network, SpectralConfig)):
+        return False
+    if not (isinstance(old.quantizer, SplitConfig) and isinstance(new.quantizer, SplitConfig)):
+        return False
+    widths = [config.quantizer.dim or config.network.latent_dim for config in (old, new)]
+    return old.network.latent_dim < new.network.latent_dim and widths[0] == widths[1]
+
+
+def _settings_to_match(model: Codec, splits: bool, widens: bool) -> dict[str, Any]:
     settings = token_settings(model)
     settings["network"].pop("encoder_layers", None)
+    if widens:
+        for name in ("latent_dim", "semantic_layers", "semantic_from", "semantic_dim"):
+            settings["network"].pop(name, None)
+        settings["quantizer"].pop("dim", None)
     if splits:
         settings.pop("quantizer")
     return settings

@@ -72,10 +72,18 @@ class Backbone(nn.Module):
 
     def forward(self, x: Tensor, state: BackboneState | None = None) -> tuple[Tensor, BackboneState]:
         """``x (B, T, in_dim)`` to ``(B, T, out_dim)`` and one state per block."""
+        y, _, state = self.tapped(x, state, 0)
+        return y, state
+
+    def tapped(
+        self, x: Tensor, state: BackboneState | None, tap: int
+    ) -> tuple[Tensor, Tensor, BackboneState]:
+        """As a call, with the output ``(B, T, dim)`` of the first ``tap`` blocks in between."""
         states = state if state is not None else [None] * len(self.blocks)
-        x = self.embed_norm(self.embed(x))
+        x = inside = self.embed_norm(self.embed(x))
         new_state = []
-        for block, block_state in zip(self.blocks, states, strict=True):
+        for count, (block, block_state) in enumerate(zip(self.blocks, states, strict=True), start=1):
             x, following = block(x, block_state)
             new_state.append(following)
-        return self.out(self.norm(x)), new_state
+            inside = x if count == tap else inside
+        return self.out(self.norm(x)), inside, new_state

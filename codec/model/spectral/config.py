@@ -34,6 +34,12 @@ class SpectralConfig:
     """Frames seen by each block's depthwise convolution: this one and the ones before."""
     encoder_dim: int = 256
     encoder_layers: int = 6
+    semantic_layers: int = 0
+    """Blocks of the encoder that lead to a part of the latent of their own, for what is said; 0: there is none."""
+    semantic_from: int = 3
+    """Blocks of the encoder that these follow."""
+    semantic_dim: int = 64
+    """Width of that part, the last of the latent."""
     decoder_dim: int = 384
     decoder_layers: int = 8
     expansion: int = 3
@@ -57,6 +63,16 @@ class SpectralConfig:
     """Depth of the comb of the pitch on the noise of voiced frames, such as 5; 0: none. Not in training."""
 
     def __post_init__(self) -> None:
+        semantic = self.semantic_layers > 0
+        if semantic and not 0 < self.semantic_dim < self.latent_dim:
+            raise CodecError(
+                f"config network: semantic_dim {self.semantic_dim} must lie between 0 and latent_dim {self.latent_dim}"
+            )
+        if self.semantic_layers < 0 or (semantic and not 0 <= self.semantic_from <= self.encoder_layers):
+            raise CodecError(
+                f"config network: semantic_layers {self.semantic_layers} must be 0 or more, and semantic_from "
+                f"{self.semantic_from} at most encoder_layers {self.encoder_layers}"
+            )
         if self.gain_bands < 2:
             raise CodecError(f"config network: gain_bands {self.gain_bands} must be 2 or more")
         if self.noise_bands == 1 or self.noise_bands < 0:
@@ -82,6 +98,11 @@ class SpectralConfig:
                 f"config network: window_length {self.window_length} must be twice "
                 f"hop_length {self.hop_length}"
             )
+
+    @property
+    def acoustic_dim(self) -> int:
+        """Width of the latent's first part, or of all of it."""
+        return self.latent_dim - (self.semantic_dim if self.semantic_layers else 0)
 
     @property
     def num_bins(self) -> int:

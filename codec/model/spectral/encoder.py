@@ -24,6 +24,7 @@ class EncoderState:
 
     samples: Tensor
     backbone: BackboneState
+    semantic: BackboneState | None = None
 
 
 class SpectralEncoder(Encoder):
@@ -33,6 +34,9 @@ class SpectralEncoder(Encoder):
     linear picture of the waveform, from which phase can be coded; the power-compressed spectrum shows
     the quiet bins. Compressed bins alone hide the phase behind a non-linearity that takes very long
     to learn (docs/experiments/README.md).
+
+    With ``semantic_layers``, blocks of their own lead from an early block to the last part of the latent, which the
+    first codebook can then choose by: what a speech teacher hears needs depth, and would take it from the sound.
     """
 
     causal = True
@@ -45,18 +49,34 @@ class SpectralEncoder(Encoder):
         self.backbone = Backbone(
             in_dim=4 * config.num_bins + 1,
             dim=config.encoder_dim,
-            out_dim=config.latent_dim,
+            out_dim=config.acoustic_dim,
             layers=config.encoder_layers,
             expansion=config.expansion,
             kernel_size=config.kernel_size,
+        )
+        self.semantic_from = config.semantic_from
+        self.semantic = (
+            Backbone(
+                in_dim=config.encoder_dim,
+                dim=config.encoder_dim,
+                out_dim=config.semantic_dim,
+                layers=config.semantic_layers,
+                expansion=config.expansion,
+                kernel_size=config.kernel_size,
+            )
+            if config.semantic_layers
+            else None
         )
 
     def forward(self, wav: Tensor, state: EncoderState | None = None) -> tuple[Tensor, EncoderState]:
         """``wav (B, n * hop)`` to ``(latent (B, D, n), state)``."""
         spectrum, samples = self.stft(wav, state.samples if state else None)
         features = self.features(spectrum.real, spectrum.imag)
-        latent, backbone = self.backbone(features, state.backbone if state else None)
-        return latent.transpose(1, 2), EncoderState(samples, backbone)
+        latent, inside, backbone = self.backbone.tapped(features, state.backbone if state else None, self.semantic_from)
+        if self.semantic is None:
+            return latent.transpose(1, 2), EncoderState(samples, backbone)
+        meaning, semantic = self.semantic(inside, state.semantic if state else None)
+        return torch.cat([latent, meaning], dim=2).transpose(1, 2), EncoderState(samples, backbone, semantic)
 
     def features(self, real: Tensor, imag: Tensor) -> Tensor:
         """Both views of spectra ``(B, n, bins)``: ``(B, n, 4 * bins + 1)``."""
