@@ -25,6 +25,7 @@ def train(values: dict) -> dict[str, torch.Tensor]:
     return {
         f"{part}.{name}": value.clone()
         for part, module in modules.items()
+        if module is not None
         for name, value in module.state_dict().items()
     }
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from ddp_worker import train
 from safetensors.torch import load_file
-from training_runs import run_config, run_values, write_corpus, write_features
+from training_runs import RECONSTRUCTION, run_config, run_values, write_corpus, write_features
 
 from codec.errors import CodecError
 from codec.train.build import build_run
@@ -77,6 +77,19 @@ def test_two_processes_agree_with_each_other_and_with_one(tmp_path):
         assert torch.equal(value, second[name]), name
     for name, value in alone.items():
         assert torch.allclose(first[name], value, atol=1e-5, rtol=1e-5), name
+
+
+def test_two_processes_agree_where_no_loss_has_weights(tmp_path):
+    manifest = write_corpus(tmp_path / "data")
+    values = run_values(tmp_path, manifest, max_steps=2, **RECONSTRUCTION)
+    port = free_port()
+    running = [start(tmp_path, values, rank, port) for rank in range(2)]
+    for process in running:
+        _, errors = process.communicate(timeout=500)
+        assert process.returncode == 0, errors
+    first, second = (load_file(tmp_path / f"{rank}.safetensors") for rank in range(2))
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(tmp_path):

@@ -114,8 +114,8 @@ def build_step(
         )
     step = TrainStep(
         Rates(config.schedule, config.max_steps),
-        accelerator.prepare_model(state.generator),
-        accelerator.prepare_model(state.objective),
+        _shared(state.generator, accelerator),
+        _shared(state.objective, accelerator),
         state.optimizer,
         FiniteGuard(),
         adversary,
@@ -231,6 +231,11 @@ def _build_state(
         discriminator_optimizer,
         None if config.balancer is None else Balancer(config.balancer, objective.weights),
     )
+
+
+def _shared(module: nn.Module, accelerator: Accelerator) -> nn.Module:
+    """``module`` in the wrapper of several processes, which refuses one that learns nothing: losses without heads."""
+    return accelerator.prepare_model(module) if _trainable(module) else module
 
 
 def _trainable(module: nn.Module) -> list[nn.Parameter]:
