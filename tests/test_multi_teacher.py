@@ -1,5 +1,6 @@
 """Several teachers, each for its domain: nothing leaks, times are right, and what is taught is learned."""
 
+import dataclasses
 import json
 
 import pytest
@@ -337,6 +338,17 @@ def test_translators_go_on_in_a_run_that_starts_from_another(tmp_path, corpus):
     voice, tune = ([loss[f"distill_{name}"].head.state_dict() for loss in losses] for name in ("voice", "tune"))
     assert torch.equal(voice[0]["weight"], voice[1]["weight"])
     assert "inner.weight" in tune[0] and "inner.weight" not in tune[1]
+
+
+def test_a_run_says_which_heads_its_source_does_not_have(tmp_path, corpus, capsys):
+    first = two_teachers(tmp_path, corpus, max_steps=1)
+    alone = {name: teacher for name, teacher in first.teachers.items() if name == "voice"}
+    Trainer(dataclasses.replace(first, teachers=alone)).run()
+    capsys.readouterr()
+    for number, names in enumerate((("voice",), ("voice", "tune"))):
+        config = two_teachers(tmp_path, corpus, init_from=str(tmp_path / "run"), output=str(tmp_path / f"next-{number}"))
+        Trainer(dataclasses.replace(config, teachers={name: config.teachers[name] for name in names}))
+        assert ("has no heads of distill_tune;" in capsys.readouterr().err) == ("tune" in names)
 
 
 def replace(teacher: dict, name: str = "voice"):

@@ -95,7 +95,7 @@ class Objective(nn.Module):
         The metadata say each loss's teacher or alphabet, and attach point. They are no part of a codec: with them,
         a latent can be compared with a teacher again, or read. Nothing is written where no loss has a head.
         """
-        heads = {name: module for name, module in self.losses.items() if hasattr(module, "described")}
+        heads = self.heads()
         if not heads:
             return
         tensors = {
@@ -106,6 +106,10 @@ class Objective(nn.Module):
         facts = {name: json.dumps(module.described) for name, module in heads.items()}
         with atomic_path(path) as temporary:
             temporary.write_bytes(save(tensors, metadata=facts))
+
+    def heads(self) -> dict[str, nn.Module]:
+        """The losses that learn weights of their own, by name."""
+        return {name: module for name, module in self.losses.items() if hasattr(module, "described")}
 
     def _anchored(self) -> list[L2SPLoss]:
         return [module for module in self.losses.values() if isinstance(module, L2SPLoss)]

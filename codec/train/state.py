@@ -56,8 +56,11 @@ class TrainState:
             item.load_state_dict(parts.get(name, {}))
         torch.set_rng_state(parts["rng"]["cpu"])
 
-    def load_weights(self, checkpoint: Checkpoint, where: str) -> None:
+    def load_weights(self, checkpoint: Checkpoint, where: str) -> list[str]:
         """Take the modules of another run: averaged weights, discriminators, and heads of the same losses.
+
+        Returns:
+            names of the losses whose heads it does not have; they start from nothing.
 
         Raises:
             CodecError: when sizes differ.
@@ -68,11 +71,14 @@ class TrainState:
             self.generator.load_state_dict(generator)
             if self.discriminators is not None and "discriminators" in parts:
                 self.discriminators.load_state_dict(parts["discriminators"])
-            self.objective.load_state_dict(self._heads(checkpoint), strict=False)
+            heads = self._heads(checkpoint)
+            self.objective.load_state_dict(heads, strict=False)
         except RuntimeError as error:
             reason = " ".join(str(error).split())[:300]
             raise CodecError(f"init_from {where}: does not fit this config ({reason})") from None
         self.restart_average()
+        needed = {name for name, module in self.objective.heads().items() if module.state_dict()}
+        return sorted(needed - {key.split(".")[1] for key in heads})
 
     def _heads(self, checkpoint: Checkpoint) -> dict[str, Tensor]:
         """What losses learned that both runs have; one of another type or teacher is another loss."""
@@ -106,7 +112,7 @@ def start_folder(source: str) -> Path:
     return shipped_model(source) or Path(source)
 
 
-def initialize(state: TrainState, source: str) -> None:
+def initialize(state: TrainState, source: str) -> list[str]:
     """Take weights from ``source``.
 
     Args:
@@ -114,6 +120,9 @@ def initialize(state: TrainState, source: str) -> None:
         source: a shipped model's name, a model folder (``config.json``), a checkpoint folder (``step-...``, with
             its discriminators), the output folder of a run, whose newest checkpoint is taken, or an encoder of
             frames that was pre-trained, which leaves decoder and quantizer as they are.
+
+    Returns:
+        names of the losses whose heads a run or checkpoint does not have; none for a model, which has no heads at all.
 
     Raises:
         CodecError: when there is no such thing, or its sizes do not fit the config.
@@ -123,8 +132,7 @@ def initialize(state: TrainState, source: str) -> None:
     if checkpoints:
         folder = checkpoints[-1]
     if (folder / "manifest.json").is_file():
-        state.load_weights(read_checkpoint(folder), str(folder))
-        return
+        return state.load_weights(read_checkpoint(folder), str(folder))
     mine, encoder_only = state.generator.codec, kind_of(folder) == FRAMES
     weights = encoder_weights(folder, mine) if encoder_only else fitting_weights(load_model(folder, "cpu"), mine)
     if weights is None:
@@ -136,3 +144,4 @@ def initialize(state: TrainState, source: str) -> None:
     if not encoder_only:
         state.generator.quantizer.adopt_codebooks()
     state.restart_average()
+    return []

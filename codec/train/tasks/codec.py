@@ -8,6 +8,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from codec.audio.mel import mel_picture
+from codec.console import print_note
 from codec.data.batch import Batch
 from codec.data.loading.prefetch import Prefetcher, ProcessPrefetcher, move_batch, prefetch
 from codec.data.store import AudioStore
@@ -74,7 +75,12 @@ class CodecTask(Task):
         self._resumed = True
 
     def initialize(self, source: str) -> None:
-        initialize(self.parts.state, source)
+        fresh = initialize(self.parts.state, source)
+        if fresh and self.parts.accelerator.is_main_process:
+            print_note(
+                f"init_from {source}: has no heads of {', '.join(fresh)}; they start from nothing, and until they "
+                "have learnt, their gradients lead the model astray"
+            )
         self._base = base_of(self.parts.state.released())
 
     def data_facts(self) -> dict[str, int]:
