@@ -156,6 +156,18 @@ def test_errors_come_before_any_work(data, tmp_path, changes, message):
     assert not (tmp_path / "out").exists()
 
 
+def test_skipped_files_of_folders_are_named_once(data, tmp_path, monkeypatch, capsys):
+    shutil.copytree(data[0] / "data", tmp_path / "clips")
+    (tmp_path / "clips" / "b.m4a").write_bytes(b"")
+    for name in ("run_all", "write_all"):
+        monkeypatch.setattr(f"codec.compare.comparison.{name}", lambda *_: None)
+    clips = {"manifests": [str(tmp_path / "clips")]}
+    sound = {name: {"clips": clips, "measures": ["si_sdr"]} for name in ("all", "first")}
+    compare(plain(data, tmp_path / "out", scoring={"sound": sound}, table=["all/si_sdr"], figure=["all/si_sdr"]))
+    said = capsys.readouterr().err
+    assert said.count("b.m4a") == said.count("note: skipped") == 1
+
+
 def test_finished_runs_are_neither_trained_nor_scored_again(finished, monkeypatch, capsys):
     output = Path(finished.output)
     before = {name: (output / name).read_bytes() for name in ("table.md", "results.json", "figure.png")}

@@ -366,3 +366,16 @@ def test_an_empty_name_is_not_the_current_folder(source, output, tiny_model_dir,
     with pytest.raises(CodecError, match="an empty name"):
         tokenize(config_of(tiny_model_dir, source), output)
     assert [path.name for path in tmp_path.iterdir()] == ["clips"]
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_source_without_recordings_leaves_no_output_behind(there, tiny_model_dir, tmp_path):
+    """And takes away no folder that the user had made."""
+    (tmp_path / "clips").mkdir()
+    if there:
+        (tmp_path / "out").mkdir()
+    with pytest.raises(CodecError, match="no utterances"):
+        make_corpus(tmp_path / "out", tiny_model_dir, tmp_path / "clips")
+    assert (tmp_path / "out").exists() == there
+    write_clips(tmp_path / "clips", (0.3,))
+    assert len(rows_of(make_corpus(tmp_path / "out", tiny_model_dir, tmp_path / "clips"))) == 1

@@ -19,6 +19,7 @@ from codec.settings import read_config
 from codec.teachers import build_teacher, labels, teacher_configs
 from codec.teachers.features import Crop, FeatureCache, FeatureInfo, crop_frames
 from codec.teachers.labels import PHONES, label_frames
+from codec.teachers.language import is_speech
 from codec.teachers.teaching import TeacherSource, teacher_losses
 from codec.train.config import TrainConfig
 from codec.train.losses.registry import LossContext
@@ -58,6 +59,23 @@ def test_phones_are_one_hot_rows_and_what_is_unknown_is_masked(aligner):
     frames = [PHONES[i] if m else None for i, m in zip(found[0].index.tolist(), found[0].mask.tolist(), strict=True)]
     assert frames == ["SIL"] * 20 + ["K"] * 11 + [None] * 19 + ["AE"] * 30 + [None] * 20
     assert torch.equal(found[0].features, torch.eye(len(PHONES))) and teacher.info.dim == len(PHONES) == 40
+
+
+@pytest.mark.parametrize(
+    "clip, speech",
+    [
+        (Clip("a.wav", 1.0), True),
+        (Clip("a.wav", 1.0, domain="studio"), False),
+        (Clip("a.wav", 1.0, domain="studio", text="a cat"), True),
+        (Clip("a.wav", 1.0, domain="studio", language="en"), True),
+        *((Clip("a.wav", 1.0, domain=domain, text="a cat"), False) for domain in ("music", "sound", "mixed")),
+    ],
+)
+def test_a_domain_of_the_user_s_own_is_speech_if_its_text_or_language_is_known(clip, speech, aligner):
+    assert is_speech(clip) == speech
+    teacher = build_teacher("phones", {"type": "labels"})
+    (found,) = teacher.features([Utterance(clip)])
+    assert bool(found.mask.any()) == (speech and clip.text is not None)
 
 
 def test_clips_without_phones_are_an_error_before_work(aligner):

@@ -1,6 +1,7 @@
 """``codec merge``: configs of both kinds, tokens kept, sweeps and learned lambdas."""
 
 import json
+import shutil
 
 import pytest
 import soundfile
@@ -218,6 +219,13 @@ def test_the_verb_reports_tokens_and_writes_them(family, recordings, tmp_path, c
     expected = token_agreement(base, merged, read_clips(recordings))
     assert report["tokens"] == expected.facts() and 0 < expected.first < 1
     assert f"{expected.first:.1%} of RVQ-1" in said.out and "cosine speech ~ music" in said.out
+
+
+def test_skipped_files_of_a_folder_are_named(family, recordings, tmp_path, capfd):
+    shutil.copytree(recordings, tmp_path / "some")
+    (tmp_path / "some" / "b.m4a").write_bytes(b"")
+    said = run_ok(capfd, "merge", write_config(tmp_path, family, tmp_path / "some"))
+    assert "skipped" in said.err and "b.m4a" in said.err
 
 
 # Sweeps.

@@ -16,7 +16,7 @@ from codec.config import from_dict, merge, to_dict
 from codec.console import counted, print_note
 from codec.data.manifest import Clip, write_manifest
 from codec.errors import CodecError
-from codec.eval.clips import folder_notes, read_clips
+from codec.eval.clips import print_folder_notes, read_clips
 from codec.eval.measures.base import MetricSettings
 from codec.eval.measures.registry import build_measures, installed_measures
 from codec.eval.quick import score
@@ -61,8 +61,7 @@ def finetune(
     """
     folder = find_model(model)
     train_clips, held_out = split(read_clips(data))
-    for note in folder_notes(data):
-        print_note(f"note: {note}")
+    print_folder_notes([data])
     run = run_config(folder, train_clips, out, config, overrides or [])
     before = quality(folder, held_out)
     print_note(f"{counted(len(train_clips), 'clip')} to train on, {len(held_out)} held out")

@@ -18,7 +18,7 @@ from rich.table import Table
 from codec.cli.recipe import run_recipe
 from codec.console import print_note
 from codec.errors import CodecError
-from codec.eval.clips import open_clips
+from codec.eval.clips import open_clips, print_folder_notes
 from codec.merging.config import MergeConfig, native
 from codec.merging.merge import Merged, merge_family, read_family, write_merged
 from codec.merging.tokens import Agreement, token_agreement
@@ -71,6 +71,7 @@ def work(config: MergeConfig) -> int:
     for objection in family.forced:
         print_note(f"warning: {objection}")
     clips = open_clips(config.clips) if config.clips is not None else []
+    print_folder_notes(config.clips.manifests if config.clips is not None else ())
     base = family.codec if clips else None
     sweeper = None
     if config.sweep.values:

@@ -11,9 +11,10 @@ from codec.compare.plan import Trial, check_runs, plan_runs
 from codec.compare.pool import Ended, run_all
 from codec.compare.records import Records, read_earlier, scores_of, write_finished
 from codec.compare.report import choose, write_results, write_table
-from codec.compare.score import check_scoring, read_scores
+from codec.compare.score import check_scoring, manifests, read_scores
 from codec.compare.summary import summarize_runs
 from codec.errors import CodecError
+from codec.eval.clips import print_folder_notes
 
 
 def compare(config: CompareConfig) -> int:
@@ -31,6 +32,7 @@ def compare(config: CompareConfig) -> int:
     runs = plan_runs(config)
     merges = plan_merges(config, runs)
     _check_patterns(config, check_scoring(config.scoring, [run.config.model for run in runs]))
+    print_folder_notes(manifests(config.scoring))
     earlier = read_earlier(config, runs)
     left = [run for run in runs if scores_of(run, config.scoring, earlier) is None]
     check_runs(run for run in runs if run in left or (run.variant, run.seed) not in earlier)

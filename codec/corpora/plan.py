@@ -12,7 +12,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -105,12 +105,18 @@ def open_plan(folder: Folder, source: SourceConfig, sizes: Sizes, facts: Facts) 
     """
     if not (folder / PLAN).is_file():
         _check_first(folder, source)
-    make_folder(folder / "plan")
-    make_folder(folder / "shards")
+    fresh = not folder.is_dir()
+    _make_folders(folder)
     with _planning(folder):
         if not (folder / PLAN).is_file():
+            _make_folders(folder)  # one that had the lock before may have taken them back
             _check_unused(folder)
-            return _make(folder, source, sizes, facts)
+            try:
+                return _make(folder, source, sizes, facts)
+            except CodecError:
+                if fresh:
+                    _take_back(folder)
+                raise
     plan = read_plan(folder)
     _check_same(folder, plan, source, sizes, facts)
     return plan
@@ -125,6 +131,22 @@ def _planning(folder: Folder) -> Iterator[None]:
     with (folder / ".lock").open("ab") as file:
         lock(file)
         yield
+
+
+def _make_folders(folder: Folder) -> None:
+    make_folder(folder / "plan")
+    make_folder(folder / "shards")
+
+
+def _take_back(folder: Folder) -> None:
+    """Remove a folder that this planning made and left without a list, such as that of a source without recordings."""
+    if isinstance(folder, RemotePath):
+        return
+    with suppress(OSError):  # what is in use, or not empty, stays
+        (folder / "plan").rmdir()
+        (folder / "shards").rmdir()
+        (folder / ".lock").unlink()
+        folder.rmdir()
 
 
 def read_plan(folder: Folder) -> Plan:

@@ -2,9 +2,11 @@
 
 import dataclasses
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from codec.audio.io import AUDIO_SUFFIXES, duration_of
+from codec.console import print_note
 from codec.data.manifest import Clip, read_manifest
 from codec.data.search import search_folder
 from codec.errors import CodecError
@@ -43,6 +45,13 @@ def folder_notes(source: str | Path) -> list[str]:
         return []
     search = search_folder(Path(source), AUDIO_SUFFIXES)
     return [*search.unreadable, *([summary] if (summary := search.summary()) else [])]
+
+
+def print_folder_notes(sources: Iterable[str | Path]) -> None:
+    """Say what :func:`folder_notes` finds, once for each folder."""
+    for source in dict.fromkeys(map(Path, sources)):
+        for note in folder_notes(source):
+            print_note(f"note: {note}")
 
 
 def select(clips: list[Clip], selection: Selection) -> list[Clip]:

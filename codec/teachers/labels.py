@@ -12,6 +12,7 @@ from codec.align.types import Alignment, Interval, Omitted, Utterance
 from codec.data import Clip
 from codec.errors import CodecError
 from codec.teachers.features.cache import ClipFeatures, FeatureInfo
+from codec.teachers.language import is_speech
 from codec.teachers.registry import teacher
 
 PHONES = (
@@ -91,7 +92,7 @@ class LabelsTeacher:
 
 def can_be_labelled(clip: Clip) -> bool:
     """Whether a clip is English speech with a text."""
-    return bool(clip.text) and clip.domain == "speech" and (clip.language or "en").lower().startswith("en")
+    return bool(clip.text) and is_speech(clip) and (clip.language or "en").lower().startswith("en")
 
 
 def label_frames(phones: tuple[Interval, ...], seconds: float) -> ClipFeatures:

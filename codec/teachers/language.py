@@ -17,6 +17,8 @@ from codec.teachers.features.cache import ClipFeatures, FeatureInfo
 from codec.teachers.registry import teacher
 from codec.teachers.spread import spread_words
 
+_WORDLESS = ("music", "sound", "mixed")
+
 
 @dataclass(frozen=True)
 class LanguageConfig:
@@ -46,7 +48,7 @@ class LanguageTeacher:
     ``shuffled``: the same times and mask, with the states of another clip's words.
     ``cls``: one vector for the whole clip, silence included: it describes the sentence, not a moment.
     ``index``: row i is token i, [CLS] first and padding after the text, none masked.
-    Clips of another domain than ``speech``, of another language or without a text are masked throughout.
+    Clips without speech (:func:`is_speech`), of another language or without a text are masked throughout.
     """
 
     Config = LanguageConfig
@@ -143,8 +145,13 @@ def clip_words(clip: Clip, words: Alignment | None) -> list[str]:
 
 
 def is_speech(clip: Clip) -> bool:
-    """Whether a clip has words to speak of; music has none."""
-    return clip.domain == "speech"
+    """Whether a clip has words to speak of.
+
+    Music, sounds and mixtures have none. A domain of the user's own has them where its text or language is known.
+    """
+    if clip.domain in _WORDLESS:
+        return False
+    return clip.domain == "speech" or clip.text is not None or clip.language is not None
 
 
 def choose_donors(clips: list[Clip], words: dict[str, Alignment], seed: int) -> dict[str, list[str]]:

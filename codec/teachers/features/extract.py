@@ -8,6 +8,7 @@ from codec.data import Clip
 from codec.errors import CodecError
 from codec.jobs.batches import StageReport, run_batches
 from codec.teachers.features.cache import ClipFeatures, FeatureCache, read_info
+from codec.teachers.language import is_speech
 from codec.teachers.registry import Teacher
 
 
@@ -67,7 +68,7 @@ def compute(batch: list[Clip], teacher: Teacher, words: dict[str, Alignment]) ->
 
 def lacks_words(clip: Clip, teacher: Teacher, words: dict[str, Alignment]) -> bool:
     """Whether the teacher lacks word timestamps; clips without speech need none."""
-    return teacher.needs_words and clip.domain == "speech" and clip.name not in words
+    return teacher.needs_words and is_speech(clip) and clip.name not in words
 
 
 def check_cached(teacher: Teacher, cache: FeatureCache, clips: list[Clip]) -> None:
