@@ -1,6 +1,5 @@
 """The training run as a user meets it: it learns, logs, exports, starts from others' weights, stops."""
 
-import dataclasses
 import json
 import os
 import signal
@@ -15,8 +14,6 @@ from training_runs import RECONSTRUCTION, run_config, write_corpus, write_featur
 
 import codec
 from codec.errors import CodecError
-from codec.model.transfer import fitting_weights
-from codec.quantizers.split import SplitConfig
 from codec.train.checkpoint import list_checkpoints, read_checkpoint, write_checkpoint
 from codec.train.generator import Generator
 from codec.train.losses.registry import loss
@@ -243,116 +240,6 @@ def test_fine_tuning_starts_from_a_checkpoint_with_its_discriminators(tmp_path, 
     assert second.step == 0
     assert not new.optimizer.state_dict()
 
-
-def test_a_deeper_network_starts_with_the_tokens_and_the_audio_of_its_source(tmp_path, manifest):
-    source = make_tiny_model()
-    codec.save(source, tmp_path / "model")
-    network = source.config.network
-    layers = {"encoder_layers": network.encoder_layers + 2, "decoder_layers": network.decoder_layers + 1}
-    deeper = dataclasses.replace(source.config, network=dataclasses.replace(network, **layers))
-    config = run_config(tmp_path, manifest, model=deeper, init_from=str(tmp_path / "model"), **RECONSTRUCTION)
-    trainer = Trainer(config)
-    grown, wav = trainer.task.parts.state.released(), 0.1 * torch.randn(1, 6400)
-    assert torch.equal(grown.encode(wav).codes, source.encode(wav).codes)
-    tokens = source.encode(wav)
-    assert torch.allclose(grown.decode(tokens.codes), source.decode(tokens.codes), atol=1e-5)
-    before = {name: value.clone() for name, value in trainer.task.parts.state.generator.codec.named_parameters()}
-    trainer.run(until=2)
-    after = dict(trainer.task.parts.state.generator.codec.named_parameters())
-    new = [name for name in before if name not in source.state_dict()]
-    assert {name.split(".")[0] for name in new} == {"encoder", "decoder"}
-    assert all(not torch.equal(before[name], after[name]) for name in new if "project" in name)
-
-
-def test_a_decoder_with_more_bands_starts_with_the_loudness_of_its_source(tmp_path, manifest):
-    source = make_tiny_model(gain_bands=5, noise_bands=4)
-    codec.save(source, tmp_path / "model")
-    bands = {"gain_bands": 9, "noise_bands": 7}
-    finer = dataclasses.replace(source.config, network=dataclasses.replace(source.config.network, **bands))
-    config = run_config(tmp_path, manifest, model=finer, init_from=str(tmp_path / "model"), **RECONSTRUCTION)
-    grown, wav = Trainer(config).task.parts.state.released(), 0.1 * torch.randn(1, 6400)
-    tokens = source.encode(wav)
-    assert torch.equal(grown.encode(wav).codes, tokens.codes)
-    # Every band of the source is one of the finer bands, so that what lies between them is the same, too.
-    assert torch.allclose(grown.decode(tokens.codes), source.decode(tokens.codes), atol=1e-5)
-
-
-@pytest.mark.parametrize("residual", [True, False])
-def test_a_first_codebook_of_its_own_starts_with_the_tokens_and_the_audio_of_the_row(tmp_path, manifest, residual):
-    source = make_tiny_model()
-    codec.save(source, tmp_path / "model")
-    row = source.config.quantizer
-    split = SplitConfig(num_codebooks=row.num_codebooks, codebook_size=row.codebook_size, residual=residual)
-    model = dataclasses.replace(source.config, quantizer=split)
-    config = run_config(tmp_path, manifest, model=model, init_from=str(tmp_path / "model"), **RECONSTRUCTION)
-    if not residual:
-        # In parallel, the others would have to quantize what they have not seen.
-        with pytest.raises(CodecError, match=r"init_from .*: its config\.json differs from this run's model"):
-            Trainer(config)
-        return
-    trainer = Trainer(config)
-    started, wav = trainer.task.parts.state.released(), 0.1 * torch.randn(1, 6400)
-    tokens = source.encode(wav)
-    assert torch.equal(started.encode(wav).codes, tokens.codes)
-    assert torch.allclose(started.decode(tokens.codes), source.decode(tokens.codes), atol=1e-5)
-    trainer.run(until=2)
-    sides = trainer.task.parts.state.generator.codec.quantizer
-    for side in (sides.first, sides.rest):
-        for projection in (side.input, side.output):
-            assert not torch.equal(projection.weight, torch.eye(source.quantizer.codebooks.shape[2]))
-
-
-@pytest.mark.parametrize("blocks", [0, 2])
-def test_a_wider_latent_starts_with_the_tokens_and_the_audio_of_its_source(tmp_path, manifest, blocks):
-    row = make_tiny_model()
-    width, network = row.quantizer.codebooks.shape[2], row.config.network
-    sizes = {"num_codebooks": row.config.quantizer.num_codebooks, "codebook_size": row.config.quantizer.codebook_size}
-    config = dataclasses.replace(row.config, quantizer=SplitConfig(**sizes, residual=True))
-    source = codec.Codec(config)
-    source.load_state_dict(fitting_weights(row, source))
-    codec.save(source.eval(), tmp_path / "model")
-
-    def start(latent_dim: int, dim: int) -> Trainer:
-        model = dataclasses.replace(
-            config,
-            network=dataclasses.replace(
-                network, latent_dim=latent_dim, semantic_layers=blocks, semantic_dim=5, semantic_from=1
-            ),
-            quantizer=SplitConfig(**sizes, residual=True, dim=dim),
-        )
-        where = {"output": str(tmp_path / f"{latent_dim}-{dim}"), "init_from": str(tmp_path / "model")}
-        return Trainer(run_config(tmp_path, manifest, model=model, **where, **RECONSTRUCTION))
-
-    trainer = start(width + 5, width)
-    wider, wav = trainer.task.parts.state.released(), 0.1 * torch.randn(1, 6400)
-    tokens = source.encode(wav)
-    assert torch.equal(wider.encode(wav).codes, tokens.codes)
-    assert torch.allclose(wider.decode(tokens.codes), source.decode(tokens.codes), atol=1e-5)
-    trainer.run(until=3)
-    trained = trainer.task.parts.state.generator.codec
-    # The decoder learns to read the new part first, from where the codebooks learn that it counts.
-    assert trained.decoder.backbone.embed.weight[:, width:].any()
-    assert trained.quantizer.first.input.weight[:, width:].any()
-    # Codebooks of another width, or a latent that lost a part, are another model.
-    for latent_dim, dim in ((width + 5, 0), (width + 5, width + 1), (width - 1, width)):
-        with pytest.raises(CodecError, match=r"init_from .*: its config\.json differs from this run's model"):
-            start(latent_dim, dim)
-
-
-def test_a_shallower_network_is_no_start(tmp_path, manifest):
-    source = make_tiny_model()
-    codec.save(source, tmp_path / "model")
-    network = dataclasses.replace(source.config.network, decoder_layers=source.config.network.decoder_layers - 1)
-    model = dataclasses.replace(source.config, network=network)
-    config = run_config(tmp_path, manifest, model=model, init_from=str(tmp_path / "model"), **RECONSTRUCTION)
-    with pytest.raises(CodecError, match=r"init_from .*: its config\.json differs from this run's model"):
-        Trainer(config)
-
-
-def test_a_model_of_other_sizes_is_no_start(tmp_path, manifest, tiny_model_dir):
-    config = run_config(tmp_path, manifest, init_from=str(tiny_model_dir), **RECONSTRUCTION)
-    with pytest.raises(CodecError, match=r"init_from .*: its config\.json differs from this run's model"):
-        Trainer(config)
 
 
 def test_tensorboard_gets_curves_sound_and_spectrograms(tmp_path, manifest):

@@ -1,5 +1,6 @@
 """Weights of one model for another that begins with the same tokens and audio, and perhaps has more than it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -12,6 +13,8 @@ from codec.model.spectral.blocks import ConvNeXtBlock
 from codec.model.spectral.config import SpectralConfig
 from codec.model.spectral.decoder import SpectralDecoder, resample_bands
 from codec.model.spectral.noise import PARTS
+from codec.quantizers.base import QuantizerConfig
+from codec.quantizers.kmeans import kmeans
 from codec.quantizers.rvq import ResidualConfig
 from codec.quantizers.split import SplitConfig
 
@@ -29,12 +32,16 @@ def fitting_weights(source: Codec, target: Codec) -> dict[str, Tensor] | None:
     from the others, which quantize the rest (``split_rvq`` with ``residual``), and that of ``source`` is not, the
     projections of both sides begin as the identity.
 
+    Codebooks may be of other sizes (:func:`fitting_codebooks`); the tokens are then new from the start.
+
     Returns:
         ``None`` when encoder or quantizer have other settings, or a tensor of ``source`` has no place.
     """
     splits = _splits(source, target)
     widens = _widens(source, target)
-    if _settings_to_match(source, splits, widens) != _settings_to_match(target, splits, widens):
+    resizes = resizes_codebooks(source.config.quantizer, target.config.quantizer)
+    settings = [_settings_to_match(model, splits, widens, resizes) for model in (source, target)]
+    if settings[0] != settings[1]:
         return None
     # With plain weights, as a file has them: those of a SEANet in training are in the weight-norm form.
     plain = Codec(target.config)
@@ -42,6 +49,8 @@ def fitting_weights(source: Codec, target: Codec) -> dict[str, Tensor] | None:
     weights = _with_bands_of(target, source)
     if splits:
         weights = _split(weights)
+    elif resizes:
+        weights |= fitting_codebooks(weights, source.config.quantizer, target.config.quantizer)
     for name, module in plain.named_modules():
         new = isinstance(module, ConvNeXtBlock) and f"{name}.scale" not in weights
         # A way of its own to a new part of the latent changes nothing at first, whatever it computes.
@@ -54,6 +63,53 @@ def fitting_weights(source: Codec, target: Codec) -> dict[str, Tensor] | None:
             return None
         merged[name] = torch.cat([tensor, own[len(tensor) :]])
     return merged
+
+
+def resizes_codebooks(old: QuantizerConfig, new: QuantizerConfig) -> bool:
+    """Whether two residual quantizers differ in the sizes of their codebooks, and not in their number."""
+    if not (isinstance(old, ResidualConfig) and isinstance(new, ResidualConfig)):
+        return False
+    return old.type == new.type and len(old.layer_sizes) == len(new.layer_sizes) and old.layer_sizes != new.layer_sizes
+
+
+def fitting_codebooks(
+    weights: Mapping[str, Tensor], old: ResidualConfig, new: ResidualConfig, prefix: str = ""
+) -> dict[str, Tensor]:
+    """The codebooks among ``weights``, by name, for a quantizer of other sizes.
+
+    A larger codebook has every entry several times, moved at random by up to half of the way to its nearest
+    neighbour, as in the design of Linde, Buzo and Gray (1980); a smaller one has the means of its entries' clusters.
+    Training then moves them to where the latents are.
+
+    Args:
+        weights: tensors of a model, or of a checkpoint's generator.
+        old: the quantizer that they are of.
+        new: the quantizer that they are for.
+        prefix: what the names of the model's tensors begin with.
+    """
+    sides = {"first.rvq.": slice(1), "rest.rvq.": slice(1, None)} if isinstance(new, SplitConfig) else {"": slice(None)}
+    fitting = {}
+    for side, layers in sides.items():
+        name = f"{prefix}quantizer.{side}codebooks"
+        before, after = old.layer_sizes[layers], new.layer_sizes[layers]
+        entries = [codebook[:size] for codebook, size in zip(weights[name], before, strict=True)]
+        resized = [_resized(codebook, size) for codebook, size in zip(entries, after, strict=True)]
+        fitting[name] = torch.stack([F.pad(codebook, (0, 0, 0, max(after) - len(codebook))) for codebook in resized])
+    return fitting
+
+
+def _resized(codebook: Tensor, size: int) -> Tensor:
+    """``codebook (C, D)`` with another number of entries, ``(size, D)``."""
+    generator = torch.Generator().manual_seed(0)
+    if size < len(codebook):
+        return kmeans(codebook, size, iterations=10, generator=generator)
+    times = -(-size // len(codebook))
+    apart = torch.cdist(codebook, codebook).fill_diagonal_(torch.inf).amin(dim=1).nan_to_num(posinf=0.0)
+    moves = F.normalize(torch.randn(times - 1, *codebook.shape, generator=generator), dim=2)
+    moves = moves * torch.rand(times - 1, len(codebook), 1, generator=generator)
+    # The entries themselves come first.
+    copies = codebook + moves * (0.5 * apart).view(1, -1, 1)
+    return torch.cat([codebook, copies.flatten(0, 1)])[:size]
 
 
 def _padded(weights: dict[str, Tensor], into: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -118,13 +174,16 @@ def _widens(source: Codec, target: Codec) -> bool:
     return old.network.latent_dim < new.network.latent_dim and widths[0] == widths[1]
 
 
-def _settings_to_match(model: Codec, splits: bool, widens: bool) -> dict[str, Any]:
+def _settings_to_match(model: Codec, splits: bool, widens: bool, resizes: bool) -> dict[str, Any]:
     settings = token_settings(model)
     settings["network"].pop("encoder_layers", None)
     if widens:
         for name in ("latent_dim", "semantic_layers", "semantic_from", "semantic_dim"):
             settings["network"].pop(name, None)
         settings["quantizer"].pop("dim", None)
+    if resizes:
+        for name in ("sizes", "codebook_size"):
+            settings["quantizer"].pop(name, None)
     if splits:
         settings.pop("quantizer")
     return settings

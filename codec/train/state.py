@@ -10,8 +10,9 @@ from codec.discriminators.container import Discriminators
 from codec.errors import CodecError
 from codec.model.codec import Codec
 from codec.model.files import load_model, shipped_model
-from codec.model.transfer import fitting_weights
+from codec.model.transfer import fitting_codebooks, fitting_weights, resizes_codebooks
 from codec.pretraining.models.files import FRAMES, encoder_weights, kind_of
+from codec.quantizers.base import read_quantizer_config
 from codec.teachers.teaching import weighted_teachers
 from codec.train.balancer import Balancer
 from codec.train.checkpoint import Checkpoint, Parts, list_checkpoints, read_checkpoint
@@ -67,8 +68,10 @@ class TrainState:
         """
         parts = checkpoint.parts
         try:
-            generator = {**parts["generator"], **parts["average"]}
-            self.generator.load_state_dict(generator)
+            resized = self._resized_codebooks(checkpoint)
+            self.generator.load_state_dict({**parts["generator"], **parts["average"], **resized})
+            if resized:
+                self.generator.quantizer.adopt_codebooks()
             if self.discriminators is not None and "discriminators" in parts:
                 self.discriminators.load_state_dict(parts["discriminators"])
             heads = self._heads(checkpoint)
@@ -79,6 +82,15 @@ class TrainState:
         self.restart_average()
         needed = {name for name, module in self.objective.heads().items() if module.state_dict()}
         return sorted(needed - {key.split(".")[1] for key in heads})
+
+    def _resized_codebooks(self, checkpoint: Checkpoint) -> dict[str, Tensor]:
+        """The codebooks for this run's sizes, with this run's averages, where a checkpoint has other sizes."""
+        new = self.generator.codec.config.quantizer
+        old = read_quantizer_config(checkpoint.meta["config"]["model"]["quantizer"])
+        if not resizes_codebooks(old, new):
+            return {}
+        own = {name: value for name, value in self.generator.state_dict().items() if name.startswith("quantizer.")}
+        return own | fitting_codebooks(checkpoint.parts["generator"], old, new, prefix="codec.")
 
     def _heads(self, checkpoint: Checkpoint) -> dict[str, Tensor]:
         """What losses learned that both runs have; one of another type or teacher is another loss."""
