@@ -10,11 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codec.align.phones import phones_at_frames
-from codec.align.types import Interval, Omitted, Utterance
+from codec.align.types import Alignment, Interval, Omitted, Utterance
+from codec.cli import features
 from codec.cli.features import ExtractConfig, extract
 from codec.config import from_dict
 from codec.data import Clip, write_manifest
 from codec.errors import CodecError
+from codec.jobs.batches import StageReport
 from codec.settings import read_config
 from codec.teachers import build_teacher, labels, teacher_configs
 from codec.teachers.features import Crop, FeatureCache, FeatureInfo, crop_frames
@@ -93,6 +95,36 @@ def test_extraction_asks_for_no_words_of_clips_that_have_no_phones(aligner, tmp_
     cache = FeatureCache(tmp_path / "cache", "phones")
     assert not cache.missing(CLIPS)
     assert [bool(cache.read(clip).mask.any()) for clip in CLIPS] == [True, False, False, False, False]
+
+
+@pytest.mark.parametrize("recogniser", [True, False])
+def test_what_a_recogniser_heard_is_the_text_of_clips_without_one(monkeypatch, tmp_path, recogniser):
+    """Those with a text keep it, and other languages and music are not listened to."""
+    heard, texts = [], {}
+
+    def recognise(clips, aligner, store, batch_seconds):
+        heard.extend(clip.name for clip in clips)
+        store.append([Alignment(clip.name, (Interval("a", 0.1, 0.2), Interval("dog", 0.2, 0.9)), "t") for clip in clips])
+        return StageReport()
+
+    def align(clips, cache, skipped):
+        texts.update({clip.name: clip.text for clip in clips})
+        return {clip.name: SAID for clip in clips}
+
+    monkeypatch.setattr(features, "extract_words", recognise)
+    monkeypatch.setattr(features, "build_aligner", lambda config: None)
+    monkeypatch.setattr(labels, "align_clips", align)
+    monkeypatch.setattr(labels, "check_aligner", lambda: None)
+    clips = [*CLIPS, Clip("f.wav", 1.0, language="fr")]
+    write_manifest(tmp_path / "all.jsonl", clips)
+    values = {"manifest": str(tmp_path / "all.jsonl"), "cache": str(tmp_path / "cache"), "teachers": {"phones": {"type": "labels"}}}
+    words = {"words": {"type": "faster_whisper", "model": "cache/whisper"}} if recogniser else {}
+    assert extract(from_dict(ExtractConfig, values | words)) == 0
+    assert heard == (["e"] if recogniser else [])
+    assert texts == {"a": "a cat", "b": "too noisy"} | ({"e": "a dog"} if recogniser else {})
+    cache = FeatureCache(tmp_path / "cache", "phones")
+    known = {clip.name for clip in clips if cache.read(clip).mask.any()}
+    assert known == set(texts)
 
 
 @settings(deadline=None, max_examples=40)

@@ -23,6 +23,7 @@ from codec.jobs.batches import StageReport, interleave
 from codec.teachers import build_teacher, teacher_configs
 from codec.teachers.features.cache import FeatureCache
 from codec.teachers.features.extract import extract_features, extract_words
+from codec.teachers.labels import LabelsTeacher, is_english
 from codec.teachers.language import LanguageTeacher, is_speech
 from codec.teachers.registry import Teacher
 
@@ -61,7 +62,7 @@ def extract(config: ExtractConfig) -> int:
         torch.set_num_threads(config.threads)
     clips = interleave(read_manifest(config.manifest))[: config.limit]
     teachers = {name: build_teacher(name, options) for name, options in config.teachers.items()}
-    spoken = clips_to_time(clips, teachers)
+    spoken = clips_to_time(clips, teachers, config.words is not None)
     words: dict[str, Alignment] = {}
     reports: dict[str, StageReport] = {}
     if spoken:
@@ -81,13 +82,19 @@ def extract(config: ExtractConfig) -> int:
     return show(reports)
 
 
-def clips_to_time(clips: list[Clip], teachers: dict[str, Teacher]) -> list[Clip]:
-    """Clips whose words some teacher needs with times, or whose text is not known."""
+def clips_to_time(clips: list[Clip], teachers: dict[str, Teacher], can_recognise: bool) -> list[Clip]:
+    """Clips whose words some teacher needs with times, or whose text is not known.
+
+    A language teacher needs a text of every clip; a teacher of labels does without, if nothing can recognise it.
+    """
     spoken = [clip for clip in clips if is_speech(clip)]
     if any(teacher.needs_words for teacher in teachers.values()):
         return spoken
-    reads_text = any(isinstance(teacher, LanguageTeacher) for teacher in teachers.values())
-    return [clip for clip in spoken if reads_text and clip.text is None]
+    without_text = [clip for clip in spoken if clip.text is None]
+    if any(isinstance(teacher, LanguageTeacher) for teacher in teachers.values()):
+        return without_text
+    labels = any(isinstance(teacher, LabelsTeacher) for teacher in teachers.values())
+    return [clip for clip in without_text if labels and can_recognise and is_english(clip)]
 
 
 def show(reports: dict[str, StageReport]) -> int:

@@ -1,7 +1,7 @@
 """Labels as a teacher: the phone that is spoken in each frame, by forced alignment of the clip's text."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -43,8 +43,9 @@ class LabelsConfig:
 class LabelsTeacher:
     """Phones of English clips with a text, one class for each frame of 10 ms.
 
-    Frames whose phone is not known are masked, as are clips without a text, of another language or domain,
-    or that cannot be aligned. The features are rows of the identity: a distribution over the classes.
+    Frames whose phone is not known are masked, as are clips without a text or words that were recognised, of another
+    language or domain, or that cannot be aligned. The features are rows of the identity: a distribution over the
+    classes.
     """
 
     Config = LabelsConfig
@@ -65,11 +66,11 @@ class LabelsTeacher:
         Raises:
             CodecError: when no clip has a text in the aligner's language, or none could be aligned.
         """
-        usable = [clip for clip in clips if can_be_labelled(clip)]
+        usable = [clip for clip in (with_text(clip, words.get(clip.name)) for clip in clips) if can_be_labelled(clip)]
         if not usable:
             raise CodecError(
                 f"none of {len(clips)} clips is English speech with a text, which the teacher of labels needs; "
-                "add texts to the manifest, or remove the teacher"
+                "add texts to the manifest, set words.type and words.model to a recogniser, or remove the teacher"
             )
         skipped = self._align(usable)
         if not any(self._phones.values()):
@@ -77,7 +78,7 @@ class LabelsTeacher:
 
     def features(self, batch: list[Utterance]) -> list[ClipFeatures]:
         """``(40, 40)`` rows, and which of them each frame has."""
-        clips = [utterance.clip for utterance in batch]
+        clips = [with_text(utterance.clip, utterance.words) for utterance in batch]
         self._align([clip for clip in clips if clip.name not in self._phones and can_be_labelled(clip)])
         return [label_frames(self._phones.get(clip.name, ()), clip.seconds) for clip in clips]
 
@@ -90,9 +91,21 @@ class LabelsTeacher:
         return skipped
 
 
+def with_text(clip: Clip, words: Alignment | None) -> Clip:
+    """The clip, with the words that were recognised as its text if it has none."""
+    if clip.text is not None or words is None:
+        return clip
+    return replace(clip, text=words.text)
+
+
+def is_english(clip: Clip) -> bool:
+    """Whether a clip is speech in the aligner's language, as far as is known."""
+    return is_speech(clip) and (clip.language or "en").lower().startswith("en")
+
+
 def can_be_labelled(clip: Clip) -> bool:
     """Whether a clip is English speech with a text."""
-    return bool(clip.text) and is_speech(clip) and (clip.language or "en").lower().startswith("en")
+    return bool(clip.text) and is_english(clip)
 
 
 def label_frames(phones: tuple[Interval, ...], seconds: float) -> ClipFeatures:
