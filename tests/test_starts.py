@@ -159,6 +159,28 @@ def test_codebooks_of_other_sizes_keep_their_entries_or_means_of_them(tmp_path, 
         assert entries(state.released().quantizer)[0].isfinite().all()
 
 
+@pytest.mark.parametrize("from_run", [True, False])
+def test_frozen_codebooks_keep_their_sizes(tmp_path, manifest, from_run):
+    row = make_tiny_model().config
+    # The second model's tensors have the same shapes.
+    old, new = ({"type": "rvq", "sizes": sizes} for sizes in ([16, 16], [16, 8]))
+    first = dataclasses.replace(row, quantizer=old)
+    run = run_config(tmp_path, manifest, model=first, max_steps=2, **RECONSTRUCTION)
+    Trainer(run).run()
+    start = str(run.output) if from_run else f"{run.output}/export"
+    config = run_config(
+        tmp_path,
+        manifest,
+        model=dataclasses.replace(row, quantizer=new),
+        output=str(tmp_path / "frozen"),
+        init_from=start,
+        freeze=["quantizer"],
+        **RECONSTRUCTION,
+    )
+    with pytest.raises(CodecError, match=r"init_from .*: its codebooks have \[16, 16\] entries, this run's \[16, 8\]"):
+        Trainer(config)
+
+
 def entries(quantizer) -> list[torch.Tensor]:
     """The codebooks without what fills up a smaller one."""
     sides = [quantizer.first.rvq, quantizer.rest.rvq] if hasattr(quantizer, "first") else [quantizer]

@@ -73,7 +73,7 @@ def resizes_codebooks(old: QuantizerConfig, new: QuantizerConfig) -> bool:
 
 
 def fitting_codebooks(
-    weights: Mapping[str, Tensor], old: ResidualConfig, new: ResidualConfig, prefix: str = ""
+    weights: Mapping[str, Tensor], old: QuantizerConfig, new: QuantizerConfig, prefix: str = ""
 ) -> dict[str, Tensor]:
     """The codebooks among ``weights``, by name, for a quantizer of other sizes.
 

@@ -12,7 +12,7 @@ from codec.model.codec import Codec
 from codec.model.files import load_model, shipped_model
 from codec.model.transfer import fitting_codebooks, fitting_weights, resizes_codebooks
 from codec.pretraining.models.files import FRAMES, encoder_weights, kind_of
-from codec.quantizers.base import read_quantizer_config
+from codec.quantizers.base import QuantizerConfig, read_quantizer_config
 from codec.teachers.teaching import weighted_teachers
 from codec.train.balancer import Balancer
 from codec.train.checkpoint import Checkpoint, Parts, list_checkpoints, read_checkpoint
@@ -68,7 +68,7 @@ class TrainState:
         """
         parts = checkpoint.parts
         try:
-            resized = self._resized_codebooks(checkpoint)
+            resized = self._resized_codebooks(checkpoint, where)
             self.generator.load_state_dict({**parts["generator"], **parts["average"], **resized})
             if resized:
                 self.generator.quantizer.adopt_codebooks()
@@ -83,10 +83,20 @@ class TrainState:
         needed = {name for name, module in self.objective.heads().items() if module.state_dict()}
         return sorted(needed - {key.split(".")[1] for key in heads})
 
-    def _resized_codebooks(self, checkpoint: Checkpoint) -> dict[str, Tensor]:
+    def check_sizes(self, quantizer: QuantizerConfig, where: str) -> None:
+        """Raise a :class:`CodecError` where a frozen quantizer would begin with codebooks of other sizes."""
+        new = self.generator.codec.config.quantizer
+        if self.generator.quantizer.frozen and resizes_codebooks(quantizer, new):
+            raise CodecError(
+                f"init_from {where}: its codebooks have {list(quantizer.layer_sizes)} entries, this run's "
+                f"{list(new.layer_sizes)}, and the quantizer is frozen; set model.quantizer.sizes to its sizes"
+            )
+
+    def _resized_codebooks(self, checkpoint: Checkpoint, where: str) -> dict[str, Tensor]:
         """The codebooks for this run's sizes, with this run's averages, where a checkpoint has other sizes."""
         new = self.generator.codec.config.quantizer
         old = read_quantizer_config(checkpoint.meta["config"]["model"]["quantizer"])
+        self.check_sizes(old, where)
         if not resizes_codebooks(old, new):
             return {}
         own = {name: value for name, value in self.generator.state_dict().items() if name.startswith("quantizer.")}
@@ -146,7 +156,12 @@ def initialize(state: TrainState, source: str) -> list[str]:
     if (folder / "manifest.json").is_file():
         return state.load_weights(read_checkpoint(folder), str(folder))
     mine, encoder_only = state.generator.codec, kind_of(folder) == FRAMES
-    weights = encoder_weights(folder, mine) if encoder_only else fitting_weights(load_model(folder, "cpu"), mine)
+    if encoder_only:
+        weights = encoder_weights(folder, mine)
+    else:
+        model = load_model(folder, "cpu")
+        state.check_sizes(model.config.quantizer, source)
+        weights = fitting_weights(model, mine)
     if weights is None:
         raise CodecError(
             f"init_from {source}: its config.json differs from this run's model; "
