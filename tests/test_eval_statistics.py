@@ -57,6 +57,6 @@ def test_the_intervals_of_measures_stay_as_they_were_published():
 
 def test_codebook_use_by_hand():
     codes = [np.array([[0, 0, 1, 1], [3, 3, 3, 3]]), np.array([[2, 2, 3, 3], [3, 3, 3, 3]])]
-    first, second = codebook_use(codes, size=8)
-    assert (first.layer, first.used, first.entropy, first.perplexity) == (1, 0.5, 2.0, 4.0)
-    assert (second.used, second.entropy, second.perplexity, second.frames) == (0.125, 0.0, 1.0, 8)
+    first, second = codebook_use(codes, sizes=[16, 8])
+    assert (first.layer, first.size, first.used, first.entropy, first.perplexity) == (1, 16, 0.25, 2.0, 4.0)
+    assert (second.size, second.used, second.entropy, second.perplexity, second.frames) == (8, 0.125, 0.0, 1.0, 8)

@@ -217,7 +217,8 @@ def test_codecs_of_transformers(build, kbps, codebooks, tmp_path):
     assert coded.codes.shape[0] == codebooks
     assert coded.bits == 4 * coded.codes.size
     assert coded.bits / 1000 == pytest.approx(kbps, rel=0.1)
-    assert 0 <= coded.codes.min() <= coded.codes.max() < coded.codebook_size == 16
+    assert coded.codebook_sizes == (16,) * codebooks
+    assert 0 <= coded.codes.min() <= coded.codes.max() < 16
     assert len(speech) - 640 <= len(coded.wav) <= len(speech)
     assert np.isfinite(coded.wav).all()
 

@@ -16,8 +16,8 @@ from codec.errors import CodecError
 from codec.model import fingerprint as module
 from codec.model.config import config_to_json
 
-SHIPPED = "b0dae1b95bbbfbf0"
-SHIPPED_BEFORE = "517a2af6484091d8"
+SHIPPED = "72c22cd5c588c3e8"
+SHIPPED_BEFORE = "b0dae1b95bbbfbf0"
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Codebook usage of a token codec."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,19 +28,17 @@ class CodebookUse:
     frames: int
 
 
-def codebook_use(codes: Iterable[np.ndarray], size: int) -> list[CodebookUse]:
+def codebook_use(codes: Iterable[np.ndarray], sizes: Sequence[int]) -> list[CodebookUse]:
     """Usage of every layer.
 
     Args:
-        codes: of each clip ``(K, F)``, in ``0..size - 1``.
-        size: entries of a codebook.
+        codes: of each clip ``(K, F)``, those of a layer in ``0..size - 1``.
+        sizes: entries of each of the K codebooks.
     """
-    counts: np.ndarray | None = None
+    counts: list[np.ndarray] = []
     for clip in codes:
-        found = np.stack([np.bincount(layer, minlength=size) for layer in clip])
-        counts = found if counts is None else counts + found
-    if counts is None:
-        return []
+        found = [np.bincount(layer, minlength=size) for layer, size in zip(clip, sizes, strict=True)]
+        counts = [before + now for before, now in zip(counts, found, strict=True)] if counts else found
     return [_use(layer, row) for layer, row in enumerate(counts, start=1)]
 
 

@@ -19,6 +19,8 @@ from codec.eval.types import SCORING_RATE, Coded, Pair, Row, Skip
 
 CODING = "coding"
 """Name of the row with the results of coding itself: bits, seconds, delay."""
+ENTRIES = "entries_"
+"""With a layer's number: the value of such a row that tells the size of its codebook."""
 # -70 dBFS: below the noise of any recording of speech.
 _SILENT_RMS = 10 ** (-70 / 20)
 
@@ -99,8 +101,8 @@ def _coding_values(coded: Coded, samples: int, delay: Delay | None) -> dict[str,
         "bits": coded.bits,
         "encode_seconds": coded.encode_seconds,
         "decode_seconds": coded.decode_seconds,
-        "codebook_size": coded.codebook_size,
     }
+    known |= {f"{ENTRIES}{layer}": size for layer, size in enumerate(coded.codebook_sizes, start=1)}
     return values | {name: float(value) for name, value in known.items() if value is not None}
 
 

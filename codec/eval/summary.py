@@ -1,6 +1,6 @@
 """The report's metrics from the rows: pooled over the clips that every system was scored on."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from codec.data.manifest import Clip
 from codec.eval.codes import CodebookUse, codebook_use, read_codes
-from codec.eval.job import CODING, output_path
+from codec.eval.job import CODING, ENTRIES, output_path
 from codec.eval.measures.base import Column, Measure
 from codec.eval.runner import Outcome, Request
 from codec.eval.statistics import Figure, bootstrap, group_indices
@@ -188,9 +188,9 @@ def _omissions(rows: dict[str, dict[str, Row]]) -> list[Omission]:
 
 
 def _codebooks(request: Request, system: System, coded: dict[str, Row]) -> list[CodebookUse]:
-    sizes = Counter(row.values.get("codebook_size") for row in coded.values())
-    size = next(iter(sizes), None)
-    if size is None:
+    values = next((row.values for row in coded.values()), {})
+    sizes = [int(values[name]) for name in values if name.startswith(ENTRIES)]
+    if not sizes:
         return []
     paths = [output_path(request.out, system.label, clip, ".npy") for clip in coded]
-    return codebook_use(read_codes(paths), int(size))
+    return codebook_use(read_codes(paths), sizes)

@@ -25,7 +25,7 @@ class Coded:
         encode_seconds: computing time, ``None`` where it was not measured.
         decode_seconds: likewise.
         codes: ``(K, F)`` integers of a token codec, else ``None``.
-        codebook_size: codes lie in ``0..codebook_size - 1``.
+        codebook_sizes: entries of each of the K codebooks, where they are known.
     """
 
     wav: np.ndarray
@@ -34,7 +34,7 @@ class Coded:
     encode_seconds: float | None = None
     decode_seconds: float | None = None
     codes: np.ndarray | None = None
-    codebook_size: int | None = None
+    codebook_sizes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

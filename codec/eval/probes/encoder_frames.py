@@ -32,6 +32,7 @@ class EncoderFrames:
 
     num_codebooks = 0
     codebook_size = 0
+    codebook_sizes: tuple[int, ...] = ()
     codebooks: Tensor | None = None
 
     def __init__(self, name: str, device: str = "cpu"):

@@ -91,7 +91,7 @@ class LanguageModelProbe:
         speakers = [clip.speaker for clip in test]
         for name, bits in self._models(view, train, task):
             costs = np.array([[bits(c.codes[: view.num_codebooks]).sum(), c.codes.shape[1]] for c in test])
-            uniform = view.num_codebooks * np.log2(task.tokens.codebook_size)
+            uniform = np.log2(task.tokens.codebook_sizes[: view.num_codebooks]).sum()
             for clip, (cost, frames) in zip(test, costs, strict=True):
                 kept = result.per_clip.setdefault(clip.clip.name, {"frames": int(frames)})
                 kept[f"{name} bits of codebooks {view.codebooks}"] = float(cost)
@@ -111,7 +111,8 @@ class LanguageModelProbe:
         if self.config.model.steps:
             yield "lm", train_token_lm(self.config.model, clips, size, task.seed).bits
         for order in sorted({1, 2, self.config.order}):
-            model = NGramModel([codes.numpy() for codes in clips], [size] * view.num_codebooks, order)
+            sizes = task.tokens.codebook_sizes[: view.num_codebooks]
+            model = NGramModel([codes.numpy() for codes in clips], sizes, order)
             yield ngram_name(order), _of_tensors(model)
 
 

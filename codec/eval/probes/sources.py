@@ -22,6 +22,9 @@ class TokenSource(Protocol):
     """Frames per second."""
     num_codebooks: int
     codebook_size: int
+    """Entries of the largest codebook."""
+    codebook_sizes: tuple[int, ...]
+    """Entries of each of the K codebooks."""
     codebooks: Tensor | None
     """``(K, C, D)`` code vectors whose sum over layers is the latent, or None when unknown."""
     fingerprint: str
@@ -77,7 +80,7 @@ class ModelTokens:
         self.model = model
         self.frame_rate = model.sample_rate / model.hop_length
         self.num_codebooks = model.num_codebooks
-        self.codebook_size = model.config.quantizer.codebook_size
+        self.codebook_size, self.codebook_sizes = max(model.quantizer.sizes), tuple(model.quantizer.sizes)
         vectors = model.quantizer.vectors()
         self.codebooks: Tensor | None = None
         if vectors:
@@ -145,6 +148,7 @@ class TokenTable:
         if smallest < 0 or largest >= self.codebook_size:
             raise CodecError(f"codes lie in {smallest}..{largest}, outside 0..{self.codebook_size - 1}")
         self.num_codebooks = layers.pop()
+        self.codebook_sizes = (self.codebook_size,) * self.num_codebooks
         self.frame_rate = frame_rate
         self.codebooks = codebooks
         self.fingerprint = self._hash()

@@ -74,7 +74,7 @@ class HuggingFace(System):
         output = _decode(model, encoded)
         end = time.perf_counter()
         codes = encoded.audio_codes
-        size = model.config.codebook_size
+        size, by_layer = model.config.codebook_size, _by_layer(codes).numpy()
         # The codecs pad to whole frames and chunks.
         output = output.reshape(channels, -1).mean(dim=0)[: len(wav)]
         return Coded(
@@ -83,8 +83,8 @@ class HuggingFace(System):
             bits=float(codes.numel() * (size - 1).bit_length()),
             encode_seconds=middle - start,
             decode_seconds=end - middle,
-            codes=_by_layer(codes).numpy(),
-            codebook_size=size,
+            codes=by_layer,
+            codebook_sizes=(size,) * len(by_layer),
         )
 
 

@@ -62,7 +62,7 @@ class Ours(System):
             encode_seconds=middle - start,
             decode_seconds=end - middle,
             codes=codes,
-            codebook_size=max(model.quantizer.sizes),
+            codebook_sizes=tuple(model.quantizer.sizes[: len(codes)]),
         )
 
 
