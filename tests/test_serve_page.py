@@ -1,6 +1,7 @@
 """The page in a real browser, with a microphone that the browser makes up."""
 
 import asyncio
+import dataclasses
 import shutil
 import threading
 
@@ -13,6 +14,7 @@ playwright = pytest.importorskip("playwright.sync_api", reason="needs the packag
 
 from conftest import make_speech
 
+import codec
 from codec.serve.config import ServeConfig
 from codec.serve.server import Server
 
@@ -32,13 +34,23 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs the Debian packa
 
 
 @pytest.fixture
-def port(tiny_model):
+def model(tiny_model) -> codec.Codec:
+    """One whose last codebook is half as large as the others."""
+    *sizes, last = tiny_model.quantizer.sizes
+    quantizer = dataclasses.replace(tiny_model.config.quantizer, sizes=(*sizes, last // 2))
+    uneven = codec.Codec(dataclasses.replace(tiny_model.config, quantizer=quantizer))
+    uneven.load_state_dict(tiny_model.state_dict())
+    return uneven.eval()
+
+
+@pytest.fixture
+def port(model):
     """Of a server in a thread with a loop of its own: the browser's calls block this one."""
     started, found = threading.Event(), []
 
     async def run() -> None:
         stop = asyncio.Event()
-        async with Server(tiny_model, ServeConfig(port=0)) as server:
+        async with Server(model, ServeConfig(port=0)) as server:
             found.extend([server.port, asyncio.get_running_loop(), stop])
             started.set()
             await stop.wait()
@@ -95,11 +107,18 @@ def choose(page, count: int) -> None:
     page.locator("#codebooks").fill(str(count))
 
 
-def test_a_microphone_becomes_tokens_and_sound(page):
+@pytest.mark.parametrize("count", [1, 7, 8])
+def test_the_bitrate_is_that_of_the_codebooks_that_are_chosen(page, model, count):
+    page.fill("#codebooks", str(count))
+    bits = model.quantizer.bits(count) * model.sample_rate / model.hop_length
+    assert page.text_content("#bitrate") == f"{bits:,.0f}"
+
+
+def test_a_microphone_becomes_tokens_and_sound(page, model):
     assert "model" in page.locator("#model").inner_text()
     page.click("#mic")
     wait_for_frames(page, 40)
-    assert page.locator("#bitrate").inner_text() == "4,000"
+    assert page.locator("#bitrate").inner_text() == f"{model.quantizer.bits(8) * 50:,}"
     assert page.locator("#latency").inner_text() != "–"
     choose(page, 2)
     wait_for(page, "bitrate", "1,000")

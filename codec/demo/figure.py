@@ -57,7 +57,7 @@ def draw(path: Path, trip: RoundTrip, model: "Codec") -> None:
     ]
     figure.colorbar(images[-1], ax=list(axes[2:4]), label="log10 magnitude", pad=0.01, aspect=30)
     codes = _draw_codes(axes[4], trip.tokens.codes[0], model)
-    figure.colorbar(codes, ax=axes[4], label="code", pad=0.01, aspect=12)
+    figure.colorbar(codes, ax=axes[4], label="code / entries", pad=0.01, aspect=12)
     axes[4].set_xlim(0, seconds)
     axes[4].set_xlabel("time in seconds")
     kbps = model.bitrate(trip.tokens.num_codebooks) / 1000
@@ -91,13 +91,14 @@ def _draw_mel(axis: "Axes", spectrum: Tensor, title: str, top: float) -> "AxesIm
 
 def _draw_codes(axis: "Axes", codes: Tensor, model: "Codec") -> "AxesImage":
     layers, frames = codes.shape
+    sizes = np.array(model.quantizer.sizes[:layers])
     image = axis.imshow(
-        codes.numpy(),
+        codes.numpy() / sizes[:, None],
         aspect="auto",
         interpolation="nearest",
         cmap="viridis",
         vmin=0,
-        vmax=model.config.quantizer.codebook_size - 1,
+        vmax=1,
         extent=(0, frames * model.hop_length / model.sample_rate, layers + 0.5, 0.5),
     )
     axis.set_yticks(range(1, layers + 1))

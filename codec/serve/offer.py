@@ -55,6 +55,7 @@ class Offer:
             frame_samples=self.hop_length,
             codebooks=self.num_codebooks,
             codebook_size=self.codebook_size,
+            codebook_sizes=list(self.sizes),
             fingerprint=self.fingerprint,
             bits_per_second=self.bits_per_second(self.num_codebooks),
             token_needed=self._config.token is not None,

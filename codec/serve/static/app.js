@@ -52,7 +52,7 @@ function describe() {
   $("codebooks").max = hello.codebooks;
   $("token-field").hidden = !hello.token_needed;
   $("count").textContent = $("codebooks").value;
-  showBitrate((hello.bits_per_second * $("codebooks").value) / hello.codebooks);
+  showBitrate(bitsPerSecond($("codebooks").value));
   matrix.setSize(hello.codebooks, hello.codebook_size);
 }
 
@@ -159,6 +159,12 @@ function buttons(busy) {
   $("replay").disabled = busy || !sound.decoded.length;
 }
 
+// Each code takes the bits that its codebook needs.
+function bitsPerSecond(codebooks) {
+  const bits = hello.codebook_sizes.slice(0, codebooks).map((size) => Math.max(1, Math.ceil(Math.log2(size))));
+  return (bits.reduce((sum, count) => sum + count, 0) * hello.rate) / hello.frame_samples;
+}
+
 function showBitrate(bits) {
   $("bitrate").textContent = Math.round(bits).toLocaleString("en");
   $("ratio").textContent = `1/${Math.round((16 * hello.rate) / bits)}`;
@@ -196,7 +202,7 @@ $("replay").onclick = replay;
 $("live").onchange = () => sound.setLive($("live").checked);
 $("codebooks").oninput = () => {
   $("count").textContent = $("codebooks").value;
-  if (hello) showBitrate((hello.bits_per_second * $("codebooks").value) / hello.codebooks);
+  if (hello) showBitrate(bitsPerSecond($("codebooks").value));
   link?.setCodebooks(Number($("codebooks").value));
 };
 for (const input of document.querySelectorAll("[name=side]")) input.onchange = chooseSide;
