@@ -1,16 +1,19 @@
 """N-grams of codes: probabilities that add up, the counts of the books, and the lm probe on them."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from conftest import make_tiny_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import codec
 from codec.data import Clip
 from codec.errors import CodecError
-from codec.eval.probes import ProbeTask, TokenTable
+from codec.eval.probes import ModelTokens, ProbeTask, TokenTable
 from codec.eval.probes.lm import LanguageModelProbe
 from codec.eval.probes.token_lm import TokenLmConfig, train_token_lm
 from codec.tokens.ngrams import NGram, NGramModel, grams_of
@@ -112,6 +115,22 @@ def test_the_probe_tells_predictable_tokens_from_noise():
     both = results["noise"].measure("unigram_bits_per_frame", "1-2")
     assert both.baseline == 8 and 7.9 < both.value < 8.3
     assert results["noise"].measure("unigram_bits_per_second", "1-2").value == pytest.approx(50 * both.value)
+
+
+def test_the_baseline_is_what_codes_cost_that_are_all_alike_in_their_own_codebook():
+    train, test = clips_of(30, 10, "a"), clips_of(12, 4, "b")
+    tokens = tokens_of(train + test, False)
+    codes = {clip.name: tokens.codes(clip) // torch.tensor([[1], [4]]) for clip in train + test}
+    uneven = TokenTable(codes, 50.0, 16)
+    uneven.codebook_sizes = (16, 4)
+    found = ask(uneven, test, train).measure("unigram_bits_per_frame", "1-2")
+    assert found.baseline == 6 and 5.9 < found.value < 6.3
+
+
+def test_a_model_s_codebooks_have_their_own_sizes():
+    config = dataclasses.replace(make_tiny_model().config, quantizer={"type": "rvq", "sizes": [16, 4]})
+    tokens = ModelTokens(codec.Codec(config))
+    assert (tokens.codebook_size, tokens.codebook_sizes) == (16, (16, 4))
 
 
 def test_the_probe_counts_no_tested_speaker():

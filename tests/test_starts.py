@@ -114,11 +114,13 @@ def test_a_wider_latent_starts_with_the_tokens_and_the_audio_of_its_source(tmp_p
             start(latent_dim, dim)
 
 
-def test_a_shallower_network_is_no_start(tmp_path, manifest):
+@pytest.mark.parametrize("part, setting", [("network", "decoder_layers"), ("quantizer", "num_codebooks")])
+def test_a_model_with_less_of_something_is_no_start(tmp_path, manifest, part, setting):
     source = make_tiny_model()
     codec.save(source, tmp_path / "model")
-    network = dataclasses.replace(source.config.network, decoder_layers=source.config.network.decoder_layers - 1)
-    model = dataclasses.replace(source.config, network=network)
+    settings = getattr(source.config, part)
+    fewer = dataclasses.replace(settings, **{setting: getattr(settings, setting) - 1})
+    model = dataclasses.replace(source.config, **{part: fewer})
     config = run_config(tmp_path, manifest, model=model, init_from=str(tmp_path / "model"), **RECONSTRUCTION)
     with pytest.raises(CodecError, match=r"init_from .*: its config\.json differs from this run's model"):
         Trainer(config)
@@ -152,9 +154,10 @@ def test_codebooks_of_other_sizes_keep_their_entries_or_means_of_them(tmp_path, 
         # A copy lies nearer to its own entry than half of the way to the next.
         distances = torch.cdist(grown[8:], larger)
         assert torch.equal(distances.argmin(dim=1), torch.arange(12) % 8)
-        # The smaller codebook's entries are means of clusters of the larger one's.
-        assert len(shrunk) == 5 and torch.allclose(shrunk.mean(), smaller.mean(), atol=0.5)
-        assert shrunk.norm(dim=1).max() <= smaller.norm(dim=1).max()
+        # The smaller codebook's entries are the means of what lies nearest to them in the larger one.
+        nearest = torch.cdist(smaller, shrunk).argmin(dim=1)
+        means = torch.stack([smaller[nearest == number].mean(dim=0) for number in range(5)])
+        assert len(shrunk) == 5 and torch.allclose(shrunk, means, atol=1e-5)
         trainer.run(until=3)
         assert entries(state.released().quantizer)[0].isfinite().all()
 
@@ -185,13 +188,3 @@ def entries(quantizer) -> list[torch.Tensor]:
     """The codebooks without what fills up a smaller one."""
     sides = [quantizer.first.rvq, quantizer.rest.rvq] if hasattr(quantizer, "first") else [quantizer]
     return [codebook[:size] for side in sides for codebook, size in zip(side.codebooks, side.sizes, strict=True)]
-
-
-def test_another_number_of_codebooks_is_no_start(tmp_path, manifest):
-    source = make_tiny_model()
-    codec.save(source, tmp_path / "model")
-    fewer = dataclasses.replace(source.config.quantizer, num_codebooks=source.config.quantizer.num_codebooks - 1)
-    model = dataclasses.replace(source.config, quantizer=fewer)
-    config = run_config(tmp_path, manifest, model=model, init_from=str(tmp_path / "model"), **RECONSTRUCTION)
-    with pytest.raises(CodecError, match=r"init_from .*: its config\.json differs from this run's model"):
-        Trainer(config)
