@@ -19,6 +19,7 @@ from codec.errors import CodecError
 from codec.model.config import CodecConfig, config_to_json, parse_config
 from codec.quantizers import ABSENT, quantizer_class
 from codec.quantizers.base import read_quantizer_config
+from codec.quantizers.rvq import search
 from codec.tokens.stream import Frame, StreamHeader, StreamReader, StreamWriter
 from codec.train.generator import Generator
 from codec.train.quantizers import QuantizerTrainingConfig, train_quantizer
@@ -31,7 +32,11 @@ KINDS = {
     "split residual": {"type": "split_rvq", "num_codebooks": 3, "codebook_size": 16, "dim": 6, "residual": True},
     "split sizes": {"type": "split_rvq", "sizes": [40, 16, 16]},
     "fsq": {"type": "fsq", "levels": [5, 4, 3]},
+    "searched": {"num_codebooks": 3, "codebook_size": 16, "beams": 3},
+    "searched factorized": {"sizes": [16, 5, 12], "dim": 4, "normalise": True, "beams": 4},
+    "searched split": {"type": "split_rvq", "sizes": [8, 40, 16, 5], "residual": True, "beams": 3},
 }
+NEAREST = [kind for kind in KINDS if kind != "fsq" and not kind.startswith("searched")]
 DIM = 8
 
 
@@ -100,7 +105,7 @@ def test_a_code_too_large_for_its_layer_is_refused(kind):
     quantizer.check_codes(codes)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "fsq"])
+@pytest.mark.parametrize("kind", NEAREST)
 @given(frames=st.integers(1, 5), seed=st.integers(0, 99))
 @settings(max_examples=10, deadline=None)
 def test_each_layer_takes_the_nearest(kind, frames, seed):
@@ -128,6 +133,57 @@ def test_each_layer_takes_the_nearest(kind, frames, seed):
             chosen = distance.gather(1, codes[layer].unsqueeze(1)).squeeze(1)
             torch.testing.assert_close(chosen, distance.min(dim=1).values)
             residual = residual - own[place][codes[layer]]
+
+
+def random_tables(sizes: list[int], seed: int, count: int = 4) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Vectors ``(count, 3)`` and tables ``(size, 3)`` to look them up in."""
+    generator = torch.Generator().manual_seed(seed)
+    tables = [torch.randn(size, 3, generator=generator) for size in sizes]
+    return 2 * torch.randn(count, 3, generator=generator), tables
+
+
+SUMS = st.tuples(st.lists(st.integers(1, 6), min_size=1, max_size=4), st.integers(0, 999))
+
+
+@given(SUMS)
+@settings(max_examples=30, deadline=None)
+def test_a_search_over_all_paths_finds_the_nearest_sum(drawn):
+    vectors, tables = random_tables(*drawn)
+    codes = search(vectors, tables, beams=6**4)
+    found = sum(table[row] for table, row in zip(tables, codes, strict=True))
+    sums = torch.stack([sum(path) for path in itertools.product(*tables)])
+    torch.testing.assert_close((vectors - found).norm(dim=1), torch.cdist(vectors, sums).amin(1))
+
+
+@given(SUMS)
+@settings(max_examples=30, deadline=None)
+def test_a_search_of_one_beam_takes_the_nearest_in_a_row(drawn):
+    left, tables = random_tables(*drawn)
+    codes = search(left, tables, beams=1)
+    for table, row in zip(tables, codes, strict=True):
+        assert torch.equal(row, torch.cdist(left, table).argmin(1))
+        left = left - table[row]
+
+
+def test_a_search_in_large_codebooks_follows_the_paths_of_least_distance():
+    """By sorting all distances of a step; tables of 256 and 128 entries are cut into parts, one of 50 is not."""
+    vectors, tables = random_tables([256, 50, 128, 512], seed=0, count=20)
+    paths = [[((), vector)] for vector in vectors]
+    for table in tables:
+        for row, kept in enumerate(paths):
+            longer = [((*path, code), left - entry) for path, left in kept for code, entry in enumerate(table)]
+            paths[row] = sorted(longer, key=lambda item: item[1].norm().item())[:3]
+    assert search(vectors, tables, beams=3).t().tolist() == [list(kept[0][0]) for kept in paths]
+
+
+def test_more_beams_leave_less_over():
+    quantizer, latent = make_quantizer("searched"), latents(frames=200)
+    left = []
+    for beams in (1, 2, 4, 8):
+        codes = search(latent.transpose(1, 2).flatten(0, 1), quantizer.vectors(), beams)
+        decoded = quantizer.decode(codes.view(3, 2, 200).transpose(0, 1))
+        left.append((latent - decoded).square().mean().item())
+    assert left == sorted(left, reverse=True) and left[-1] < 0.9 * left[0]
 
 
 def test_fsq_codes_are_all_combinations_of_its_levels():
@@ -224,6 +280,9 @@ def test_configs_of_former_versions_mean_the_same():
         ({"type": "fsq", "levels": [1]}, "levels"),
         ({"type": "split_rvq", "num_codebooks": 1}, "use rvq"),
         ({"sizes": [4, 0]}, "1 or more"),
+        ({"sizes": [16, 99_999_999_999]}, "99999999999 entries; at most 16777216"),
+        ({"beams": 0}, "beams is 0; it must be 1 or more"),
+        ({"type": "fsq", "beams": 2}, "unknown key 'beams'"),
     ],
 )
 def test_wrong_settings_are_one_line(values, message):
@@ -317,7 +376,7 @@ def test_a_tiny_model_learns(kind):
     assert torch.equal(model.encode(wav).codes, generator.eval()(wav, mask, 0).quantizer.codes)
 
 
-@pytest.mark.parametrize("kind", ["sizes", "factorized", "split", "split residual", "fsq"])
+@pytest.mark.parametrize("kind", ["sizes", "factorized", "split", "split residual", "fsq", "searched", "searched split"])
 def test_an_exported_model_has_the_same_codes(kind, tmp_path):
     pytest.importorskip("onnxscript", reason="needs the extra onnx")
     from codec.export.folder import export_graphs

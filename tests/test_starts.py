@@ -184,6 +184,33 @@ def test_frozen_codebooks_keep_their_sizes(tmp_path, manifest, from_run):
         Trainer(config)
 
 
+@pytest.mark.parametrize("from_run", [True, False])
+def test_a_start_that_does_not_fit_is_told_before_audio_is_decoded(tmp_path, manifest, from_run, monkeypatch):
+    run = run_config(tmp_path, manifest, max_steps=2, **RECONSTRUCTION)
+    Trainer(run).run()
+    start = str(run.output) if from_run else f"{run.output}/export"
+    other = dataclasses.replace(run.model, quantizer={"num_codebooks": 3, "codebook_size": 16})
+    config = run_config(tmp_path, manifest, model=other, output=str(tmp_path / "other"), init_from=start, **RECONSTRUCTION)
+    monkeypatch.setattr("codec.train.tasks.codec.build_run", lambda *_: pytest.fail("data were opened first"))
+    count = run.model.quantizer.num_codebooks
+    with pytest.raises(CodecError, match=rf"init_from .*num_codebooks is {count} there and 3 here"):
+        Trainer(config)
+
+
+@pytest.mark.parametrize("from_run", [True, False])
+def test_a_run_may_search_with_more_beams_than_its_start(tmp_path, manifest, from_run):
+    run = run_config(tmp_path, manifest, max_steps=2, **RECONSTRUCTION)
+    Trainer(run).run()
+    start = str(run.output) if from_run else f"{run.output}/export"
+    searched = dataclasses.replace(run.model, quantizer=dataclasses.replace(run.model.quantizer, beams=3))
+    output = str(tmp_path / "searched")
+    config = run_config(tmp_path, manifest, model=searched, output=output, init_from=start, **RECONSTRUCTION)
+    trainer = Trainer(config)
+    before, after = codec.load(f"{run.output}/export"), trainer.task.parts.state.released()
+    assert after.fingerprint != before.fingerprint
+    assert torch.equal(after.quantizer.codebooks, before.quantizer.codebooks)
+
+
 def entries(quantizer) -> list[torch.Tensor]:
     """The codebooks without what fills up a smaller one."""
     sides = [quantizer.first.rvq, quantizer.rest.rvq] if hasattr(quantizer, "first") else [quantizer]

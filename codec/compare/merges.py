@@ -14,7 +14,7 @@ from codec.merging.merge import merge_family, read_family, write_merged
 from codec.merging.permute import permute_channels
 from codec.model.files import load_model, save_model
 from codec.train.config import TrainConfig
-from codec.train.state import start_folder
+from codec.train.start import start_folder
 
 
 @dataclass(frozen=True)

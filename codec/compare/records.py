@@ -21,7 +21,7 @@ from codec.errors import CodecError
 from codec.jsonl import read_lines
 from codec.train.checkpoint import check_same_run
 from codec.train.config import TrainConfig
-from codec.train.state import start_folder
+from codec.train.start import start_folder
 from codec.train.tasks.codec import CodecTask
 from codec.version import __version__
 

@@ -32,7 +32,8 @@ def fitting_weights(source: Codec, target: Codec) -> dict[str, Tensor] | None:
     from the others, which quantize the rest (``split_rvq`` with ``residual``), and that of ``source`` is not, the
     projections of both sides begin as the identity.
 
-    Codebooks may be of other sizes (:func:`fitting_codebooks`); the tokens are then new from the start.
+    Codebooks may be of other sizes (:func:`fitting_codebooks`), and their search may have other beams; the tokens are
+    then new from the start.
 
     Returns:
         ``None`` when encoder or quantizer have other settings, or a tensor of ``source`` has no place.
@@ -177,6 +178,8 @@ def _widens(source: Codec, target: Codec) -> bool:
 def _settings_to_match(model: Codec, splits: bool, widens: bool, resizes: bool) -> dict[str, Any]:
     settings = token_settings(model)
     settings["network"].pop("encoder_layers", None)
+    # Another search finds other codes of the same codebooks.
+    settings["quantizer"].pop("beams", None)
     if widens:
         for name in ("latent_dim", "semantic_layers", "semantic_from", "semantic_dim"):
             settings["network"].pop(name, None)

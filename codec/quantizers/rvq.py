@@ -4,6 +4,7 @@ Training dynamics (EMA, k-means, dead codes, dropout) live in :mod:`codec.train.
 write the same ``codebooks`` buffer, so there is one set of codebooks and no copy to keep in step.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -13,6 +14,11 @@ from torch import Tensor, nn
 
 from codec.errors import CodecError
 from codec.quantizers.base import Quantizer, Step, quantizer
+
+_MOST_ENTRIES = 2**24
+"""Of a codebook: more would not fit into memory, and a larger number is a slip."""
+_CUTS = 16
+"""Parts of a row of which :func:`_largest` takes maxima."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,8 @@ class ResidualConfig:
     """Width of the codebooks, between projections into and out of each; 0: the latent's, without projections."""
     normalise: bool = False
     """Whether the nearest code is the one at the smallest angle, whatever its length."""
+    beams: int = 1
+    """Paths that a search for codes follows (:func:`search`); 1: each codebook takes the nearest."""
     type: Literal["rvq"] = "rvq"
 
     def __post_init__(self) -> None:
@@ -39,6 +47,11 @@ class ResidualConfig:
             object.__setattr__(self, "sizes", ())
         if self.num_codebooks < 1 or min(self.layer_sizes) < 1:
             raise CodecError("config quantizer: codebooks and their sizes must be 1 or more")
+        if max(self.layer_sizes) > _MOST_ENTRIES:
+            most = max(self.layer_sizes)
+            raise CodecError(f"config quantizer: a codebook has {most} entries; at most {_MOST_ENTRIES}")
+        if self.beams < 1:
+            raise CodecError(f"config quantizer: beams is {self.beams}; it must be 1 or more")
         if self.dim < 0:
             raise CodecError(f"config quantizer: dim is {self.dim}; it must be 0 or more")
 
@@ -55,7 +68,9 @@ class ResidualVQ(Quantizer):
     SoundStream (Zeghidour et al. 2021, algorithm 1): ``r_1 = z``, ``c_k = argmin_i |r_k - e_ki|``,
     ``r_{k+1} = r_k - e_{k c_k}``; decoding sums the chosen vectors. With ``dim``, each codebook is looked
     up in a separate narrow space, and with ``normalise`` by angle: the factorized, L2-normalised codes
-    of DAC (Kumar et al. 2023, section 3.2).
+    of DAC (Kumar et al. 2023, section 3.2). With ``beams``, codes are those of a :func:`search`, whatever the way
+    to the nearest one is. It passes all K codebooks even where fewer are asked for, so that these are the first of
+    the same K codes.
 
     Attributes:
         codebooks: ``(K, C, dim or D)``; rows past the end of a smaller codebook are never chosen.
@@ -83,6 +98,10 @@ class ResidualVQ(Quantizer):
             return tables
         return tables.masked_fill(self._missing().unsqueeze(2), 0.0)
 
+    def vectors(self) -> list[Tensor]:
+        """:meth:`Quantizer.vectors`, of which there always are some."""
+        return [table[:size] for table, size in zip(self.tables(), self.sizes, strict=True)]
+
     def project_in(self, layer: int, residual: Tensor) -> Tensor:
         """``(N, D)`` to what is compared with a layer's codebook, ``(N, dim or D)``."""
         return self.inputs[layer](residual) if self.config.dim else residual
@@ -106,6 +125,8 @@ class ResidualVQ(Quantizer):
 
     def prepare_encode(self, num_codebooks: int) -> Step:
         """:meth:`Quantizer.prepare_encode`: for a single frame, norms would be a tenth of the work."""
+        if self.config.beams > 1:
+            return self._prepare_search(num_codebooks)
         # Taken apart here, since a single frame would notice that too.
         keys, norms = (parts.unbind() for parts in self.keys())
         tables = self.tables().unbind()
@@ -119,6 +140,18 @@ class ResidualVQ(Quantizer):
                 residual = residual - tables[layer][index]
                 codes.append(index)
             return torch.stack(codes).reshape(num_codebooks, batch, frames).transpose(0, 1)
+
+        return encode
+
+    def _prepare_search(self, num_codebooks: int) -> Step:
+        tables = self.vectors()
+        norms = [half_norms(table) for table in tables]
+
+        def encode(latent: Tensor) -> Tensor:
+            batch, dim, frames = latent.shape
+            vectors = latent.transpose(1, 2).reshape(-1, dim).to(tables[0].dtype)
+            codes = search(vectors, tables, self.config.beams, norms)[:num_codebooks]
+            return codes.reshape(num_codebooks, batch, frames).transpose(0, 1)
 
         return encode
 
@@ -148,3 +181,56 @@ def nearest(vectors: Tensor, codebook: Tensor, norms: Tensor | None = None) -> T
     """
     norms = half_norms(codebook) if norms is None else norms
     return torch.addmm(norms, vectors, codebook.t()).argmax(dim=1)
+
+
+def search(vectors: Tensor, tables: Sequence[Tensor], beams: int, norms: Sequence[Tensor] | None = None) -> Tensor:
+    """Codes whose sum is near to each vector, by the M-L search (LeBlanc et al. 1993).
+
+    After each codebook the M sums nearest to the vector are kept, each with the codes that led to it. Of the paths
+    that reach the end, the nearest wins. With one beam each codebook takes the nearest; with as many as there are
+    sums, the nearest of all is found.
+
+    Args:
+        vectors: ``(N, D)``.
+        tables: ``(C_k, D)`` of each of K codebooks.
+        beams: M, 1 or more.
+        norms: ``(C_k,)`` :func:`half_norms` of the tables, when they are known already.
+
+    Returns:
+        ``(K, N)`` int64.
+    """
+    norms = [half_norms(table) for table in tables] if norms is None else norms
+    count, dim = vectors.shape
+    left = vectors.unsqueeze(1)
+    # (|v|^2 - |left|^2) / 2 of each path (N, M): the nearest sum is the one of the largest gain.
+    gain = vectors.new_zeros(count, 1)
+    steps = []
+    for table, norm in zip(tables, norms, strict=True):
+        paths, size = left.shape[1], len(table)
+        fit = torch.addmm(norm, left.reshape(-1, dim), table.t()).view(count, paths, size).add_(gain.unsqueeze(2))
+        gain, place = _largest(fit.flatten(1), min(beams, paths * size))
+        parent, code = place // size, place % size
+        left = left.gather(1, parent.unsqueeze(2).expand(-1, -1, dim)) - table[code]
+        steps.append((parent, code))
+    # Back along the best path, the first of the last step.
+    path, codes = place.new_zeros(count, 1), []
+    for parent, code in reversed(steps):
+        codes.append(code.gather(1, path).squeeze(1))
+        path = parent.gather(1, path)
+    return torch.stack(codes[::-1])
+
+
+def _largest(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The ``count`` largest of each row of ``values (N, C)``, in falling order, and their places.
+
+    ``topk`` would take as long as the matrix product before it. So long rows are cut into :data:`_CUTS` parts first:
+    the largest lie in those columns whose maximum is among the largest.
+    """
+    width = values.shape[1] // _CUTS
+    if values.shape[1] % _CUTS or width < 8 * count:
+        return values.topk(count)
+    parts = values.view(-1, _CUTS, width)
+    columns = parts.amax(1).topk(count).indices
+    candidates = parts.gather(2, columns.unsqueeze(1).expand(-1, _CUTS, -1)).flatten(1)
+    largest, place = candidates.topk(count)
+    return largest, place // count * width + columns.gather(1, place % count)

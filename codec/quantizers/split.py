@@ -64,7 +64,7 @@ class SplitVQ(Quantizer):
     def __init__(self, config: SplitConfig, latent_dim: int):
         super().__init__(config)
         dim, sizes = config.dim or latent_dim, config.layer_sizes
-        shared = ResidualConfig(normalise=config.normalise)
+        shared = ResidualConfig(normalise=config.normalise, beams=config.beams)
         self.first = Side(replace(shared, sizes=sizes[:1]), latent_dim, dim)
         self.rest = Side(replace(shared, sizes=sizes[1:]), latent_dim, dim)
 

@@ -1,6 +1,5 @@
 """All that changes during a run, as tensors by part: what a checkpoint holds and resume restores."""
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,13 +8,11 @@ from torch import Tensor, nn
 from codec.discriminators.container import Discriminators
 from codec.errors import CodecError
 from codec.model.codec import Codec
-from codec.model.files import load_model, shipped_model
-from codec.model.transfer import fitting_codebooks, fitting_weights, resizes_codebooks
-from codec.pretraining.models.files import FRAMES, encoder_weights, kind_of
-from codec.quantizers.base import QuantizerConfig, read_quantizer_config
+from codec.model.transfer import fitting_codebooks, resizes_codebooks
+from codec.quantizers.base import read_quantizer_config
 from codec.teachers.teaching import weighted_teachers
 from codec.train.balancer import Balancer
-from codec.train.checkpoint import Checkpoint, Parts, list_checkpoints, read_checkpoint
+from codec.train.checkpoint import Checkpoint, Parts
 from codec.train.generator import Generator
 from codec.train.objective import Objective, loss_subject
 from codec.train.optimizer import Optimizer, WeightAverage
@@ -83,20 +80,10 @@ class TrainState:
         needed = {name for name, module in self.objective.heads().items() if module.state_dict()}
         return sorted(needed - {key.split(".")[1] for key in heads})
 
-    def check_sizes(self, quantizer: QuantizerConfig, where: str) -> None:
-        """Raise a :class:`CodecError` where a frozen quantizer would begin with codebooks of other sizes."""
-        new = self.generator.codec.config.quantizer
-        if self.generator.quantizer.frozen and resizes_codebooks(quantizer, new):
-            raise CodecError(
-                f"init_from {where}: its codebooks have {list(quantizer.layer_sizes)} entries, this run's "
-                f"{list(new.layer_sizes)}, and the quantizer is frozen; set model.quantizer.sizes to its sizes"
-            )
-
     def _resized_codebooks(self, checkpoint: Checkpoint, where: str) -> dict[str, Tensor]:
         """The codebooks for this run's sizes, with this run's averages, where a checkpoint has other sizes."""
         new = self.generator.codec.config.quantizer
         old = read_quantizer_config(checkpoint.meta["config"]["model"]["quantizer"])
-        self.check_sizes(old, where)
         if not resizes_codebooks(old, new):
             return {}
         own = {name: value for name, value in self.generator.state_dict().items() if name.startswith("quantizer.")}
@@ -127,48 +114,3 @@ class TrainState:
         model = Codec(codec.config)
         model.load_state_dict({**codec.state_dict(), **averages})
         return model.eval().requires_grad_(False)
-
-
-def start_folder(source: str) -> Path:
-    """Folder that ``init_from`` names: that of a shipped model for its bare name, else the path itself."""
-    return shipped_model(source) or Path(source)
-
-
-def initialize(state: TrainState, source: str) -> list[str]:
-    """Take weights from ``source``.
-
-    Args:
-        state: of the new run; its optimizers start afresh.
-        source: a shipped model's name, a model folder (``config.json``), a checkpoint folder (``step-...``, with
-            its discriminators), the output folder of a run, whose newest checkpoint is taken, or an encoder of
-            frames that was pre-trained, which leaves decoder and quantizer as they are.
-
-    Returns:
-        names of the losses whose heads a run or checkpoint does not have; none for a model, which has no heads at all.
-
-    Raises:
-        CodecError: when there is no such thing, or its sizes do not fit the config.
-    """
-    folder = start_folder(source)
-    checkpoints = list_checkpoints(folder / "checkpoints")
-    if checkpoints:
-        folder = checkpoints[-1]
-    if (folder / "manifest.json").is_file():
-        return state.load_weights(read_checkpoint(folder), str(folder))
-    mine, encoder_only = state.generator.codec, kind_of(folder) == FRAMES
-    if encoder_only:
-        weights = encoder_weights(folder, mine)
-    else:
-        model = load_model(folder, "cpu")
-        state.check_sizes(model.config.quantizer, source)
-        weights = fitting_weights(model, mine)
-    if weights is None:
-        raise CodecError(
-            f"init_from {source}: its config.json differs from this run's model; "
-            "copy its settings into the config's model section"
-        )
-    mine.load_state_dict(weights)
-    if not encoder_only:
-        state.generator.quantizer.adopt_codebooks()
-    state.restart_average()
-    return []

@@ -63,6 +63,8 @@ class Trainer:
         if config.threads is not None:
             torch.set_num_threads(config.threads)
         torch.manual_seed(config.seed)
+        if config.init_from is not None and not existing:
+            task.check_start(config)
         self.task = task(config, self.accelerator)
         self.step = 0
         self._saved: int | None = None

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from codec.quantizers.kmeans import cluster_sums, draw_rows, kmeans
-from codec.quantizers.rvq import ResidualVQ, nearest
+from codec.quantizers.rvq import ResidualVQ, nearest, search
 from codec.train.distributed import all_reduce_sum, gather_rows
 from codec.train.quantizers.base import QuantizerTrainer, QuantizerTrainingConfig, Walk, perplexity_of, trains
 from codec.train.types import QuantizerOutput
@@ -114,9 +114,10 @@ class EMAResidualVQ(QuantizerTrainer):
         codes, inputs, sums, errors = [], [], [], []
         residual = vectors if self._projected else vectors.detach()
         total = torch.zeros_like(residual)
+        found = search(vectors.detach(), rvq.vectors(), rvq.config.beams) if rvq.config.beams > 1 else None
         for layer, codebook in enumerate(rvq.codebooks):
             given = rvq.project_in(layer, residual)
-            index = nearest(given.detach(), keys[layer], norms[layer])
+            index = nearest(given.detach(), keys[layer], norms[layer]) if found is None else found[layer]
             inputs.append(given.detach())
             chosen = codebook[index] if self._initialized else given.detach()
             if self._projected:

@@ -94,6 +94,10 @@ class Task(ABC):
     def check(self) -> None:  # noqa: B027  (most have nothing to check)
         """Raise a :class:`CodecError` if training went wrong; called before a save."""
 
+    @classmethod  # noqa: B027  (most find it when they take the weights)
+    def check_start(cls, config: Any) -> None:
+        """Raise a :class:`CodecError` when ``config.init_from`` cannot fit; called before data are opened."""
+
     def initialize(self, source: str) -> None:
         """Take weights from ``source`` (``init_from``)."""
         raise CodecError(f"init_from {source}: a run of this task cannot start from another")

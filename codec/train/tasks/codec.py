@@ -21,7 +21,7 @@ from codec.train.build import build_run
 from codec.train.checkpoint import Parts
 from codec.train.config import TrainConfig
 from codec.train.losses.registry import told_losses
-from codec.train.state import initialize, start_folder
+from codec.train.start import check_start, initialize, start_folder
 from codec.train.tasks.base import Task, task
 
 SAMPLES = 3
@@ -73,6 +73,11 @@ class CodecTask(Task):
     def load(self, parts: Parts) -> None:
         self.parts.state.load(parts)
         self._resumed = True
+
+    @classmethod
+    def check_start(cls, config: TrainConfig) -> None:
+        if config.init_from is not None:
+            check_start(config.init_from, config.model, config.freeze)
 
     def initialize(self, source: str) -> None:
         fresh = initialize(self.parts.state, source)

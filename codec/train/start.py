@@ -1,0 +1,124 @@
+"""Where a run begins that takes the weights of a model or of another run (``init_from``)."""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from codec.config import flatten, to_dict
+from codec.errors import CodecError
+from codec.model.codec import Codec
+from codec.model.config import CodecConfig
+from codec.model.files import load_model, shipped_model
+from codec.model.seanet.weight_norm import apply_weight_norm
+from codec.model.transfer import fitting_weights, resizes_codebooks
+from codec.pretraining.models.files import FRAMES, encoder_weights, kind_of
+from codec.quantizers.base import QuantizerConfig, read_quantizer_config
+from codec.train.checkpoint import list_checkpoints, read_checkpoint
+from codec.train.state import TrainState
+
+
+def start_folder(source: str) -> Path:
+    """Folder that ``init_from`` names: that of a shipped model for its bare name, else the path itself."""
+    return shipped_model(source) or Path(source)
+
+
+def check_start(source: str, config: CodecConfig, frozen: Collection[str]) -> None:
+    """Raise a :class:`CodecError` unless a run of this model can begin from ``source``.
+
+    It needs neither data nor optimizers, so it comes before audio is decoded.
+
+    Args:
+        source: see :func:`initialize`.
+        config: the run's model.
+        frozen: its parts that do not learn.
+    """
+    folder, mine = _folder_of_weights(source), Codec(config)
+    if not _is_checkpoint(folder):
+        if kind_of(folder) != FRAMES:
+            _check_sizes(source, load_model(folder, "cpu").config.quantizer, config.quantizer, frozen)
+        _model_weights(folder, source, mine)
+        return
+    checkpoint = read_checkpoint(folder)
+    theirs = checkpoint.meta["config"]["model"]
+    old = read_quantizer_config(theirs["quantizer"])
+    _check_sizes(source, old, config.quantizer, frozen)
+    # A run has the weights of convolutions of SEANet in the form in which they are trained.
+    apply_weight_norm(mine)
+    resized = "codebooks" if resizes_codebooks(old, config.quantizer) else None
+    shapes = [
+        {name: tensor.shape for name, tensor in tensors.items() if resized is None or not name.endswith(resized)}
+        for tensors in (checkpoint.parts["generator"], {f"codec.{name}": t for name, t in mine.state_dict().items()})
+    ]
+    if {name: shape for name, shape in shapes[0].items() if name.startswith("codec.")} != shapes[1]:
+        raise CodecError(f"init_from {source}: {_difference(theirs, config)}; set them alike, or start from its export")
+
+
+def initialize(state: TrainState, source: str) -> list[str]:
+    """Take weights from ``source``.
+
+    Args:
+        state: of the new run; its optimizers start afresh.
+        source: a shipped model's name, a model folder (``config.json``), a checkpoint folder (``step-...``, with
+            its discriminators), the output folder of a run, whose newest checkpoint is taken, or an encoder of
+            frames that was pre-trained, which leaves decoder and quantizer as they are.
+
+    Returns:
+        names of the losses whose heads a run or checkpoint does not have; none for a model, which has no heads at all.
+
+    Raises:
+        CodecError: when there is no such thing, or its sizes do not fit the config.
+    """
+    folder = _folder_of_weights(source)
+    if _is_checkpoint(folder):
+        return state.load_weights(read_checkpoint(folder), str(folder))
+    mine = state.generator.codec
+    mine.load_state_dict(_model_weights(folder, source, mine))
+    if kind_of(folder) != FRAMES:
+        state.generator.quantizer.adopt_codebooks()
+    state.restart_average()
+    return []
+
+
+def _folder_of_weights(source: str) -> Path:
+    folder = start_folder(source)
+    checkpoints = list_checkpoints(folder / "checkpoints")
+    return checkpoints[-1] if checkpoints else folder
+
+
+def _is_checkpoint(folder: Path) -> bool:
+    return (folder / "manifest.json").is_file()
+
+
+def _model_weights(folder: Path, source: str, mine: Codec) -> Mapping[str, Any]:
+    """The weights of a model's folder in the shapes of ``mine``."""
+    if kind_of(folder) == FRAMES:
+        theirs, weights = mine.config, encoder_weights(folder, mine)
+    else:
+        model = load_model(folder, "cpu")
+        theirs, weights = model.config, fitting_weights(model, mine)
+    if weights is None:
+        raise CodecError(
+            f"init_from {source}: its config.json differs from this run's model "
+            f"({_difference(to_dict(theirs), mine.config)}); copy its settings into the config's model section"
+        )
+    return weights
+
+
+def _check_sizes(source: str, old: QuantizerConfig, new: QuantizerConfig, frozen: Collection[str]) -> None:
+    """Raise a :class:`CodecError` where a frozen quantizer would begin with codebooks of other sizes."""
+    if "quantizer" in frozen and resizes_codebooks(old, new):
+        raise CodecError(
+            f"init_from {source}: its codebooks have {list(old.layer_sizes)} entries, this run's "
+            f"{list(new.layer_sizes)}, and the quantizer is frozen; set model.quantizer.sizes to its sizes"
+        )
+
+
+def _difference(theirs: Mapping[str, Any], mine: CodecConfig) -> str:
+    """The settings in which two models differ, at most four of them."""
+    old, new = flatten(dict(theirs)), flatten(to_dict(mine))
+    told = [
+        f"{name} is {old.get(name)} there and {new.get(name)} here"
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name)
+    ]
+    return ", ".join(told[:4]) or "its tensors have other shapes"
