@@ -221,6 +221,7 @@ def test_without_noise_nothing_changed_and_with_it_codes_mean_the_same():
         ({"noise_from": 1.0}, "noise_from 1.0 must lie between 0 and 1"),
         ({"semantic_layers": 1, "semantic_dim": 64}, "semantic_dim 64 must lie between 0 and latent_dim 64"),
         ({"semantic_layers": 1, "semantic_dim": 8, "semantic_from": 7}, "semantic_from 7 at most encoder_layers 6"),
+        ({"level_bands": 81}, "level_bands 81 must be 0, or 2 to 80"),
         ({"semantic_layers": -1}, "semantic_layers -1 must be 0 or more"),
         ({"noise_bands": 4, "hop_length": 322, "window_length": 644}, "must be a multiple of 4"),
     ],

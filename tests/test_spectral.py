@@ -1,5 +1,6 @@
 """Laws of the spectral architecture: reconstruction, causality, chunks, batches, latency."""
 
+import math
 from itertools import pairwise
 
 import pytest
@@ -11,8 +12,8 @@ from hypothesis import strategies as st
 import codec
 from codec.errors import CodecError
 from codec.model.spectral import SpectralConfig
+from codec.model.spectral.bands import gain_matrix
 from codec.model.spectral.blocks import Backbone
-from codec.model.spectral.decoder import gain_matrix
 from codec.model.spectral.stft import CausalISTFT, CausalSTFT
 
 HOP = 320
@@ -164,3 +165,24 @@ def test_gains_beyond_the_bound_can_come_back():
     wav.abs().mean().backward()
     # Less gain, less sound.
     assert (bias.grad[-decoder.sizes[2] :] > 0).all()
+
+
+def test_an_encoder_is_given_levels_whatever_the_phases_are():
+    """Means of power around bands, relative to the frame's energy; the other views change with the phases."""
+    encoder = make_tiny_model(level_bands=10).encoder
+    bins = encoder.bands.shape[0]
+    generator = torch.Generator().manual_seed(0)
+    magnitude = torch.rand(1, 5, bins, generator=generator)
+    views = []
+    for _ in range(2):
+        phase = 6.2832 * torch.rand(1, 5, bins, generator=generator)
+        views.append(encoder.features(magnitude * phase.cos(), magnitude * phase.sin()))
+    assert torch.allclose(views[0][..., -10:], views[1][..., -10:], atol=1e-5)
+    assert not torch.allclose(views[0][..., :-11], views[1][..., :-11], atol=1e-2)
+    louder = magnitude * torch.where(torch.arange(bins) > bins // 2, 10.0, 1.0)
+    raised = encoder.features(louder, torch.zeros_like(louder))[..., -10:]
+    level = encoder.features(magnitude, torch.zeros_like(magnitude))[..., -10:]
+    difference = raised - level
+    # Twenty decibels between the lowest band and the highest, on the encoder's scale of natural logarithms.
+    expected = torch.full((1, 5), 0.3 * math.log(100))
+    assert torch.allclose(difference[..., -1] - difference[..., 0], expected, atol=0.01)

@@ -52,6 +52,28 @@ def test_a_decoder_with_more_bands_starts_with_the_loudness_of_its_source(tmp_pa
     assert torch.allclose(grown.decode(tokens.codes), source.decode(tokens.codes), atol=1e-5)
 
 
+@pytest.mark.parametrize("from_run", [True, False])
+def test_an_encoder_that_is_given_levels_starts_with_the_tokens_of_its_source(tmp_path, manifest, from_run):
+    run = run_config(tmp_path, manifest, max_steps=2, **RECONSTRUCTION)
+    Trainer(run).run()
+    source, wav = codec.load(f"{run.output}/export"), 0.1 * torch.randn(1, 6400)
+    network = dataclasses.replace(run.model.network, level_bands=8)
+    start = str(run.output) if from_run else f"{run.output}/export"
+    options = {"model": dataclasses.replace(run.model, network=network), "output": str(tmp_path / "levels")}
+    trainer = Trainer(run_config(tmp_path, manifest, init_from=start, **options, **RECONSTRUCTION))
+    grown = trainer.task.parts.state.released()
+    assert torch.equal(grown.encode(wav).codes, source.encode(wav).codes)
+    assert not grown.encoder.backbone.embed.weight[:, -8:].any()
+    trainer.run(until=1)
+    assert trainer.task.parts.state.generator.codec.encoder.backbone.embed.weight[:, -8:].all()
+    # Bands of another number would be read by weights of others.
+    fewer = dataclasses.replace(run.model, network=dataclasses.replace(network, level_bands=9))
+    for begun in (str(tmp_path / "levels"), str(tmp_path / "levels" / "export")):
+        config = run_config(tmp_path, manifest, model=fewer, init_from=begun, output=str(tmp_path / "x"), **RECONSTRUCTION)
+        with pytest.raises(CodecError, match=r"init_from .*level_bands is 8 there and 9 here"):
+            Trainer(config)
+
+
 @pytest.mark.parametrize("residual", [True, False])
 def test_a_first_codebook_of_its_own_starts_with_the_tokens_and_the_audio_of_the_row(tmp_path, manifest, residual):
     source = make_tiny_model()

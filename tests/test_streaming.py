@@ -18,6 +18,7 @@ MODELS = {
     "spectral-noise": make_tiny_model(noise_bands=6),
     "spectral-phases": make_tiny_model(noise_bands=6, phase_from=0.25, comb=5.0),
     "spectral-semantic": make_tiny_model(semantic_layers=2, semantic_from=1, semantic_dim=3),
+    "spectral-levels": make_tiny_model(level_bands=9),
     "seanet": make_seanet(CAUSAL),
     "seanet-lstm": make_seanet(CAUSAL_LSTM),
 }

@@ -8,10 +8,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from codec.model.codec import Codec
+from codec.model.config import CodecConfig
 from codec.model.fingerprint import token_settings
+from codec.model.spectral.bands import resample_bands
 from codec.model.spectral.blocks import ConvNeXtBlock
 from codec.model.spectral.config import SpectralConfig
-from codec.model.spectral.decoder import SpectralDecoder, resample_bands
+from codec.model.spectral.decoder import SpectralDecoder
 from codec.model.spectral.noise import PARTS
 from codec.quantizers.base import QuantizerConfig
 from codec.quantizers.kmeans import kmeans
@@ -20,6 +22,8 @@ from codec.quantizers.split import SplitConfig
 
 _READ_LATENT = ("quantizer.first.input.weight", "quantizer.rest.input.weight", "decoder.backbone.embed.weight")
 """Matrices with a column for each dimension of the latent."""
+_READ_SOUND = "encoder.backbone.embed.weight"
+"""The matrix whose last columns are for the levels of bands."""
 
 
 def fitting_weights(source: Codec, target: Codec) -> dict[str, Tensor] | None:
@@ -28,9 +32,10 @@ def fitting_weights(source: Codec, target: Codec) -> dict[str, Tensor] | None:
     Rows that ``target`` has beyond those of ``source``, and tensors that only it has, keep their values, as
     those of noise that is drawn in a decoder. Blocks that only ``target`` has pass their input on unchanged, so
     that a deeper network of ``spectral`` begins with the tokens and the audio of ``source`` (as in Net2Net, Chen et al.
-    2016). If its decoder has more bands, their gains and levels are interpolated. If its first codebook is apart
-    from the others, which quantize the rest (``split_rvq`` with ``residual``), and that of ``source`` is not, the
-    projections of both sides begin as the identity.
+    2016). If its encoder is given levels of bands, it does not look at them at first. If its decoder has more bands,
+    their gains and levels are interpolated. If its first codebook is apart from the others, which quantize the rest
+    (``split_rvq`` with ``residual``), and that of ``source`` is not, the projections of both sides begin as the
+    identity.
 
     Codebooks may be of other sizes (:func:`fitting_codebooks`), and their search may have other beams; the tokens are
     then new from the start.
@@ -41,7 +46,8 @@ def fitting_weights(source: Codec, target: Codec) -> dict[str, Tensor] | None:
     splits = _splits(source, target)
     widens = _widens(source, target)
     resizes = resizes_codebooks(source.config.quantizer, target.config.quantizer)
-    settings = [_settings_to_match(model, splits, widens, resizes) for model in (source, target)]
+    levels = adds_levels(source.config, target.config)
+    settings = [_settings_to_match(model, splits, widens, resizes, levels) for model in (source, target)]
     if settings[0] != settings[1]:
         return None
     # With plain weights, as a file has them: those of a SEANet in training are in the weight-norm form.
@@ -71,6 +77,13 @@ def resizes_codebooks(old: QuantizerConfig, new: QuantizerConfig) -> bool:
     if not (isinstance(old, ResidualConfig) and isinstance(new, ResidualConfig)):
         return False
     return old.type == new.type and len(old.layer_sizes) == len(new.layer_sizes) and old.layer_sizes != new.layer_sizes
+
+
+def adds_levels(old: CodecConfig, new: CodecConfig) -> bool:
+    """Whether the encoder of a model of ``spectral`` is given levels of bands, which that of another is not."""
+    if not (isinstance(old.network, SpectralConfig) and isinstance(new.network, SpectralConfig)):
+        return False
+    return not old.network.level_bands and new.network.level_bands > 0
 
 
 def fitting_codebooks(
@@ -113,9 +126,23 @@ def _resized(codebook: Tensor, size: int) -> Tensor:
     return torch.cat([codebook, copies.flatten(0, 1)])[:size]
 
 
+def seeing_levels(weights: Mapping[str, Tensor], into: Mapping[str, Tensor], prefix: str = "") -> dict[str, Tensor]:
+    """The matrix among ``weights``, by name, that reads what the encoder sees, with zeros for levels that ``into`` has.
+
+    Args:
+        weights: tensors of a checkpoint's generator.
+        into: those of the generator that they are for.
+        prefix: what the names of the model's tensors begin with.
+    """
+    name = prefix + _READ_SOUND
+    more = into[name].shape[1] - weights[name].shape[1] if name in weights and name in into else 0
+    return {name: F.pad(weights[name], (0, more))} if more > 0 else {}
+
+
 def _padded(weights: dict[str, Tensor], into: dict[str, Tensor]) -> dict[str, Tensor]:
-    """``weights``, with zeros for the dimensions of the latent that only ``into`` has, where these are read."""
-    wider = {name: into[name].shape[1] for name in _READ_LATENT if name in weights and name in into}
+    """``weights``, with zeros for what only ``into`` has, dimensions of the latent and levels, where these are read."""
+    read = (*_READ_LATENT, _READ_SOUND)
+    wider = {name: into[name].shape[1] for name in read if name in weights and name in into}
     more = {name: width - weights[name].shape[1] for name, width in wider.items()}
     return weights | {name: F.pad(weights[name], (0, count)) for name, count in more.items() if count > 0}
 
@@ -175,9 +202,11 @@ def _widens(source: Codec, target: Codec) -> bool:
     return old.network.latent_dim < new.network.latent_dim and widths[0] == widths[1]
 
 
-def _settings_to_match(model: Codec, splits: bool, widens: bool, resizes: bool) -> dict[str, Any]:
+def _settings_to_match(model: Codec, splits: bool, widens: bool, resizes: bool, levels: bool) -> dict[str, Any]:
     settings = token_settings(model)
     settings["network"].pop("encoder_layers", None)
+    if levels:
+        settings["network"].pop("level_bands", None)
     # Another search finds other codes of the same codebooks.
     settings["quantizer"].pop("beams", None)
     if widens:

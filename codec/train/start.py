@@ -2,17 +2,18 @@
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
 
-from codec.config import flatten, to_dict
+from torch import Tensor
+
+from codec.config import flatten, from_dict, to_dict
 from codec.errors import CodecError
 from codec.model.codec import Codec
 from codec.model.config import CodecConfig
 from codec.model.files import load_model, shipped_model
 from codec.model.seanet.weight_norm import apply_weight_norm
-from codec.model.transfer import fitting_weights, resizes_codebooks
+from codec.model.transfer import adds_levels, fitting_weights, resizes_codebooks, seeing_levels
 from codec.pretraining.models.files import FRAMES, encoder_weights, kind_of
-from codec.quantizers.base import QuantizerConfig, read_quantizer_config
+from codec.quantizers.base import QuantizerConfig
 from codec.train.checkpoint import list_checkpoints, read_checkpoint
 from codec.train.state import TrainState
 
@@ -39,17 +40,17 @@ def check_start(source: str, config: CodecConfig, frozen: Collection[str]) -> No
         _model_weights(folder, source, mine)
         return
     checkpoint = read_checkpoint(folder)
-    theirs = checkpoint.meta["config"]["model"]
-    old = read_quantizer_config(theirs["quantizer"])
-    _check_sizes(source, old, config.quantizer, frozen)
+    theirs = from_dict(CodecConfig, checkpoint.meta["config"]["model"])
+    _check_sizes(source, theirs.quantizer, config.quantizer, frozen)
     # A run has the weights of convolutions of SEANet in the form in which they are trained.
     apply_weight_norm(mine)
-    resized = "codebooks" if resizes_codebooks(old, config.quantizer) else None
-    shapes = [
-        {name: tensor.shape for name, tensor in tensors.items() if resized is None or not name.endswith(resized)}
-        for tensors in (checkpoint.parts["generator"], {f"codec.{name}": t for name, t in mine.state_dict().items()})
-    ]
-    if {name: shape for name, shape in shapes[0].items() if name.startswith("codec.")} != shapes[1]:
+    own = {f"codec.{name}": tensor for name, tensor in mine.state_dict().items()}
+    weights = {name: tensor for name, tensor in checkpoint.parts["generator"].items() if name.startswith("codec.")}
+    if adds_levels(theirs, config):
+        weights |= seeing_levels(weights, own, prefix="codec.")
+    if resizes_codebooks(theirs.quantizer, config.quantizer):
+        weights |= {name: tensor for name, tensor in own.items() if name.endswith("codebooks")}
+    if _shapes(weights) != _shapes(own):
         raise CodecError(f"init_from {source}: {_difference(theirs, config)}; set them alike, or start from its export")
 
 
@@ -89,7 +90,7 @@ def _is_checkpoint(folder: Path) -> bool:
     return (folder / "manifest.json").is_file()
 
 
-def _model_weights(folder: Path, source: str, mine: Codec) -> Mapping[str, Any]:
+def _model_weights(folder: Path, source: str, mine: Codec) -> Mapping[str, Tensor]:
     """The weights of a model's folder in the shapes of ``mine``."""
     if kind_of(folder) == FRAMES:
         theirs, weights = mine.config, encoder_weights(folder, mine)
@@ -99,7 +100,7 @@ def _model_weights(folder: Path, source: str, mine: Codec) -> Mapping[str, Any]:
     if weights is None:
         raise CodecError(
             f"init_from {source}: its config.json differs from this run's model "
-            f"({_difference(to_dict(theirs), mine.config)}); copy its settings into the config's model section"
+            f"({_difference(theirs, mine.config)}); copy its settings into the config's model section"
         )
     return weights
 
@@ -113,9 +114,13 @@ def _check_sizes(source: str, old: QuantizerConfig, new: QuantizerConfig, frozen
         )
 
 
-def _difference(theirs: Mapping[str, Any], mine: CodecConfig) -> str:
+def _shapes(weights: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in weights.items()}
+
+
+def _difference(theirs: CodecConfig, mine: CodecConfig) -> str:
     """The settings in which two models differ, at most four of them."""
-    old, new = flatten(dict(theirs)), flatten(to_dict(mine))
+    old, new = flatten(to_dict(theirs)), flatten(to_dict(mine))
     told = [
         f"{name} is {old.get(name)} there and {new.get(name)} here"
         for name in sorted(old.keys() | new.keys())

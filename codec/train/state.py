@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from codec.discriminators.container import Discriminators
 from codec.errors import CodecError
 from codec.model.codec import Codec
-from codec.model.transfer import fitting_codebooks, resizes_codebooks
+from codec.model.transfer import fitting_codebooks, resizes_codebooks, seeing_levels
 from codec.quantizers.base import read_quantizer_config
 from codec.teachers.teaching import weighted_teachers
 from codec.train.balancer import Balancer
@@ -66,7 +66,9 @@ class TrainState:
         parts = checkpoint.parts
         try:
             resized = self._resized_codebooks(checkpoint, where)
-            self.generator.load_state_dict({**parts["generator"], **parts["average"], **resized})
+            weights = {**parts["generator"], **parts["average"], **resized}
+            more = seeing_levels(weights, self.generator.state_dict(), prefix="codec.")
+            self.generator.load_state_dict(weights | more)
             if resized:
                 self.generator.quantizer.adopt_codebooks()
             if self.discriminators is not None and "discriminators" in parts:

@@ -26,6 +26,8 @@ class SpectralConfig:
     """Samples of the STFT window: twice the hop."""
     compression: float = 0.3
     """Power applied to STFT magnitudes in one of the encoder's two views of a frame."""
+    level_bands: int = 0
+    """Bands whose levels the encoder is given beside the spectrum, whose phases hide them; 0: none."""
     gain_bands: int = 24
     """Bands, narrow at low and wide at high frequencies, whose loudness the decoder sets apart."""
     latent_dim: int = 64
@@ -72,6 +74,11 @@ class SpectralConfig:
             raise CodecError(
                 f"config network: semantic_layers {self.semantic_layers} must be 0 or more, and semantic_from "
                 f"{self.semantic_from} at most encoder_layers {self.encoder_layers}"
+            )
+        if self.level_bands and not 2 <= self.level_bands <= self.num_bins // 4:
+            raise CodecError(
+                f"config network: level_bands {self.level_bands} must be 0, or 2 to {self.num_bins // 4}, a quarter of "
+                "the frequencies"
             )
         if self.gain_bands < 2:
             raise CodecError(f"config network: gain_bands {self.gain_bands} must be 2 or more")

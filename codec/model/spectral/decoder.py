@@ -1,12 +1,12 @@
 """Latent frames to waveform: ConvNeXt blocks, a spectrum under band gains, inverse STFT."""
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from codec.model.registry import Decoder
+from codec.model.spectral.bands import gain_matrix
 from codec.model.spectral.blocks import MIN_ROWS, Backbone, BackboneState
 from codec.model.spectral.comb import PitchComb
 from codec.model.spectral.config import SpectralConfig
@@ -133,23 +133,3 @@ class SpectralDecoder(Decoder):
         if index is None:
             index = torch.zeros(batch, 1, device=latent.device)
         return places(index, frames), (index + frames).remainder(PERIOD)
-
-
-def gain_matrix(bands: int, bins: int) -> Tensor:
-    """``(bands, bins)``: linear interpolation between bands.
-
-    They lie evenly on ``log(1 + 12 f)``, f from 0 to 1 at half the sample rate; columns sum to one.
-    """
-    frequency = torch.linspace(0, 1, bins, dtype=torch.float64)
-    position = torch.log1p(12 * frequency) / math.log(13) * (bands - 1)
-    distance = (position - torch.arange(bands).unsqueeze(1)).abs()
-    return (1 - distance).clamp(min=0).float()
-
-
-def resample_bands(rows: Tensor, bands: int) -> Tensor:
-    """``rows (n, ...)``, one for each of n bands of :func:`gain_matrix`, as those of ``bands`` bands: interpolated."""
-    if len(rows) == bands:
-        return rows
-    place = torch.linspace(0, len(rows) - 1, bands, dtype=torch.float64)
-    weights = (1 - (place.unsqueeze(1) - torch.arange(len(rows))).abs()).clamp(min=0).to(rows)
-    return torch.tensordot(weights, rows, dims=1)

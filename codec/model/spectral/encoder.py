@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from codec.model.registry import Encoder
+from codec.model.spectral.bands import band_means
 from codec.model.spectral.blocks import MIN_ROWS, Backbone, BackboneState
 from codec.model.spectral.config import SpectralConfig
 from codec.model.spectral.stft import CausalSTFT
@@ -33,11 +34,14 @@ class SpectralEncoder(Encoder):
     It sees each frame twice. The spectrum at unit energy, together with the energy's logarithm, is a
     linear picture of the waveform, from which phase can be coded; the power-compressed spectrum shows
     the quiet bins. Compressed bins alone hide the phase behind a non-linearity that takes very long
-    to learn (docs/experiments/README.md).
+    to learn (docs/experiments/README.md). The first layer is linear, so that where phases are random it cannot tell
+    the power of a band; with ``level_bands`` the frame is seen a third time, as the levels of bands.
 
     With ``semantic_layers``, blocks of their own lead from an early block to the last part of the latent, which the
     first codebook can then choose by: what a speech teacher hears needs depth, and would take it from the sound.
     """
+
+    bands: Tensor | None
 
     causal = True
     min_rows = MIN_ROWS
@@ -46,8 +50,10 @@ class SpectralEncoder(Encoder):
         super().__init__()
         self.compression = config.compression
         self.stft = CausalSTFT(config.window_length, config.hop_length)
+        bands = band_means(config.level_bands, config.num_bins) if config.level_bands else None
+        self.register_buffer("bands", bands, persistent=False)
         self.backbone = Backbone(
-            in_dim=4 * config.num_bins + 1,
+            in_dim=4 * config.num_bins + 1 + config.level_bands,
             dim=config.encoder_dim,
             out_dim=config.acoustic_dim,
             layers=config.encoder_layers,
@@ -79,7 +85,7 @@ class SpectralEncoder(Encoder):
         return torch.cat([latent, meaning], dim=2).transpose(1, 2), EncoderState(samples, backbone, semantic)
 
     def features(self, real: Tensor, imag: Tensor) -> Tensor:
-        """Both views of spectra ``(B, n, bins)``: ``(B, n, 4 * bins + 1)``."""
+        """Views of spectra ``(B, n, bins)``: ``(B, n, 4 * bins + 1 + level_bands)``."""
         power = real.square() + imag.square()
         energy = power.mean(dim=2, keepdim=True) + _ENERGY_FLOOR
         unit = energy.rsqrt()
@@ -87,4 +93,7 @@ class SpectralEncoder(Encoder):
         # another way, so that a frame would depend on how many others are computed with it.
         compress = ((power + _POWER_FLOOR).log() * ((self.compression - 1) / 2)).exp()
         level = energy.log() * _LEVEL_SCALE
-        return torch.cat([real * unit, imag * unit, level, real * compress, imag * compress], dim=2)
+        views = [real * unit, imag * unit, level, real * compress, imag * compress]
+        if self.bands is not None:
+            views.append(((power @ self.bands + _POWER_FLOOR) / energy).log() * _LEVEL_SCALE)
+        return torch.cat(views, dim=2)
