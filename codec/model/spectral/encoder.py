@@ -17,6 +17,10 @@ _POWER_FLOOR = 1e-7
 _ENERGY_FLOOR = 1e-5
 # Brings the logarithm of the energy to the size of the other inputs.
 _LEVEL_SCALE = 0.3
+# Of speech, the logarithm of a band's power over the frame's falls along the bands from a half to minus six, give or take
+# two and a half. With such means left in, every step of training would move all that the first layer gives.
+_USUAL_LEVELS = (0.5, -6.0)
+_BAND_SCALE = 0.8
 
 
 @dataclass
@@ -42,6 +46,7 @@ class SpectralEncoder(Encoder):
     """
 
     bands: Tensor | None
+    usual: Tensor
 
     causal = True
     min_rows = MIN_ROWS
@@ -52,6 +57,7 @@ class SpectralEncoder(Encoder):
         self.stft = CausalSTFT(config.window_length, config.hop_length)
         bands = band_means(config.level_bands, config.num_bins) if config.level_bands else None
         self.register_buffer("bands", bands, persistent=False)
+        self.register_buffer("usual", torch.linspace(*_USUAL_LEVELS, config.level_bands), persistent=False)
         self.backbone = Backbone(
             in_dim=4 * config.num_bins + 1 + config.level_bands,
             dim=config.encoder_dim,
@@ -95,5 +101,6 @@ class SpectralEncoder(Encoder):
         level = energy.log() * _LEVEL_SCALE
         views = [real * unit, imag * unit, level, real * compress, imag * compress]
         if self.bands is not None:
-            views.append(((power @ self.bands + _POWER_FLOOR) / energy).log() * _LEVEL_SCALE)
+            relative = ((power @ self.bands + _POWER_FLOOR) / energy).log()
+            views.append((relative - self.usual) * _BAND_SCALE)
         return torch.cat(views, dim=2)
