@@ -17,8 +17,8 @@ _POWER_FLOOR = 1e-7
 _ENERGY_FLOOR = 1e-5
 # Brings the logarithm of the energy to the size of the other inputs.
 _LEVEL_SCALE = 0.3
-# Of speech, the logarithm of a band's power over the frame's falls along the bands from a half to minus six, give or take
-# two and a half. With such means left in, every step of training would move all that the first layer gives.
+# Of speech, the logarithm of a band's power over the frame's falls along the bands from a half to minus six, give or
+# take two and a half. With such means left in, every step of training would move all that the first layer gives.
 _USUAL_LEVELS = (0.5, -6.0)
 _BAND_SCALE = 0.8
 
