@@ -74,15 +74,17 @@ def test_the_low_waveform_hears_phases_below_its_frequency_and_nothing_above():
         distance("low_waveform", low, low, below=4500.0)
 
 
-def test_clips_of_few_codebooks_do_not_count():
+@pytest.mark.parametrize("name", ["low_waveform", "band_power"])
+def test_clips_of_few_codebooks_do_not_count(name):
     wav = torch.cat([SPEECH, SPEECH])
     inputs = loss_input(real=wav, fake=0.5 * wav, latent=torch.zeros(2, 8, 64))
     inputs.quantizer.active = torch.tensor([3, 4])
     context = dataclasses.replace(CONTEXT, num_codebooks=4)
-    one, both = (build_loss("low_waveform", {"min_codebooks": n}, context)(inputs) for n in (4, 3))
+    one, both = (build_loss(name, {"min_codebooks": n}, context)(inputs) for n in (4, 3))
+    assert both > 0
     torch.testing.assert_close(2 * one, both)
     with pytest.raises(CodecError, match="min_codebooks must lie from 1 to 4, the model's, got 5"):
-        build_loss("low_waveform", {"min_codebooks": 5}, context)
+        build_loss(name, {"min_codebooks": 5}, context)
 
 
 def test_frequencies_are_shared_out_between_the_two():

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from codec.audio.bands import BandLevels
 from codec.errors import CodecError
-from codec.train.losses.registry import LossContext, loss
+from codec.train.losses.registry import LossContext, check_min_codebooks, loss, of_codebooks
 from codec.train.types import LossInput
 
 
@@ -35,11 +35,15 @@ class BandPowerLoss(nn.Module):
         """Hz where the last band ends at the latest; half the sample rate by default."""
         floor_db: float = -80.0
         """Mean square of a sample, in dB of full scale, below which all is alike."""
+        min_codebooks: int = 1
+        """Codebooks from which on a clip counts, so that the first need not carry what is asked for here."""
 
     def __init__(self, config: Config, context: LossContext):
         super().__init__()
         if not config.n_fft or (config.frames is not None and len(config.frames) != len(config.n_fft)):
             raise CodecError("losses.band_power: frames and n_fft differ in length, or are empty")
+        check_min_codebooks(config.min_codebooks, context)
+        self.min_codebooks = config.min_codebooks
         try:
             self.scales = nn.ModuleList(
                 BandLevels(
@@ -57,5 +61,6 @@ class BandPowerLoss(nn.Module):
         for levels in self.scales:
             with torch.no_grad():
                 real = levels(inputs.real)
-            total = total + (levels(inputs.fake) - real).abs().mean()
+            distance = (levels(inputs.fake) - real).abs().flatten(1).mean(1)
+            total = total + of_codebooks(distance, inputs, self.min_codebooks).mean()
         return total / len(self.scales)

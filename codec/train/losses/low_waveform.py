@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from codec.audio.spectrum import Spectrum, squared_magnitude
 from codec.errors import CodecError
 from codec.model.spectral.noise import fall
-from codec.train.losses.registry import LossContext, loss
+from codec.train.losses.registry import LossContext, check_min_codebooks, loss, of_codebooks
 from codec.train.types import LossInput
 
 _SQUARE_FLOOR = 1e-10
@@ -46,11 +46,7 @@ class LowWaveformLoss(nn.Module):
             raise CodecError(
                 f"losses.low_waveform: below must lie within the lower half of the spectrum, got {config.below} Hz"
             )
-        if not 1 <= config.min_codebooks <= context.num_codebooks:
-            raise CodecError(
-                f"losses.low_waveform: min_codebooks must lie from 1 to {context.num_codebooks}, the model's, "
-                f"got {config.min_codebooks}"
-            )
+        check_min_codebooks(config.min_codebooks, context)
         self.config = config
         self.floor = 10 ** (config.floor_db / 10)
         self.spectrum = Spectrum(config.n_fft, config.n_fft // 4, normalized=True)
@@ -62,6 +58,4 @@ class LowWaveformLoss(nn.Module):
         error = (squared_magnitude(fake - real) + _SQUARE_FLOOR).sqrt() @ self.weight
         level = squared_magnitude(real) @ self.weight
         relative = error.mean(1) / (level.mean(1) + self.floor).sqrt()
-        if self.config.min_codebooks > 1:
-            relative = relative * (inputs.quantizer.active >= self.config.min_codebooks)
-        return relative.mean()
+        return of_codebooks(relative, inputs, self.config.min_codebooks).mean()

@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from codec.config import from_dict
+from codec.errors import CodecError
 from codec.registry import Registry
 from codec.teachers.features.calibrate import TargetStatistics
+from codec.train.types import LossInput
 
 _LOSSES: Registry[type[Any]] = Registry("loss", "codec.train.losses", "codec.asr")
 
@@ -93,3 +95,16 @@ def loss_config(name: str, options: dict[str, Any]) -> tuple[type[Any], Any]:
     values = typed_options(name, options)
     loss_class = _LOSSES.find(values.pop("type"), f"losses.{name}")
     return loss_class, from_dict(loss_class.Config, values, f"losses.{name}")
+
+
+def check_min_codebooks(count: int, context: LossContext) -> None:
+    """Raise a :class:`CodecError` unless a loss may ask for clips of ``count`` codebooks or more."""
+    if not 1 <= count <= context.num_codebooks:
+        raise CodecError(
+            f"losses.{context.name}: min_codebooks must lie from 1 to {context.num_codebooks}, the model's, got {count}"
+        )
+
+
+def of_codebooks(values: Tensor, inputs: LossInput, least: int) -> Tensor:
+    """``values (B,)`` of the clips that are decoded from ``least`` codebooks or more, zeros for the others."""
+    return values if least == 1 else values * (inputs.quantizer.active >= least)
