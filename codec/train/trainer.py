@@ -59,12 +59,13 @@ class Trainer:
         task = TASKS.find(config.task, "config task")
         if not isinstance(config, task.Config):
             raise CodecError(f"config task: {config.task!r} is given the settings of another task")
+        if config.init_from is not None and not existing:
+            # Before the seed, since it draws the weights of a network.
+            task.check_start(config)
         self.accelerator = make_accelerator(config)
         if config.threads is not None:
             torch.set_num_threads(config.threads)
         torch.manual_seed(config.seed)
-        if config.init_from is not None and not existing:
-            task.check_start(config)
         self.task = task(config, self.accelerator)
         self.step = 0
         self._saved: int | None = None
