@@ -141,10 +141,10 @@ def seeing_levels(weights: Mapping[str, Tensor], into: Mapping[str, Tensor], pre
 
 def _padded(weights: dict[str, Tensor], into: dict[str, Tensor]) -> dict[str, Tensor]:
     """``weights``, with zeros for what only ``into`` has, dimensions of the latent and levels, where these are read."""
-    read = (*_READ_LATENT, _READ_SOUND)
-    wider = {name: into[name].shape[1] for name in read if name in weights and name in into}
+    wider = {name: into[name].shape[1] for name in _READ_LATENT if name in weights and name in into}
     more = {name: width - weights[name].shape[1] for name, width in wider.items()}
-    return weights | {name: F.pad(weights[name], (0, count)) for name, count in more.items() if count > 0}
+    latent = {name: F.pad(weights[name], (0, count)) for name, count in more.items() if count > 0}
+    return weights | latent | seeing_levels(weights, into)
 
 
 def _with_bands_of(target: Codec, source: Codec) -> dict[str, Tensor]:
