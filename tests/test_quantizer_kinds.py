@@ -281,7 +281,8 @@ def test_configs_of_former_versions_mean_the_same():
         ({"type": "split_rvq", "num_codebooks": 1}, "use rvq"),
         ({"sizes": [4, 0]}, "1 or more"),
         ({"sizes": [16, 99_999_999_999]}, "99999999999 entries; at most 16777216"),
-        ({"beams": 0}, "beams is 0; it must be 1 or more"),
+        ({"beams": 0}, "beams is 0; it must be 1 to 64"),
+        ({"beams": 5000}, "beams is 5000; it must be 1 to 64"),
         ({"type": "fsq", "beams": 2}, "unknown key 'beams'"),
     ],
 )

@@ -17,6 +17,8 @@ from codec.quantizers.base import Quantizer, Step, quantizer
 
 _MOST_ENTRIES = 2**24
 """Of a codebook: more would not fit into memory, and a larger number is a slip."""
+_MOST_BEAMS = 64
+"""Sixteen find nearly all that there is to gain, and memory grows with each."""
 _CUTS = 16
 """Parts of a row of which :func:`_largest` takes maxima."""
 
@@ -50,8 +52,8 @@ class ResidualConfig:
         if max(self.layer_sizes) > _MOST_ENTRIES:
             most = max(self.layer_sizes)
             raise CodecError(f"config quantizer: a codebook has {most} entries; at most {_MOST_ENTRIES}")
-        if self.beams < 1:
-            raise CodecError(f"config quantizer: beams is {self.beams}; it must be 1 or more")
+        if not 1 <= self.beams <= _MOST_BEAMS:
+            raise CodecError(f"config quantizer: beams is {self.beams}; it must be 1 to {_MOST_BEAMS}")
         if self.dim < 0:
             raise CodecError(f"config quantizer: dim is {self.dim}; it must be 0 or more")
 

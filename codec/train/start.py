@@ -51,7 +51,9 @@ def check_start(source: str, config: CodecConfig, frozen: Collection[str]) -> No
     if resizes_codebooks(theirs.quantizer, config.quantizer):
         weights |= {name: tensor for name, tensor in own.items() if name.endswith("codebooks")}
     if _shapes(weights) != _shapes(own):
-        raise CodecError(f"init_from {source}: {_difference(theirs, config)}; set them alike, or start from its export")
+        raise CodecError(
+            f"init_from {source}: {_difference(theirs, config)}; set them alike (a deeper one may start from its export)"
+        )
 
 
 def initialize(state: TrainState, source: str) -> list[str]:
@@ -119,11 +121,11 @@ def _shapes(weights: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
 
 
 def _difference(theirs: CodecConfig, mine: CodecConfig) -> str:
-    """The settings in which two models differ, at most four of them."""
+    """The settings in which two models differ, at most four of them; beams may differ."""
     old, new = flatten(to_dict(theirs)), flatten(to_dict(mine))
     told = [
         f"{name} is {old.get(name)} there and {new.get(name)} here"
         for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name)
+        if old.get(name) != new.get(name) and name != "quantizer.beams"
     ]
     return ", ".join(told[:4]) or "its tensors have other shapes"
