@@ -52,7 +52,7 @@ def check_start(source: str, config: CodecConfig, frozen: Collection[str]) -> No
         weights |= {name: tensor for name, tensor in own.items() if name.endswith("codebooks")}
     if _shapes(weights) != _shapes(own):
         raise CodecError(
-            f"init_from {source}: {_difference(theirs, config)}; set them alike (a deeper one may start from its export)"
+            f"init_from {source}: {_difference(theirs, config)}; set them alike (its export may become deeper)"
         )
 
 
