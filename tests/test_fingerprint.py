@@ -16,8 +16,8 @@ from codec.errors import CodecError
 from codec.model import fingerprint as module
 from codec.model.config import config_to_json
 
-SHIPPED = "72c22cd5c588c3e8"
-SHIPPED_BEFORE = "b0dae1b95bbbfbf0"
+SHIPPED = "df958262daeaccfc"
+SHIPPED_BEFORE = "72c22cd5c588c3e8"
 
 
 @pytest.fixture

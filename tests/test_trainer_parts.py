@@ -15,9 +15,11 @@ from training_runs import RECONSTRUCTION, run_config, run_values, write_corpus
 from codec.cli.train import expand_flags
 from codec.config import from_dict, override, to_dict
 from codec.errors import CodecError
+from codec.model.config import CodecConfig
 from codec.train.checkpoint import check_same_run
 from codec.train.config import TrainConfig
 from codec.train.logs import Meter, forget_after
+from codec.train.objective import check_losses
 from codec.train.optimizer import (
     Optimizer,
     OptimizerConfig,
@@ -237,9 +239,23 @@ def test_runs_that_are_refused_before_the_first_step(tmp_path, monkeypatch, chan
     assert not (tmp_path / "run").exists()
 
 
-def test_a_wrong_loss_is_found_before_data_is_read(tmp_path):
-    with pytest.raises(CodecError, match="unknown loss 'mell'"):
-        Trainer(run_config(tmp_path, tmp_path / "nowhere.jsonl", losses={"mell": {"weight": 1}}, discriminators={}))
+@pytest.mark.parametrize(
+    "losses, message",
+    [
+        ({"mell": {"weight": 1}}, "unknown loss 'mell'"),
+        ({"low_waveform": {"weight": 1, "min_codebooks": 99}}, "losses.low_waveform: min_codebooks must lie from 1 to"),
+        ({"band_power": {"weight": 1, "above": 9000}}, "losses.band_power: "),
+    ],
+)
+def test_a_wrong_loss_is_found_before_data_is_read(tmp_path, losses, message):
+    with pytest.raises(CodecError, match=message):
+        Trainer(run_config(tmp_path, tmp_path / "nowhere.jsonl", losses=losses, discriminators={}))
+
+
+def test_the_check_of_losses_draws_no_numbers_of_the_run():
+    state = torch.get_rng_state()
+    check_losses({"ctc": {"weight": 1.0}}, CodecConfig())
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_a_missing_manifest_is_refused(tmp_path):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from codec.atomic import atomic_path
 from codec.errors import CodecError
 from codec.model.codec import Codec
+from codec.model.config import CodecConfig
 from codec.train import losses as _registered  # noqa: F401  (losses register themselves)
 from codec.train.losses.distillation import TeacherLoss
 from codec.train.losses.l2_sp import L2SPLoss
@@ -41,7 +42,8 @@ class Objective(nn.Module):
             CodecError: for an unknown loss or option, or a missing or negative weight.
         """
         super().__init__()
-        check_losses(losses)
+        for name in losses:
+            _check_name(name)
         self.subjects = {name: loss_subject(name, options) for name, options in losses.items()}
         self.weights = {name: loss_weight(name, options) for name, options in losses.items()}
         self.losses = nn.ModuleDict(
@@ -128,18 +130,31 @@ class Objective(nn.Module):
         return torch.stack(weighted).sum()
 
 
-def check_losses(losses: dict[str, dict[str, Any]]) -> None:
-    """Find errors in losses that need neither data nor a model to be seen.
+def check_losses(losses: dict[str, dict[str, Any]], model: CodecConfig) -> None:
+    """Find errors in losses before data is: whatever needs no teacher's features to be seen.
+
+    Args:
+        losses: options by name, each with its ``weight``.
+        model: of the run.
 
     Raises:
-        CodecError: for an unknown loss or option, or a missing or negative weight.
+        CodecError: for an unknown loss or option, a missing or negative weight, or a value that the model does not fit.
     """
+    context = LossContext(model.sample_rate, model.network.latent_dim, model.quantizer.num_codebooks)
     for name, options in losses.items():
-        # Modules are named so, and the log has other values.
-        if not name.isidentifier() or name in RESERVED:
-            raise CodecError(f"config losses.{name}: not a name for a loss; use letters, digits and _")
+        _check_name(name)
         loss_weight(name, options)
-        loss_config(name, _own_options(options))
+        _, config = loss_config(name, _own_options(options))
+        if not hasattr(config, "teacher"):
+            # The weights of a head are thrown away, so that a run draws the same numbers as without this check.
+            with torch.random.fork_rng(devices=()):
+                build_loss(name, _own_options(options), context)
+
+
+def _check_name(name: str) -> None:
+    # Modules are named so, and the log has other values.
+    if not name.isidentifier() or name in RESERVED:
+        raise CodecError(f"config losses.{name}: not a name for a loss; use letters, digits and _")
 
 
 def _own_options(options: dict[str, Any]) -> dict[str, Any]:
