@@ -244,7 +244,16 @@ def test_runs_that_are_refused_before_the_first_step(tmp_path, monkeypatch, chan
     [
         ({"mell": {"weight": 1}}, "unknown loss 'mell'"),
         ({"low_waveform": {"weight": 1, "min_codebooks": 99}}, "losses.low_waveform: min_codebooks must lie from 1 to"),
-        ({"band_power": {"weight": 1, "above": 9000}}, "losses.band_power: "),
+        ({"level": {"type": "band_power", "weight": 1, "above": 9000}}, "losses.level: no band"),
+        ({"level": {"type": "band_power", "weight": 1, "band_hertz": 0}}, "losses.level: band_hertz must be 1 or more"),
+        ({"level": {"type": "band_power", "weight": 1, "n_fft": [-5], "frames": [1]}}, "n_fft must be 16 or more"),
+        ({"mel": {"weight": 1, "n_fft": [], "num_mels": []}}, "losses.mel: .* or are empty"),
+        ({"mel": {"weight": 1, "hop_length": [0] * 5}}, "losses.mel: hop_length must be 1 or more"),
+        ({"stft": {"weight": 1, "n_fft": [0]}}, "losses.stft: n_fft must be 16 or more"),
+        ({"heard": {"type": "output_features", "weight": 1, "model": "nowhere", "crops": 0}}, "losses.heard: crops"),
+        ({"distill_zz": {"weight": 1}}, "losses.distill_zz needs a teacher 'zz', configured: "),
+        ({"forward": {"type": "mel", "weight": 1}}, "losses.forward: not a name for a loss"),
+        ({"mel": {"weight": float("nan")}}, "losses.mel.weight: expected a number"),
     ],
 )
 def test_a_wrong_loss_is_found_before_data_is_read(tmp_path, losses, message):
@@ -254,7 +263,7 @@ def test_a_wrong_loss_is_found_before_data_is_read(tmp_path, losses, message):
 
 def test_the_check_of_losses_draws_no_numbers_of_the_run():
     state = torch.get_rng_state()
-    check_losses({"ctc": {"weight": 1.0}}, CodecConfig())
+    check_losses({"ctc": {"weight": 1.0}}, CodecConfig(), ())
     assert torch.equal(torch.get_rng_state(), state)
 
 

@@ -113,7 +113,7 @@ def run_config(
         losses["log_spectrum"] = losses["log_spectrum"] | {"below": None}
     apply_overrides(settings, overrides)
     run = from_dict(TrainConfig, settings | {"model": CodecConfig()})
-    check_losses(run.losses, network)
+    check_losses(run.losses, network, run.teachers)
     # Settings in which something is wrong leave no folder.
     out.mkdir(parents=True, exist_ok=True)
     write_manifest(manifest, [dataclasses.replace(clip, path=str(clip.audio.resolve())) for clip in clips])

@@ -62,7 +62,7 @@ def build_run(config: TrainConfig, accelerator: Accelerator) -> Run:
             f"{accelerator.num_processes} processes"
         )
     # Before audio is decoded, which may take an hour.
-    check_losses(config.losses, config.model)
+    check_losses(config.losses, config.model, config.teachers)
     codec = Codec(config.model)
     # A released SEANet trains its convolutions so; a network without any is left as it is.
     apply_weight_norm(codec)

@@ -1,6 +1,8 @@
 """The weighted sum of losses that the generator minimises."""
 
 import json
+import math
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from codec.model.config import CodecConfig
 from codec.train import losses as _registered  # noqa: F401  (losses register themselves)
 from codec.train.losses.distillation import TeacherLoss
 from codec.train.losses.l2_sp import L2SPLoss
-from codec.train.losses.registry import LossContext, build_loss, loss_config, typed_options
+from codec.train.losses.registry import LossContext, build_loss, check_teacher, loss_config, typed_options
 from codec.train.types import LossInput
 from codec.train.weighting import TeacherWeights, WeightingConfig
 
@@ -130,12 +132,13 @@ class Objective(nn.Module):
         return torch.stack(weighted).sum()
 
 
-def check_losses(losses: dict[str, dict[str, Any]], model: CodecConfig) -> None:
-    """Find errors in losses before data is: whatever needs no teacher's features to be seen.
+def check_losses(losses: dict[str, dict[str, Any]], model: CodecConfig, teachers: Collection[str]) -> None:
+    """Find errors in losses before data are read: whatever needs no teacher's features to be seen.
 
     Args:
         losses: options by name, each with its ``weight``.
         model: of the run.
+        teachers: names of those that are configured.
 
     Raises:
         CodecError: for an unknown loss or option, a missing or negative weight, or a value that the model does not fit.
@@ -145,7 +148,10 @@ def check_losses(losses: dict[str, dict[str, Any]], model: CodecConfig) -> None:
         _check_name(name)
         loss_weight(name, options)
         _, config = loss_config(name, _own_options(options))
-        if not hasattr(config, "teacher"):
+        teacher = getattr(config, "teacher", None)
+        if teacher is not None:
+            check_teacher(name, teacher, teachers)
+        else:
             # The weights of a head are thrown away, so that a run draws the same numbers as without this check.
             with torch.random.fork_rng(devices=()):
                 build_loss(name, _own_options(options), context)
@@ -153,8 +159,9 @@ def check_losses(losses: dict[str, dict[str, Any]], model: CodecConfig) -> None:
 
 def _check_name(name: str) -> None:
     # Modules are named so, and the log has other values.
-    if not name.isidentifier() or name in RESERVED:
-        raise CodecError(f"config losses.{name}: not a name for a loss; use letters, digits and _")
+    if not name.isidentifier() or name in RESERVED or hasattr(nn.ModuleDict(), name):
+        told = "use letters, digits and _, and no name that the log or PyTorch has"
+        raise CodecError(f"config losses.{name}: not a name for a loss; {told}")
 
 
 def _own_options(options: dict[str, Any]) -> dict[str, Any]:
@@ -168,7 +175,7 @@ def loss_weight(name: str, options: dict[str, Any]) -> float:
         CodecError: when it is missing, negative or no number.
     """
     weight = options.get("weight")
-    if isinstance(weight, bool) or not isinstance(weight, (int, float)) or weight < 0:
+    if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight < math.inf:
         raise CodecError(f"config losses.{name}.weight: expected a number >= 0, got {weight!r}")
     return float(weight)
 

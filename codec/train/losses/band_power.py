@@ -8,7 +8,14 @@ from torch import Tensor, nn
 
 from codec.audio.bands import BandLevels
 from codec.errors import CodecError
-from codec.train.losses.registry import LossContext, check_min_codebooks, loss, of_codebooks
+from codec.train.losses.registry import (
+    SHORTEST_WINDOW,
+    LossContext,
+    check_least,
+    check_min_codebooks,
+    loss,
+    of_codebooks,
+)
 from codec.train.types import LossInput
 
 
@@ -41,7 +48,10 @@ class BandPowerLoss(nn.Module):
     def __init__(self, config: Config, context: LossContext):
         super().__init__()
         if not config.n_fft or (config.frames is not None and len(config.frames) != len(config.n_fft)):
-            raise CodecError("losses.band_power: frames and n_fft differ in length, or are empty")
+            raise CodecError(f"losses.{context.name}: frames and n_fft differ in length, or are empty")
+        check_least(context, "n_fft", config.n_fft, SHORTEST_WINDOW)
+        check_least(context, "frames", config.frames or (), 1)
+        check_least(context, "band_hertz", [config.band_hertz], 1)
         check_min_codebooks(config.min_codebooks, context)
         self.min_codebooks = config.min_codebooks
         try:
@@ -53,7 +63,7 @@ class BandPowerLoss(nn.Module):
                 for n_fft, frames in zip(config.n_fft, config.frames or itertools.repeat(None), strict=False)
             )
         except CodecError as error:
-            raise CodecError(f"losses.band_power: {error}") from None
+            raise CodecError(f"losses.{context.name}: {error}") from None
 
     def forward(self, inputs: LossInput) -> Tensor:
         """See :class:`codec.train.losses.registry.loss`."""

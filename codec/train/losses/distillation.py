@@ -13,7 +13,7 @@ from codec.teachers.similarity import Form, d_axis, t_axis
 from codec.teachers.teaching import Axis
 from codec.teachers.translators import TranslatorKind, build_translator
 from codec.train.distributed import all_reduce_sum, world_size
-from codec.train.losses.registry import LossContext, loss
+from codec.train.losses.registry import LossContext, check_teacher, loss
 from codec.train.losses.standardize import Standardize
 from codec.train.types import LossInput
 
@@ -47,12 +47,7 @@ class TeacherLoss(nn.Module):
         super().__init__()
         teacher, self.name = config.teacher, context.name
         self.teacher = teacher
-        if teacher not in context.teacher_dims:
-            known = ", ".join(sorted(context.teacher_dims)) or "none"
-            raise CodecError(
-                f"losses.{self.name} needs a teacher {teacher!r}, configured: {known}; "
-                f"add teachers.{teacher} or remove the loss"
-            )
+        check_teacher(self.name, teacher, context.teacher_dims)
         dim = context.teacher_dims[teacher]
         self.attach = config.attach
         self.layers = parse_attach(config.attach, context.num_codebooks, self.name)

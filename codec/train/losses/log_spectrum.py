@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from codec.audio.spectrum import Spectrum, magnitude
 from codec.errors import CodecError
 from codec.model.spectral.noise import fall
-from codec.train.losses.registry import LossContext, loss
+from codec.train.losses.registry import SHORTEST_WINDOW, LossContext, check_least, loss
 from codec.train.types import LossInput
 
 
@@ -39,11 +39,12 @@ class LogSpectrumLoss(nn.Module):
     def __init__(self, config: Config, context: LossContext):
         super().__init__()
         if not config.n_fft:
-            raise CodecError("losses.log_spectrum: n_fft is empty; name one or more lengths")
+            raise CodecError(f"losses.{context.name}: n_fft is empty; name one or more lengths")
+        check_least(context, "n_fft", config.n_fft, SHORTEST_WINDOW)
         if config.below is not None and not 0 < config.below < context.sample_rate / 2:
-            raise CodecError(f"losses.log_spectrum: below must lie within the spectrum, got {config.below} Hz")
+            raise CodecError(f"losses.{context.name}: below must lie within the spectrum, got {config.below} Hz")
         if not 0 < config.fade <= 4:
-            raise CodecError(f"losses.log_spectrum: fade must lie above 0, at most 4 octaves, got {config.fade}")
+            raise CodecError(f"losses.{context.name}: fade must lie above 0, at most 4 octaves, got {config.fade}")
         self.config = config
         self.spectra = nn.ModuleList(Spectrum(n_fft, n_fft // 4) for n_fft in config.n_fft)
         for number, n_fft in enumerate(config.n_fft):

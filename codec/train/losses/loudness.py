@@ -25,7 +25,7 @@ class LoudnessLoss(nn.Module):
     def __init__(self, config: Config, context: LossContext):
         super().__init__()
         if context.sample_rate != 16_000:
-            raise CodecError(f"losses.loudness: its bands are for 16000 Hz, found {context.sample_rate} Hz")
+            raise CodecError(f"losses.{context.name}: its bands are for 16000 Hz, found {context.sample_rate} Hz")
         self.disturbance = Disturbance()
 
     def forward(self, inputs: LossInput) -> Tensor:

@@ -7,7 +7,14 @@ from torch import Tensor, nn
 from codec.audio.spectrum import Spectrum, squared_magnitude
 from codec.errors import CodecError
 from codec.model.spectral.noise import fall
-from codec.train.losses.registry import LossContext, check_min_codebooks, loss, of_codebooks
+from codec.train.losses.registry import (
+    SHORTEST_WINDOW,
+    LossContext,
+    check_least,
+    check_min_codebooks,
+    loss,
+    of_codebooks,
+)
 from codec.train.types import LossInput
 
 _SQUARE_FLOOR = 1e-10
@@ -44,8 +51,9 @@ class LowWaveformLoss(nn.Module):
         super().__init__()
         if not 0 < config.below < context.sample_rate / 4:
             raise CodecError(
-                f"losses.low_waveform: below must lie within the lower half of the spectrum, got {config.below} Hz"
+                f"losses.{context.name}: below must lie within the lower half of the spectrum, got {config.below} Hz"
             )
+        check_least(context, "n_fft", [config.n_fft], SHORTEST_WINDOW)
         check_min_codebooks(config.min_codebooks, context)
         self.config = config
         self.floor = 10 ** (config.floor_db / 10)

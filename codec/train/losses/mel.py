@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from codec.audio.mel import MelScale, MelSpectrogram
 from codec.errors import CodecError
-from codec.train.losses.registry import LossContext, loss
+from codec.train.losses.registry import SHORTEST_WINDOW, LossContext, check_least, loss
 from codec.train.types import LossInput
 
 
@@ -42,9 +42,14 @@ class MelLoss(nn.Module):
         super().__init__()
         count = len(config.n_fft)
         hops = config.hop_length or tuple(n_fft // 4 for n_fft in config.n_fft)
-        self.scale_weights = config.scale_weights or (1.0 / count,) * count
+        self.scale_weights = config.scale_weights or (1.0 / max(count, 1),) * count
         if not count or not count == len(config.num_mels) == len(hops) == len(self.scale_weights):
-            raise CodecError("losses.mel: n_fft, num_mels, hop_length and scale_weights differ in length")
+            raise CodecError(
+                f"losses.{context.name}: n_fft, num_mels, hop_length and scale_weights differ in length, or are empty"
+            )
+        check_least(context, "n_fft", config.n_fft, SHORTEST_WINDOW)
+        check_least(context, "hop_length", hops, 1)
+        check_least(context, "num_mels", config.num_mels, 1)
         self.floor = config.floor
         self.spectrograms = nn.ModuleList(
             MelSpectrogram(

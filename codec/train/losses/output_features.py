@@ -36,16 +36,16 @@ class OutputFeaturesLoss(nn.Module):
     def __init__(self, config: Config, context: LossContext):
         super().__init__()
         if config.precision not in ("bf16", "fp32"):
-            raise CodecError(f"losses.output_features: precision {config.precision!r} is none of bf16, fp32")
+            raise CodecError(f"losses.{context.name}: precision {config.precision!r} is none of bf16, fp32")
         if config.teacher is not None and config.teacher not in context.clip_teachers:
             raise CodecError(f"losses.{context.name}: {config.teacher!r} is no teacher with attach: output")
         if config.crops is not None and config.crops < 1:
-            raise CodecError(f"losses.output_features: crops must be 1 or more, got {config.crops}")
+            raise CodecError(f"losses.{context.name}: crops must be 1 or more, got {config.crops}")
         self.teacher, self.crops = config.teacher, config.crops
         self.features = WhisperLayers(config.model, mixed=config.precision == "bf16")
         if self.features.sample_rate != context.sample_rate:
             raise CodecError(
-                f"losses.output_features: {config.model} hears {self.features.sample_rate} Hz, the codec "
+                f"losses.{context.name}: {config.model} hears {self.features.sample_rate} Hz, the codec "
                 f"{context.sample_rate} Hz"
             )
 

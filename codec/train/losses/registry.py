@@ -1,7 +1,7 @@
 """Generator losses by type. A loss's name is the weight's key in YAML and the tag in the log."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -13,6 +13,9 @@ from codec.errors import CodecError
 from codec.registry import Registry
 from codec.teachers.features.calibrate import TargetStatistics
 from codec.train.types import LossInput
+
+SHORTEST_WINDOW = 16
+"""Samples of a spectrum's window, at least: frames overlap by three quarters of it."""
 
 _LOSSES: Registry[type[Any]] = Registry("loss", "codec.train.losses", "codec.asr")
 
@@ -102,6 +105,22 @@ def check_min_codebooks(count: int, context: LossContext) -> None:
     if not 1 <= count <= context.num_codebooks:
         raise CodecError(
             f"losses.{context.name}: min_codebooks must lie from 1 to {context.num_codebooks}, the model's, got {count}"
+        )
+
+
+def check_least(context: LossContext, key: str, values: Iterable[float], least: float) -> None:
+    """Raise a :class:`CodecError` unless all ``values`` of a loss's setting are ``least`` or more."""
+    wrong = [value for value in values if not value >= least]
+    if wrong:
+        raise CodecError(f"losses.{context.name}: {key} must be {least:g} or more, got {wrong[0]}")
+
+
+def check_teacher(name: str, teacher: str, known: Iterable[str]) -> None:
+    """Raise a :class:`CodecError` unless the teacher of the loss ``name`` is configured."""
+    if teacher not in known:
+        told = ", ".join(sorted(known)) or "none"
+        raise CodecError(
+            f"losses.{name} needs a teacher {teacher!r}, configured: {told}; add teachers.{teacher} or remove the loss"
         )
 
 

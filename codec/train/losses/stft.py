@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from codec.audio.spectrum import CompressedSpectrum, Spectrum, power_compress
 from codec.errors import CodecError
-from codec.train.losses.registry import LossContext, loss
+from codec.train.losses.registry import SHORTEST_WINDOW, LossContext, check_least, loss
 from codec.train.types import LossInput
 
 
@@ -41,9 +41,11 @@ class STFTLoss(nn.Module):
         super().__init__()
         hops = config.hop_length or tuple(n_fft // 4 for n_fft in config.n_fft)
         if not config.n_fft or len(hops) != len(config.n_fft):
-            raise CodecError("losses.stft: n_fft and hop_length differ in length, or are empty")
+            raise CodecError(f"losses.{context.name}: n_fft and hop_length differ in length, or are empty")
+        check_least(context, "n_fft", config.n_fft, SHORTEST_WINDOW)
+        check_least(context, "hop_length", hops, 1)
         if not 0 < config.exponent <= 1:
-            raise CodecError(f"losses.stft: exponent must lie in (0, 1], got {config.exponent}")
+            raise CodecError(f"losses.{context.name}: exponent must lie in (0, 1], got {config.exponent}")
         self.config = config
         self.distance = F.l1_loss if config.distance == "l1" else F.mse_loss
         self.spectra = nn.ModuleList(
