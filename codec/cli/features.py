@@ -20,6 +20,7 @@ from codec.cli.recipe import run_recipe
 from codec.data import Clip, read_manifest
 from codec.errors import CodecError
 from codec.jobs.batches import StageReport, interleave
+from codec.precision import warn_of_slow_bf16
 from codec.teachers import build_teacher, teacher_configs
 from codec.teachers.features.cache import FeatureCache
 from codec.teachers.features.extract import extract_features, extract_words
@@ -62,6 +63,7 @@ def extract(config: ExtractConfig) -> int:
         torch.set_num_threads(config.threads)
     clips = interleave(read_manifest(config.manifest))[: config.limit]
     teachers = {name: build_teacher(name, options) for name, options in config.teachers.items()}
+    warn_of_slow_bf16({"teachers": config.teachers})
     spoken = clips_to_time(clips, teachers, config.words is not None)
     words: dict[str, Alignment] = {}
     reports: dict[str, StageReport] = {}

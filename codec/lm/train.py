@@ -20,6 +20,7 @@ from codec.lm.curve import Curve
 from codec.lm.models import build_lm, save_lm
 from codec.lm.pieces import Pieces, read_pieces
 from codec.lm.report import measure
+from codec.precision import warn_of_slow_bf16
 
 REPORT = "report.json"
 EXPORT = "export"
@@ -55,6 +56,9 @@ def train(config: LmConfig, callbacks: Sequence[Any] = ()) -> Trained:
     checkpoint = find_checkpoint(config)
     pieces = read_pieces(config)
     check_run(config, pieces, checkpoint is not None)
+    arguments = arguments_of(config)
+    if arguments.device.type == "cpu":
+        warn_of_slow_bf16({"bf16": config.bf16})
     transformers.set_seed(config.seed)
     transformers.utils.logging.disable_progress_bar()
     lm = build_lm(config, pieces)
@@ -62,7 +66,7 @@ def train(config: LmConfig, callbacks: Sequence[Any] = ()) -> Trained:
     curve = [Curve(lm, pieces, output, config.measure_every)] if config.measure_every else []
     trainer = transformers.Trainer(
         model=lm.module,
-        args=arguments_of(config),
+        args=arguments,
         train_dataset=pieces.train,
         data_collator=lm.collate,
         callbacks=[_Log(), *curve, *callbacks],

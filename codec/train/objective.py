@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Collection
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,11 @@ def check_losses(losses: dict[str, dict[str, Any]], model: CodecConfig, teachers
             # The weights of a head are thrown away, so that a run draws the same numbers as without this check.
             with torch.random.fork_rng(devices=()):
                 build_loss(name, _own_options(options), context)
+
+
+def complete_losses(losses: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The options of losses by name, with the defaults of those that are not given."""
+    return {name: asdict(loss_config(name, _own_options(options))[1]) for name, options in losses.items()}
 
 
 def _check_name(name: str) -> None:

@@ -11,6 +11,7 @@ import torch
 from codec.config import from_dict, to_dict
 from codec.errors import CodecError
 from codec.jobs.stop import StopRequest
+from codec.precision import warn_of_slow_bf16
 from codec.train.checkpoint import (
     Checkpoint,
     check_same_run,
@@ -63,6 +64,8 @@ class Trainer:
             # Before the seed, since it draws the weights of a network.
             task.check_start(config)
         self.accelerator = make_accelerator(config)
+        if self.accelerator.device.type == "cpu" and self.accelerator.is_main_process:
+            warn_of_slow_bf16(task.settings(config))
         if config.threads is not None:
             torch.set_num_threads(config.threads)
         torch.manual_seed(config.seed)

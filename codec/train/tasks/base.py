@@ -12,6 +12,7 @@ import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import Tensor
 
+from codec.config import to_dict
 from codec.errors import CodecError
 from codec.registry import Registry
 from codec.train.checkpoint import Parts
@@ -66,6 +67,15 @@ class Task(ABC):
         Raises:
             CodecError: for anything that a user can get wrong.
         """
+
+    @classmethod
+    def settings(cls, config: Any) -> dict[str, Any]:
+        """All settings of a ``Config``, with those that its mappings of options leave to their defaults.
+
+        Raises:
+            CodecError: for an option that does not exist.
+        """
+        return to_dict(config)
 
     @abstractmethod
     def loader(self, start: int, stop: int) -> AbstractContextManager[Iterable[Any]]:

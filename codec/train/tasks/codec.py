@@ -8,6 +8,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from codec.audio.mel import mel_picture
+from codec.config import to_dict
 from codec.console import print_note
 from codec.data.batch import Batch
 from codec.data.loading.prefetch import Prefetcher, ProcessPrefetcher, move_batch, prefetch
@@ -21,6 +22,7 @@ from codec.train.build import build_run
 from codec.train.checkpoint import Parts
 from codec.train.config import TrainConfig
 from codec.train.losses.registry import told_losses
+from codec.train.objective import complete_losses
 from codec.train.start import check_start, initialize, start_folder
 from codec.train.tasks.base import Task, task
 
@@ -54,6 +56,10 @@ class CodecTask(Task):
         self.config, self.parts = config, build_run(config, accelerator)
         self._base: Base | None = None
         self._resumed = False
+
+    @classmethod
+    def settings(cls, config: TrainConfig) -> dict[str, Any]:
+        return to_dict(config) | {"losses": complete_losses(config.losses)}
 
     def loader(self, start: int, stop: int) -> Prefetcher | ProcessPrefetcher:
         on_gpu = self.parts.accelerator.device.type == "cuda"
