@@ -94,6 +94,23 @@ def test_limits_of_duration_and_number(folder):
     assert set(by_stem(corpus_of(folder, output, limit=1))) == {"84-1-0000"}
 
 
+def test_paths_are_relative_to_a_root_of_ones_own(folder, tmp_path):
+    """So that manifests of one data folder, wherever they are written, name its clips alike."""
+    root, elsewhere = folder.parent, write_sound(tmp_path / "elsewhere" / "c.wav")
+    output = tmp_path / "m.jsonl"
+    mixed = tmp_path / "mixed.jsonl"
+    write_manifest(mixed, [Clip(str(folder / "97" / "2" / "b.wav"), 0.4), Clip(str(elsewhere), 0.5)])
+    clips = corpus_of(mixed, output, root=str(root)).clips
+    assert [clip.path for clip in clips] == ["audio/97/2/b.wav", str(elsewhere)]
+    assert all(load_audio(clip.audio).wav.numel() for clip in clips)
+    write_manifest(output, clips)
+    assert all(clip.audio.is_file() for clip in read_manifest(output, str(root)))
+    beside = corpus_of(mixed, root / "m.jsonl").clips
+    assert [clip.path for clip in beside] == [clip.path for clip in clips]
+    with pytest.raises(CodecError, match="config root: nowhere: no such folder"):
+        corpus_of(mixed, output, root="nowhere")
+
+
 @pytest.mark.parametrize(
     "options, speakers",
     [

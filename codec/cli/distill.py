@@ -78,10 +78,7 @@ def probe_clips(config: EmbeddingConfig, task: EmbeddingTask) -> list[Clip]:
         return []
     if not config.probe.manifests:
         return [task.store.clips[i] for i in task.held_out.tolist()]
-    clips = [clip for source in config.probe.manifests for clip in read_manifest(source)]
-    if config.data.root is not None:
-        clips = [dataclasses.replace(clip, root=config.data.root) for clip in clips]
-    return clips
+    return [clip for source in config.probe.manifests for clip in read_manifest(source, config.data.root)]
 
 
 def report(config: EmbeddingConfig, task: EmbeddingTask, export: Path, clips: list[Clip]) -> None:

@@ -37,6 +37,8 @@ class ExtractConfig:
 
     manifest: str
     """JSONL manifest, see codec prepare."""
+    root: str | None = None
+    """Folder that the manifest's paths are relative to; by default the manifest's."""
     cache: str = "cache/features"
     """Folder for features and word timestamps."""
     teachers: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -61,7 +63,7 @@ def extract(config: ExtractConfig) -> int:
         raise CodecError("no teachers named; see the shipped config features")
     if config.threads:
         torch.set_num_threads(config.threads)
-    clips = interleave(read_manifest(config.manifest))[: config.limit]
+    clips = interleave(read_manifest(config.manifest, config.root))[: config.limit]
     teachers = {name: build_teacher(name, options) for name, options in config.teachers.items()}
     warn_of_slow_bf16({"teachers": config.teachers})
     spoken = clips_to_time(clips, teachers, config.words is not None)

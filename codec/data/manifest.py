@@ -38,8 +38,11 @@ class Clip:
         return Path(self.path).with_suffix("").as_posix().lstrip("/")
 
 
-def read_manifest(path: str | Path) -> list[Clip]:
+def read_manifest(path: str | Path, root: str | None = None) -> list[Clip]:
     """Clips of a JSONL manifest, in order.
+
+    Args:
+        root: folder that paths are relative to; by default the manifest's.
 
     Raises:
         CodecError: when the file is missing or empty, or a line is not a clip (with its number).
@@ -57,7 +60,7 @@ def read_manifest(path: str | Path) -> list[Clip]:
         raise CodecError(
             f"{path}: not a manifest, which is text with a JSON object a line; codec prepare writes one of a folder"
         ) from None
-    return clips_of(lines, str(path), str(path.resolve().parent))
+    return clips_of(lines, str(path), str(path.resolve().parent) if root is None else root)
 
 
 def clips_of(lines: Iterable[str], name: str, root: str) -> list[Clip]:

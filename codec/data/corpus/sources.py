@@ -25,6 +25,8 @@ class CorpusConfig:
     """An audio folder, a JSONL manifest, or a Hugging Face dataset id."""
     output: str
     """The manifest to write; its paths are relative to its folder where that is possible."""
+    root: str | None = None
+    """Folder that paths below it are relative to, instead of the manifest's; training then needs data.root."""
     kind: Literal["auto", "folder", "manifest", "hub"] = "auto"
     """auto: a folder if it is one, a manifest if it ends in .jsonl, else a dataset id."""
     speaker: Literal["none", "parent", "top"] = "parent"
@@ -76,7 +78,7 @@ def collect(config: CorpusConfig) -> Corpus:
     Raises:
         CodecError: when the source does not exist or has no usable clip.
     """
-    corpus = Corpus()
+    corpus, root = Corpus(), _root(config)
     kind = config.kind if config.kind != "auto" else _guess(config.source)
     if kind == "hub":
         from codec.data.corpus.hub import hub_clips
@@ -84,7 +86,6 @@ def collect(config: CorpusConfig) -> Corpus:
         candidates = hub_clips(config, corpus.skipped)
     else:
         candidates = _folder_clips(config, corpus) if kind == "folder" else _manifest_clips(config)
-    root = Path(config.output).resolve().parent
     if config.include is not None:
         candidates = (clip for clip in candidates if fnmatch(clip.path, config.include))
     for number, candidate in enumerate(candidates):
@@ -104,6 +105,14 @@ def collect(config: CorpusConfig) -> Corpus:
         notes = "".join(f"; {note}" for note in corpus.notes)
         raise CodecError(f"{config.source}: no usable recording ({len(corpus.skipped)} skipped{first}){notes}")
     return corpus
+
+
+def _root(config: CorpusConfig) -> Path:
+    if config.root is None:
+        return Path(config.output).resolve().parent
+    if not Path(config.root).is_dir():
+        raise CodecError(f"config root: {config.root}: no such folder")
+    return Path(config.root).resolve()
 
 
 def _guess(source: str) -> str:
@@ -175,5 +184,5 @@ def _check_length(seconds: float, config: CorpusConfig) -> None:
 
 
 def _relative(path: Path, root: Path) -> str:
-    """Relative where the file lies below the manifest, so that both can move together."""
+    """Relative where the file lies below the root, so that the manifest still holds when that moves."""
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else os.fspath(path)
