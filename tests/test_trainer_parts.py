@@ -249,6 +249,8 @@ def test_runs_that_are_refused_before_the_first_step(tmp_path, monkeypatch, chan
         ({"level": {"type": "band_power", "weight": 1, "n_fft": [-5], "frames": [1]}}, "n_fft must be 16 or more"),
         ({"mel": {"weight": 1, "n_fft": [], "num_mels": []}}, "losses.mel: .* or are empty"),
         ({"mel": {"weight": 1, "hop_length": [0] * 5}}, "losses.mel: hop_length must be 1 or more"),
+        ({"mel": {"weight": 1, "fmin": 5000, "fmax": 4000}}, "losses.mel: mel bands need 0 <= fmin < fmax"),
+        ({"heard": {"type": "output_features", "weight": 1, "model": "nowhere"}}, "losses.heard: nowhere: "),
         ({"stft": {"weight": 1, "n_fft": [0]}}, "losses.stft: n_fft must be 16 or more"),
         ({"heard": {"type": "output_features", "weight": 1, "model": "nowhere", "crops": 0}}, "losses.heard: crops"),
         ({"distill_zz": {"weight": 1}}, "losses.distill_zz needs a teacher 'zz', configured: "),

@@ -54,16 +54,13 @@ class BandPowerLoss(nn.Module):
         check_least(context, "band_hertz", [config.band_hertz], 1)
         check_min_codebooks(config.min_codebooks, context)
         self.min_codebooks = config.min_codebooks
-        try:
-            self.scales = nn.ModuleList(
-                BandLevels(
-                    *(context.sample_rate, n_fft, frames, config.band_hertz),
-                    *(config.above, config.floor_db, config.below),
-                )
-                for n_fft, frames in zip(config.n_fft, config.frames or itertools.repeat(None), strict=False)
+        self.scales = nn.ModuleList(
+            BandLevels(
+                *(context.sample_rate, n_fft, frames, config.band_hertz),
+                *(config.above, config.floor_db, config.below),
             )
-        except CodecError as error:
-            raise CodecError(f"losses.{context.name}: {error}") from None
+            for n_fft, frames in zip(config.n_fft, config.frames or itertools.repeat(None), strict=False)
+        )
 
     def forward(self, inputs: LossInput) -> Tensor:
         """See :class:`codec.train.losses.registry.loss`."""

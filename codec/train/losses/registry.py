@@ -83,10 +83,16 @@ def build_loss(name: str, options: dict[str, Any], context: LossContext) -> nn.M
             several of one type.
 
     Raises:
-        CodecError: for a type that is not registered, or an unknown option.
+        CodecError: for a type that is not registered, or an option that is unknown or does not fit; it names the loss.
     """
     loss_class, config = loss_config(name, options)
-    return loss_class(config, dataclasses.replace(context, name=name))
+    try:
+        return loss_class(config, dataclasses.replace(context, name=name))
+    except CodecError as error:
+        # Of a part that does not know whose it is, such as a filter bank.
+        if f"losses.{name}" in str(error):
+            raise
+        raise CodecError(f"losses.{name}: {error}") from None
 
 
 def loss_config(name: str, options: dict[str, Any]) -> tuple[type[Any], Any]:
