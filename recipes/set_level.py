@@ -1,0 +1,87 @@
+"""Set the level of a trained `spectral` model's output, and how much of the rumble below speech it keeps.
+
+Means over all that fits a code are a little too quiet. The gains of the decoder are raised by as much as its output is
+below recordings of training, by default, or by ``gain_db``. Tokens stay as they are.
+
+``python recipes/set_level.py model=runs/natural_codes/export output=checkpoints/default manifest=train.jsonl rumble=0.5``
+"""
+
+import math
+import sys
+from dataclasses import dataclass
+
+import torch
+
+from codec.audio.io import load_audio
+from codec.cli.recipe import run_recipe
+from codec.data.manifest import Clip, read_manifest
+from codec.errors import CodecError
+from codec.model.codec import Codec
+from codec.model.files import load_model, save_model
+from codec.model.spectral.decoder import SpectralDecoder
+
+
+@dataclass(frozen=True)
+class LevelConfig:
+    """Settings of the change."""
+
+    model: str
+    output: str
+    """Folder for the changed model, with weights of float16."""
+    manifest: str | None = None
+    """Recordings whose levels the output should have."""
+    root: str | None = None
+    """Folder that the manifest's paths are relative to; its own by default."""
+    clips: int = 24
+    """Number of clips, evenly from the manifest."""
+    seconds: float = 8.0
+    """Seconds of each clip, from its start."""
+    gain_db: float | None = None
+    """By how much the output rises, instead of by what is measured; needs no manifest."""
+    rumble: float = 1.0
+    """Factor of the amplitudes of the two lowest bins of the spectrum, below 1.5 times their width."""
+
+
+@torch.inference_mode()
+def missing_level(model: Codec, clips: list[Clip], seconds: float) -> float:
+    """By how many dB the output of all codebooks is too quiet, on average over clips."""
+    found = []
+    for clip in clips:
+        wav = load_audio(clip.audio, model.sample_rate).wav[None, : round(seconds * model.sample_rate)]
+        output = model.decode(model.encode(wav))[:, : wav.shape[1]]
+        found.append(10 * math.log10(wav.square().mean().item() / output.square().mean().item()))
+    return sum(found) / len(found)
+
+
+@torch.no_grad()
+def change(decoder: SpectralDecoder, gain_db: float, rumble: float) -> None:
+    """Raise the gains and the levels of the noise, and scale the two lowest bins, in the last layer's weights."""
+    real, imag, _, _ = decoder.sizes
+    out = decoder.backbone.out
+    out.bias[real + imag :] += math.log(10) / 20 * gain_db
+    for start in (0, real):
+        out.weight[start : start + 2] *= rumble
+        out.bias[start : start + 2] *= rumble
+
+
+def main(config: LevelConfig) -> None:
+    """Measure, change and save."""
+    if (config.gain_db is None) == (config.manifest is None):
+        raise CodecError("set manifest, whose levels the output should have, or gain_db")
+    if config.clips < 1 or config.seconds <= 0 or config.rumble < 0:
+        raise CodecError("clips and seconds must lie above 0, and rumble must not be negative")
+    model = load_model(config.model, "cpu", "torch")
+    if not isinstance(model.decoder, SpectralDecoder):
+        raise CodecError(f"{config.model}: its decoder has no gains; only the architecture spectral has")
+    change(model.decoder, 0.0, config.rumble)
+    gain_db = config.gain_db
+    if config.manifest is not None:
+        clips = read_manifest(config.manifest, config.root)
+        gain_db = missing_level(model, clips[:: max(1, len(clips) // config.clips)][: config.clips], config.seconds)
+    change(model.decoder, gain_db, 1.0)
+    save_model(model, config.output, torch.float16)
+    print(f"{config.output}: {gain_db:+.2f} dB, the two lowest bins times {config.rumble:g}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_recipe(LevelConfig, main, __doc__))
