@@ -108,9 +108,9 @@ def test_what_the_context_predicts_is_learnt(corpus, tmp_path):
     """Tones of four pitches: the patches that are seen have the same pitch as those that are hidden."""
     teacher = {"reference_steps": 60, "encoder_decay": [0.9, 0.99], "head_decay": [0.9, 0.99]}
     task = masked_trainer(
-        values(corpus, tmp_path, max_steps=150, teacher=teacher, data={"batch_size": 16, "held_out": 16})
+        values(corpus, tmp_path, max_steps=300, teacher=teacher, data={"batch_size": 16, "held_out": 16})
     ).task
-    with task.loader(0, 150) as batches:
+    with task.loader(0, 300) as batches:
         for step, batch in enumerate(batches):
             signs = task.step(batch, step)
     found = task.measure()

@@ -37,8 +37,6 @@ class ExtractConfig:
 
     manifest: str
     """JSONL manifest, see codec prepare."""
-    root: str | None = None
-    """Folder that the manifest's paths are relative to; by default the manifest's."""
     cache: str = "cache/features"
     """Folder for features and word timestamps."""
     teachers: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -51,6 +49,8 @@ class ExtractConfig:
     """Padded audio in a batch."""
     threads: int | None = None
     """Threads of torch; null leaves its default."""
+    root: str | None = None
+    """Folder that the manifest's paths are relative to; by default the manifest's."""
 
     def __post_init__(self) -> None:
         if self.words is not None:
@@ -65,16 +65,16 @@ def extract(config: ExtractConfig) -> int:
         torch.set_num_threads(config.threads)
     clips = interleave(read_manifest(config.manifest, config.root))[: config.limit]
     teachers = {name: build_teacher(name, options) for name, options in config.teachers.items()}
-    warn_of_slow_bf16({"teachers": config.teachers})
     spoken = clips_to_time(clips, teachers, config.words is not None)
+    if spoken and config.words is None:
+        raise CodecError(
+            f"{spoken[0].path}: {len(spoken)} clips need word timestamps or a text for the language "
+            "teacher; set words.type and words.model"
+        )
+    warn_of_slow_bf16({"teachers": config.teachers})
     words: dict[str, Alignment] = {}
     reports: dict[str, StageReport] = {}
     if spoken:
-        if config.words is None:
-            raise CodecError(
-                f"{spoken[0].path}: {len(spoken)} clips need word timestamps or a text for the language "
-                "teacher; set words.type and words.model"
-            )
         store = AlignmentStore(Path(config.cache) / "words" / f"{config.words.name}.jsonl", "words")
         reports["words"] = extract_words(spoken, build_aligner(config.words), store, config.batch_seconds)
         words = store.read()

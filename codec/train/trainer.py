@@ -64,12 +64,12 @@ class Trainer:
             # Before the seed, since it draws the weights of a network.
             task.check_start(config)
         self.accelerator = make_accelerator(config)
-        if self.accelerator.device.type == "cpu" and self.accelerator.is_main_process:
-            warn_of_slow_bf16(task.settings(config))
         if config.threads is not None:
             torch.set_num_threads(config.threads)
         torch.manual_seed(config.seed)
         self.task = task(config, self.accelerator)
+        if self.accelerator.device.type == "cpu" and self.accelerator.is_main_process:
+            warn_of_slow_bf16(task.settings(config))
         self.step = 0
         self._saved: int | None = None
         self._plain_config = to_dict(config)
