@@ -9,6 +9,7 @@ below recordings of training, by default, or by ``gain_db``. Tokens stay as they
 import math
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -16,8 +17,9 @@ from codec.audio.io import load_audio
 from codec.cli.recipe import run_recipe
 from codec.data.manifest import Clip, read_manifest
 from codec.errors import CodecError
+from codec.eval.training import read_training, write_training
 from codec.model.codec import Codec
-from codec.model.files import load_model, save_model
+from codec.model.files import find_model, load_model, save_model
 from codec.model.spectral.decoder import SpectralDecoder
 
 
@@ -44,12 +46,16 @@ class LevelConfig:
 
 @torch.inference_mode()
 def missing_level(model: Codec, clips: list[Clip], seconds: float) -> float:
-    """By how many dB the output of all codebooks is too quiet, on average over clips."""
+    """By how many dB the output of all codebooks is too quiet, on average over clips that are not silent."""
     found = []
     for clip in clips:
         wav = load_audio(clip.audio, model.sample_rate).wav[None, : round(seconds * model.sample_rate)]
         output = model.decode(model.encode(wav))[:, : wav.shape[1]]
-        found.append(10 * math.log10(wav.square().mean().item() / output.square().mean().item()))
+        powers = [sound.square().mean().item() for sound in (wav, output)]
+        if min(powers) > 0:
+            found.append(10 * math.log10(powers[0] / powers[1]))
+    if not found:
+        raise CodecError(f"nothing but silence in {len(clips)} clips of at most {seconds:g} s; name other recordings")
     return sum(found) / len(found)
 
 
@@ -80,6 +86,9 @@ def main(config: LevelConfig) -> None:
         gain_db = missing_level(model, clips[:: max(1, len(clips) // config.clips)][: config.clips], config.seconds)
     change(model.decoder, gain_db, 1.0)
     save_model(model, config.output, torch.float16)
+    # What the weights were trained with still marks metrics of the changed model.
+    if (training := read_training(find_model(config.model))) is not None:
+        write_training(Path(config.output), training)
     print(f"{config.output}: {gain_db:+.2f} dB, the two lowest bins times {config.rumble:g}")
 
 

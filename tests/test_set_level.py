@@ -1,9 +1,11 @@
 """The recipe that sets a model's level: decibels are decibels, tokens stay, and rumble is what goes."""
 
 import runpy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import soundfile
 import torch
 from conftest import make_speech, make_tiny_model
 from seanet_models import CAUSAL, make_seanet
@@ -11,6 +13,8 @@ from training_runs import write_corpus
 
 import codec
 from codec.cli.recipe import run_recipe
+from codec.data import write_manifest
+from codec.eval.training import Training, read_training, write_training
 
 PATH = Path(__file__).parent.parent / "recipes" / "set_level.py"
 RECIPE = runpy.run_path(str(PATH))
@@ -53,6 +57,27 @@ def test_levels_of_recordings_are_reached(model, tmp_path):
     assert change(model, f"output={tmp_path / 'changed'}", f"manifest={manifest}", "rumble=0.5") == 0
     clips = RECIPE["read_manifest"](manifest)
     assert RECIPE["missing_level"](codec.load(tmp_path / "changed"), clips, 8.0) == pytest.approx(0.0, abs=0.05)
+
+
+def test_silent_clips_do_not_count(model, tmp_path, capsys):
+    manifest = write_corpus(tmp_path / "data")
+    clips = RECIPE["read_manifest"](manifest)
+    net = codec.load(tmp_path / "model")
+    alone = RECIPE["missing_level"](net, clips, 8.0)
+    soundfile.write(tmp_path / "data" / "silent.wav", torch.zeros(16_000).numpy(), 16_000)
+    silent = replace(clips[0], path="silent.wav")
+    assert RECIPE["missing_level"](net, [silent, *clips], 8.0) == pytest.approx(alone)
+    write_manifest(tmp_path / "data" / "silent.jsonl", [silent])
+    assert change(model, f"output={tmp_path / 'changed'}", f"manifest={tmp_path / 'data' / 'silent.jsonl'}") == 1
+    assert "nothing but silence in 1 clips" in capsys.readouterr().err
+
+
+def test_the_losses_that_mark_metrics_are_carried_over(model, tmp_path):
+    change(model, f"output={tmp_path / 'unknown'}", "gain_db=1")
+    assert read_training(tmp_path / "unknown") is None
+    write_training(tmp_path / "model", Training(["loudness"]))
+    change(model, f"output={tmp_path / 'changed'}", "gain_db=1")
+    assert read_training(tmp_path / "changed") == Training(["loudness"])
 
 
 def test_rumble_goes_and_the_rest_stays(model, tmp_path):
