@@ -23,16 +23,19 @@ def bf16_slowdown() -> float:
     return _seconds(torch.bfloat16) / _seconds(torch.float32)
 
 
-def warn_of_slow_bf16(settings: Mapping[str, Any]) -> None:
+def warn_of_slow_bf16(settings: Mapping[str, Any], resumed: bool = False) -> None:
     """Say which settings of a config make this CPU slow, before the work starts.
 
-    The numbers are right all the same, and a run that was begun in bfloat16 elsewhere has to go on in it. So it is
-    no error.
+    The numbers are right all the same, so it is no error.
+
+    Args:
+        resumed: the run was begun with these settings and has to keep them, so only a new one may have others.
     """
     changes = list(_without_bf16(settings))
     if changes and (slowdown := bf16_slowdown()) > _SLOW:
         told = f"this CPU computes bf16 {slowdown:.0f} times as slowly as float32"
-        print_note(f"warning: {told}; set {' '.join(changes)}")
+        advice = "a resumed run keeps it, and a new one may set" if resumed else "set"
+        print_note(f"warning: {told}; {advice} {' '.join(changes)}")
 
 
 def _without_bf16(settings: Mapping[str, Any], path: str = "") -> Iterator[str]:

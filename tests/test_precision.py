@@ -1,6 +1,7 @@
 """Settings that make a CPU without instructions for bfloat16 slow are named before the work starts."""
 
 import copy
+import dataclasses
 
 import torch
 import yaml
@@ -78,3 +79,13 @@ def test_a_run_names_them(tmp_path, monkeypatch, capsys):
     assert "warning: this CPU computes bf16 90 times as slowly as float32; set precision=fp32\n" in capsys.readouterr().err
     Trainer(run_config(tmp_path, manifest, precision="fp32"))
     assert "bf16" not in capsys.readouterr().err
+
+
+def test_a_resumed_run_is_not_told_to_change_what_it_has_to_keep(tmp_path, monkeypatch, capsys):
+    slow(monkeypatch, 90.0)
+    begun = run_config(tmp_path, write_corpus(tmp_path / "data"), precision="bf16", max_steps=1)
+    Trainer(begun).run()
+    capsys.readouterr()
+    Trainer(dataclasses.replace(begun, resume=True))
+    line = capsys.readouterr().err
+    assert "as float32; a resumed run keeps it, and a new one may set precision=fp32\n" in line

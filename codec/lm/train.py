@@ -58,7 +58,7 @@ def train(config: LmConfig, callbacks: Sequence[Any] = ()) -> Trained:
     check_run(config, pieces, checkpoint is not None)
     arguments = arguments_of(config)
     if arguments.device.type == "cpu":
-        warn_of_slow_bf16({"bf16": config.bf16})
+        warn_of_slow_bf16({"bf16": config.bf16}, checkpoint is not None)
     transformers.set_seed(config.seed)
     transformers.utils.logging.disable_progress_bar()
     lm = build_lm(config, pieces)

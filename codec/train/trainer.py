@@ -68,12 +68,12 @@ class Trainer:
             torch.set_num_threads(config.threads)
         torch.manual_seed(config.seed)
         self.task = task(config, self.accelerator)
-        if self.accelerator.device.type == "cpu" and self.accelerator.is_main_process:
-            warn_of_slow_bf16(task.settings(config))
         self.step = 0
         self._saved: int | None = None
         self._plain_config = to_dict(config)
         resumed = config.resume and self._resume()
+        if self.accelerator.device.type == "cpu" and self.accelerator.is_main_process:
+            warn_of_slow_bf16(task.settings(config), resumed)
         if not resumed and config.init_from is not None:
             self.task.initialize(config.init_from)
 
