@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound="DataclassInstance")
 
+_YAML_SIGNS = "*&!%@`"
+"""Signs that a value of YAML without quotes cannot begin with, or that mean something else there."""
 CONFIGS = Path(__file__).resolve().parent / "configs"
 """The configs that the package ships."""
 
@@ -65,7 +67,9 @@ def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> None:
         try:
             value = yaml.safe_load(text)
         except yaml.YAMLError as error:
-            raise CodecError(f"{item!r}: the value is not YAML ({_one_line(error)})") from None
+            # A shell takes the outer quotes of a pattern such as '*.flac', which YAML reads as the name of an alias.
+            hint = f"; write '{dotted}=\"{text}\"'" if text[:1] in _YAML_SIGNS and '"' not in text else ""
+            raise CodecError(f"{item!r}: the value is not YAML ({_one_line(error)}){hint}") from None
         if value is not None or not _remove_group(values, dotted):
             override(values, dotted, value)
 

@@ -15,12 +15,15 @@ import torch
 
 from codec.audio.io import load_audio
 from codec.cli.recipe import run_recipe
-from codec.data.manifest import Clip, read_manifest
+from codec.data.manifest import Clip, read_manifest, thin
 from codec.errors import CodecError
 from codec.eval.training import read_training, write_training
 from codec.model.codec import Codec
 from codec.model.files import find_model, load_model, save_model
 from codec.model.spectral.decoder import SpectralDecoder
+
+_MOST_DB = 20.0
+_MOST_RUMBLE = 10.0
 
 
 @dataclass(frozen=True)
@@ -70,20 +73,29 @@ def change(decoder: SpectralDecoder, gain_db: float, rumble: float) -> None:
         out.bias[start : start + 2] *= rumble
 
 
+def check(config: LevelConfig) -> None:
+    """Raise a :class:`CodecError` for values that would leave no model, or not the one that is asked for."""
+    if (config.gain_db is None) == (config.manifest is None):
+        raise CodecError("set manifest, whose levels the output should have, or gain_db, and not both")
+    if config.clips < 1 or not 0 < config.seconds < math.inf:
+        raise CodecError(f"clips {config.clips} and seconds {config.seconds:g} must lie above 0 and be finite")
+    if not 0 <= config.rumble <= _MOST_RUMBLE:
+        raise CodecError(f"rumble {config.rumble:g} must lie between 0 and {_MOST_RUMBLE:g}")
+    if config.gain_db is not None and not abs(config.gain_db) <= _MOST_DB:
+        raise CodecError(f"gain_db {config.gain_db:g} must lie between -{_MOST_DB:g} and {_MOST_DB:g}")
+
+
 def main(config: LevelConfig) -> None:
     """Measure, change and save."""
-    if (config.gain_db is None) == (config.manifest is None):
-        raise CodecError("set manifest, whose levels the output should have, or gain_db")
-    if config.clips < 1 or config.seconds <= 0 or config.rumble < 0:
-        raise CodecError("clips and seconds must lie above 0, and rumble must not be negative")
+    check(config)
     model = load_model(config.model, "cpu", "torch")
     if not isinstance(model.decoder, SpectralDecoder):
         raise CodecError(f"{config.model}: its decoder has no gains; only the architecture spectral has")
     change(model.decoder, 0.0, config.rumble)
     gain_db = config.gain_db
     if config.manifest is not None:
-        clips = read_manifest(config.manifest, config.root)
-        gain_db = missing_level(model, clips[:: max(1, len(clips) // config.clips)][: config.clips], config.seconds)
+        clips = thin(read_manifest(config.manifest, config.root), config.clips)
+        gain_db = missing_level(model, clips, config.seconds)
     change(model.decoder, gain_db, 1.0)
     save_model(model, config.output, torch.float16)
     # What the weights were trained with still marks metrics of the changed model.

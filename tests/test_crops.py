@@ -22,6 +22,7 @@ from codec.data.loading.source import open_audio, training_clips
 from codec.data.manifest import Clip
 from codec.data.store import AudioStore, open_store
 from codec.errors import CodecError
+from codec.eval.clips import read_clips
 
 ALL = AugmentationConfig(
     **{f"{name}_probability": 0.5 for name in ("speed", "gain", "eq", "noise", "reverb")}
@@ -349,3 +350,16 @@ def test_max_clips_are_spread_evenly(tmp_path):
     manifest = write_corpus(tmp_path, (0.1,) * 6)
     clips = training_clips(data_config(manifest, tmp_path, max_clips=3))
     assert [clip.path for clip in clips] == ["clip0.wav", "clip2.wav", "clip4.wav"]
+
+
+def test_a_root_is_of_manifests_and_not_of_folders(tmp_path):
+    """Both have a file of the same name, so that taking the wrong one would not be noticed."""
+    manifest = write_corpus(tmp_path / "manifest", (0.1,))
+    write_corpus(tmp_path / "folder", (0.2,))
+    write_corpus(tmp_path / "root", (0.3,))
+    config = DataConfig((str(manifest), str(tmp_path / "folder")), root=str(tmp_path / "root"))
+    roots = [clip.root for clip in training_clips(config)]
+    assert roots == [str(tmp_path / "root"), str((tmp_path / "folder").resolve())]
+    assert [read_clips(source, config.root)[0].root for source in config.manifests] == roots
+    with pytest.raises(CodecError, match="nowhere: no such folder; root is the folder that the paths in"):
+        read_manifest(manifest, "nowhere")

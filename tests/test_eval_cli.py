@@ -71,6 +71,20 @@ def test_a_folder_that_is_not_there_is_one_line(tmp_path, capsys):
     assert f"{tmp_path / 'nofolder'}: no such manifest or folder; " in error and error.count("\n") == 0
 
 
+def test_a_manifest_elsewhere_needs_the_folder_that_its_paths_begin_in(manifest, tmp_path, capsys, tiny_model_dir):
+    elsewhere = tmp_path / "elsewhere.jsonl"
+    elsewhere.write_text(manifest.read_text())
+    arguments = ["eval", elsewhere, "--model", tiny_model_dir, "--measures", "mel", "--workers", 0, "--out", tmp_path / "report"]
+    arguments = [str(argument) for argument in arguments]
+    assert main(arguments) == 1
+    error = capsys.readouterr().err.strip()
+    assert "a-0.wav: no such recording, nor any other of 2; set root to" in error and error.count("\n") == 0
+    assert not (tmp_path / "report").exists()
+    assert main([*arguments, "--root", str(manifest.parent)]) == 0
+    said = capsys.readouterr()
+    assert "tiny@8" in said.out and "skipped" not in said.err
+
+
 LENGTHS = '''"""A package of somebody else's: how many frames clips have."""
 from dataclasses import dataclass
 

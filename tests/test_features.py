@@ -1,6 +1,8 @@
 """Feature cache and time mapping: what is written comes back, on the right frames, or an error says why."""
 
 import dataclasses
+import types
+from functools import partial
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from codec.errors import CodecError
 from codec.jobs.batches import interleave, make_batches, run_batches
 from codec.teachers.features import Crop, ExpectedFeatures, FeatureCache, FeatureInfo, crop_frames
 from codec.teachers.features.cache import ClipFeatures
+from codec.teachers.features.extract import check_cached
 
 INFO = FeatureInfo(teacher="hubert", layer="avg", rate=50.0, offset=0.0125, mode="speech", dim=1)
 
@@ -138,7 +141,7 @@ def test_features_beyond_float16_are_refused(cache):
 
 def write(cache: FeatureCache, name: str, **changes) -> Clip:
     cache.write(
-        clip(name), ClipFeatures(torch.zeros(3, 1), torch.ones(3)), dataclasses.replace(INFO, **changes)
+        clip(name), ClipFeatures(torch.zeros(50, 1), torch.ones(50)), dataclasses.replace(INFO, **changes)
     )
     return clip(name)
 
@@ -170,6 +173,27 @@ def test_check_names_what_differs_and_where(cache, changes, message):
         cache.check(clips, ExpectedFeatures("hubert", "avg", 50.0, "speech"))
     with pytest.raises(CodecError, match=rf"y\.safetensors: {message}"):
         cache.check(clips)
+
+
+@pytest.mark.parametrize("seconds, right", [(0.6, True), (1.4, True), (0.4, False), (1.6, False)])
+def test_features_of_another_recording_of_this_name_are_refused(cache, seconds, right):
+    write(cache, "x")
+    other = dataclasses.replace(clip("x"), seconds=seconds, root="elsewhere")
+    teacher = types.SimpleNamespace(info=INFO)
+    if right:
+        assert cache.check([other]) == INFO
+        check_cached(teacher, cache, [other])
+        return
+    for check in (cache.check, partial(check_cached, teacher, cache)):
+        with pytest.raises(CodecError, match=rf"x\.safetensors: has 1\.0 s, but elsewhere/a/x\.wav has {seconds} s"):
+            check([other])
+
+
+@pytest.mark.parametrize("changes", [{"mode": "index"}, {"level": "clip"}])
+def test_what_has_no_times_has_no_length(cache, changes):
+    info = dataclasses.replace(INFO, **changes)
+    cache.write(clip("x"), ClipFeatures(torch.zeros(1, 1), torch.ones(1)), info)
+    assert cache.check([clip("x")]) == info
 
 
 def test_a_damaged_file_is_named(cache):

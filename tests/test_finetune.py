@@ -14,6 +14,7 @@ from seanet_models import CAUSAL, make_seanet
 import codec
 from codec.cli import main
 from codec.config import from_dict
+from codec.data import Clip, read_manifest, write_manifest
 from codec.model.aliases import Aliases
 from codec.model.config import CodecConfig
 from codec.train.generator import Generator
@@ -54,6 +55,14 @@ def test_tokens_stay_and_the_decoder_does_not(voice, model_dir, tmp_path, capsys
     said = capsys.readouterr()
     assert not any(key.startswith(("usage", "perplexity")) for key in last_record(out))
     assert "2 clips to train on, 1 held out" in said.err and "before" in said.out
+
+
+def test_the_paths_of_a_manifest_begin_in_the_root_that_is_set(voice, model_dir, tmp_path):
+    manifest = tmp_path / "voice.jsonl"
+    write_manifest(manifest, [Clip(path=path.name, seconds=1.0) for path in sorted(voice.iterdir())])
+    arguments = ["finetune", str(model_dir), str(manifest), "--out", str(tmp_path / "run"), *SHORT, "max_steps=1"]
+    assert main([*arguments, f"data.root={voice}"]) == 0
+    assert all(clip.audio.parent == voice for clip in read_manifest(tmp_path / "run" / "train.jsonl"))
 
 
 def last_record(out):

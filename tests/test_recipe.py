@@ -43,6 +43,7 @@ def test_overrides_win_over_the_file(tmp_path):
         ("steps: 1", ["optim.rl=1"], "config optim: unknown key 'rl'; known keys: betas, lr"),
         ("steps: 1", ["optim"], "'optim' is not an override; expected key.sub=value"),
         ("steps: 1", ["tag=[1"], "the value is not YAML"),
+        ("steps: 1", ["tag=*.flac"], r"""the value is not YAML .*; write 'tag="\*\.flac"'"""),
         ("steps: 1", ["tag.x=1"], "config tag: expected str"),
         ("optim: {}", [], "config Settings: steps must be given"),
     ],

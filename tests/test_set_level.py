@@ -96,8 +96,16 @@ def test_rumble_goes_and_the_rest_stays(model, tmp_path):
     "arguments, message",
     [
         ([], "set manifest, whose levels"),
-        (["gain_db=1", "manifest=m.jsonl"], "set manifest, whose levels"),
-        (["gain_db=1", "rumble=-1"], "rumble must not be negative"),
+        (["gain_db=1", "manifest=m.jsonl"], "and not both"),
+        (["gain_db=1", "rumble=-1"], "rumble -1 must lie between"),
+        (["gain_db=1", "rumble=.nan"], "rumble nan must lie between"),
+        (["gain_db=1", "rumble=.inf"], "rumble inf must lie between"),
+        (["gain_db=.nan"], "gain_db nan must lie between"),
+        (["gain_db=-200"], "gain_db -200 must lie between"),
+        (["manifest=m.jsonl", "seconds=.nan"], "seconds nan must lie above 0"),
+        (["manifest=m.jsonl", "seconds=.inf"], "seconds inf must lie above 0"),
+        (["manifest=m.jsonl", "clips=0"], "clips 0 and seconds 8 must lie above 0"),
+        (["manifest=m.jsonl", "root=nowhere"], "nowhere: no such folder"),
         (["manifest=nowhere.jsonl"], "nowhere.jsonl: no such manifest"),
     ],
 )

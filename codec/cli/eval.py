@@ -23,6 +23,7 @@ _FLAGS = {
     "encoders": flag("--encoder", repeated=True),
     "baselines": flag("--baselines", earlier="--peers"),
     "out": flag("--out", "-o"),
+    "root": flag(metavar="FOLDER"),
     "selection.per_speaker": flag("--per-speaker", min=1),
     "selection.limit": flag("--limit", min=1),
     "selection.min_seconds": flag("--min-seconds", min=0.0),

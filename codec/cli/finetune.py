@@ -60,7 +60,7 @@ def finetune(
     recordings is held out and decoded before and after. Run again to resume.
     """
     folder = find_model(model)
-    train_clips, held_out = split(read_clips(data))
+    train_clips, held_out = split(read_clips(data, data_root(config, overrides or [])))
     print_folder_notes([data])
     run = run_config(folder, train_clips, out, config, overrides or [])
     before = quality(folder, held_out)
@@ -76,6 +76,13 @@ def finetune(
     training = training_of(export, run)
     report(out, before, quality(export, held_out), run, training)
     return 0
+
+
+def data_root(config: str, overrides: Sequence[str]) -> str | None:
+    """The setting ``data.root``: the folder that the paths of the manifest are relative to."""
+    settings = read_settings(config)
+    apply_overrides(settings, overrides)
+    return settings.get("data", {}).get("root")
 
 
 def split(clips: Sequence[Clip]) -> tuple[list[Clip], list[Clip]]:

@@ -45,9 +45,11 @@ def read_manifest(path: str | Path, root: str | None = None) -> list[Clip]:
         root: folder that paths are relative to; by default the manifest's.
 
     Raises:
-        CodecError: when the file is missing or empty, or a line is not a clip (with its number).
+        CodecError: when the file or ``root`` is missing, the file is empty, or a line is not a clip (with its number).
     """
     path = Path(path)
+    if root is not None and not Path(root).is_dir():
+        raise CodecError(f"{root}: no such folder; root is the folder that the paths in {path} are relative to")
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
@@ -83,6 +85,14 @@ def clips_of(lines: Iterable[str], name: str, root: str) -> list[Clip]:
     if not clips:
         raise CodecError(f"{name}: the manifest is empty; expected one JSON object a line")
     return clips
+
+
+def thin(clips: list[Clip], count: int | None) -> list[Clip]:
+    """``count`` of the clips, evenly spread, or all where there are no more."""
+    if count is None or count >= len(clips):
+        return clips
+    count = max(1, count)
+    return [clips[number * len(clips) // count] for number in range(count)]
 
 
 def write_manifest(path: str | Path, clips: Iterable[Clip]) -> None:

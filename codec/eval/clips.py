@@ -1,20 +1,19 @@
 """Choice of an evaluation's clips."""
 
-import dataclasses
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
 from codec.audio.io import AUDIO_SUFFIXES, duration_of
 from codec.console import print_note
-from codec.data.manifest import Clip, read_manifest
+from codec.data.manifest import Clip, read_manifest, thin
 from codec.data.search import search_folder
 from codec.errors import CodecError
 from codec.eval.options import ClipsConfig, Selection
 
 
-def read_clips(source: str | Path) -> list[Clip]:
-    """Clips of a manifest, or of a folder of recordings.
+def read_clips(source: str | Path, root: str | None = None) -> list[Clip]:
+    """Clips of a manifest, whose paths begin in ``root`` or else in its own folder, or of a folder of recordings.
 
     In a folder the sub-folder is the speaker, and there are no texts. A file that cannot be opened
     stays in the list with a length of zero, so that the report can list it.
@@ -24,7 +23,7 @@ def read_clips(source: str | Path) -> list[Clip]:
     """
     source = Path(source)
     if not source.is_dir():
-        return read_manifest(source)
+        return read_manifest(source, root)
     files = search_folder(source, AUDIO_SUFFIXES).found
     if not files:
         raise CodecError(f"{source}: no recordings ({', '.join(AUDIO_SUFFIXES)}) in this folder")
@@ -90,19 +89,23 @@ def open_clips(config: ClipsConfig) -> list[Clip]:
     Raises:
         CodecError: for a manifest or recording that is not there, or a selection without clips.
     """
-    clips = [clip for source in config.manifests for clip in read_clips(source)]
-    if config.root is not None:
-        clips = [dataclasses.replace(clip, root=config.root) for clip in clips]
-    clips = select(clips, config.selection)
-    if config.max_clips is not None and config.max_clips < len(clips):
-        count = max(1, config.max_clips)
-        clips = [clips[number * len(clips) // count] for number in range(count)]
+    clips = [clip for source in config.manifests for clip in read_clips(source, config.root)]
+    clips = thin(select(clips, config.selection), config.max_clips)
     missing = [clip for clip in clips if not clip.audio.is_file()]
     if missing:
         raise CodecError(
             f"{missing[0].audio}: no such recording ({len(missing)} of {len(clips)} are missing)"
         )
     return clips
+
+
+def check_found(clips: list[Clip]) -> None:
+    """Raise a :class:`CodecError` if none of the recordings is there; a few missing ones are skipped and counted."""
+    if not any(clip.audio.is_file() for clip in clips):
+        raise CodecError(
+            f"{clips[0].audio}: no such recording, nor any other of {len(clips)}; set root to the folder that the "
+            "manifest's paths are relative to"
+        )
 
 
 def _seconds(path: Path) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 from codec.config import to_dict
 from codec.data.manifest import Clip, read_manifest
 from codec.errors import CodecError
-from codec.eval.clips import folder_notes, read_clips, select
+from codec.eval.clips import check_found, folder_notes, read_clips, select
 from codec.eval.measures import Measure, MetricSettings, build_measures
 from codec.eval.measures.registry import installed_measures, ways_to_install
 from codec.eval.options import Options
@@ -59,14 +59,15 @@ def prepare(source: Path, options: Options, command: str = "") -> Plan:
     Raises:
         CodecError: for anything that the user has to change.
     """
-    clips = select(read_clips(source), options.selection)
+    clips = select(read_clips(source, options.root), options.selection)
+    check_found(clips)
     measures, notes = _measures(options)
     notes = [*notes, *folder_notes(source)]
     systems: list[System] = [Original()]
     systems += model_systems(options.models, options.codebooks, options.device)
     systems += [parse_baseline(spec) for spec in options.baselines]
     _check_probes(options)
-    train_clips = read_manifest(options.probe_train) if options.probe_train else None
+    train_clips = read_manifest(options.probe_train, options.root) if options.probe_train else None
     for system in systems:
         # Report a file that cannot be read now, not at the end.
         system.training()

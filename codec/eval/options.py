@@ -87,6 +87,8 @@ class Options:
     """Seed of the bootstrap and the probes."""
     device: str = "cpu"
     """Of our models: auto, cpu, cuda or mps."""
+    root: str | None = None
+    """Folder that the paths in manifests are relative to; each manifest's own by default."""
 
     def __post_init__(self) -> None:
         if not self.timeout > 0:

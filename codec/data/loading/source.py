@@ -1,6 +1,5 @@
 """Crops from the config's data section: manifests, decoded audio, teachers' features."""
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from codec.align.store import AlignmentStore
 from codec.console import print_note
 from codec.data.corpus import CorpusConfig, collect
 from codec.data.loading.config import DataConfig
-from codec.data.manifest import Clip, read_manifest
+from codec.data.manifest import Clip, read_manifest, thin
 from codec.data.store import AudioStore, Progress, open_store
 from codec.encoders.hub import teacher_id
 from codec.errors import CodecError
@@ -29,13 +28,7 @@ def training_clips(config: DataConfig) -> list[Clip]:
         CodecError: when a manifest is missing, empty or malformed.
     """
     _check_sources(config)
-    clips = [clip for source in config.manifests for clip in _read_source(source)]
-    if config.root is not None:
-        clips = [dataclasses.replace(clip, root=config.root) for clip in clips]
-    if config.max_clips is not None and config.max_clips < len(clips):
-        count = max(1, config.max_clips)
-        clips = [clips[number * len(clips) // count] for number in range(count)]
-    return clips
+    return thin([clip for source in config.manifests for clip in _read_source(source, config.root)], config.max_clips)
 
 
 def _check_sources(config: DataConfig) -> None:
@@ -53,9 +46,10 @@ def _check_sources(config: DataConfig) -> None:
         )
 
 
-def _read_source(source: str) -> list[Clip]:
+def _read_source(source: str, root: str | None) -> list[Clip]:
+    """Clips of a manifest, whose paths begin in ``root``, or of a folder, which has no other root than itself."""
     if not Path(source).is_dir():
-        return read_manifest(source)
+        return read_manifest(source, root)
     # Damage is found when the audio is decoded; looking for it here would read everything twice.
     output = str(Path(source) / "manifest.jsonl")
     corpus = collect(CorpusConfig(source=source, output=output, kind="folder", verify=False))

@@ -29,6 +29,8 @@ from codec.data import Clip
 from codec.errors import CodecError
 
 REMEDY = "run codec features, or name another cache folder"
+LENGTH_SLACK = 0.5
+"""Seconds by which a clip's frames may be longer or shorter than the manifest says it is."""
 
 
 @dataclass(frozen=True)
@@ -183,12 +185,24 @@ class FeatureCache:
         with atomic_path(path) as temporary:
             temporary.write_bytes(save(tensors, metadata=info.to_metadata()))
 
+    def check_length(self, clip: Clip, features: CachedFeatures) -> None:
+        """Raise a :class:`CodecError` if frames are of another recording, as two data folders may share names."""
+        # Rows of mode index belong to no times.
+        if features.level == "clip" or features.mode == "index":
+            return
+        seconds = features.num_frames / features.rate
+        if abs(seconds - clip.seconds) > LENGTH_SLACK:
+            raise CodecError(
+                f"{self.path(clip)}: has {seconds:.1f} s, but {clip.audio} has {clip.seconds:.1f} s, so it is of "
+                f"another recording; delete it and {REMEDY}"
+            )
+
     def check(self, clips: list[Clip], expected: ExpectedFeatures | None = None) -> FeatureInfo:
         """Check every clip's header before the first step.
 
         Raises:
             CodecError: when clips have no features, or features of another teacher, layer, rate or
-                mode than expected, or than the other clips'.
+                mode than expected, or than the other clips', or of another length than the clip.
         """
         where = self.folder / self.teacher_name
         missing = self.missing(clips)
@@ -199,13 +213,15 @@ class FeatureCache:
             )
         first: FeatureInfo | None = None
         for clip in clips:
-            info = read_info(self.path(clip))
+            features = self.read(clip)
+            info = features.info
             problems = (expected or ExpectedFeatures()).differences(info)
             if first is not None and info != first:
                 agreed = ExpectedFeatures(first.teacher, first.layer, first.rate, first.mode)
                 problems = problems or agreed.differences(info) or ["another width, offset or level"]
             if problems:
                 raise CodecError(f"{self.path(clip)}: {', '.join(problems)}; {REMEDY}")
+            self.check_length(clip, features)
             first = info
         if first is None:
             raise CodecError(f"{where}: no clips to check; the manifest gave none")
@@ -217,15 +233,6 @@ def _level(text: str) -> Literal["frame", "clip"]:
     if text not in levels:
         raise ValueError(f"level {text!r}")
     return levels[text]
-
-
-def read_info(path: Path) -> FeatureInfo:
-    """Header of one feature file.
-
-    Raises:
-        CodecError: when the file is missing, damaged or not ours.
-    """
-    return _load(path)[1]
 
 
 def _load(path: Path) -> tuple[Any, FeatureInfo]:

@@ -7,7 +7,7 @@ from codec.audio.io import load_audio
 from codec.data import Clip
 from codec.errors import CodecError
 from codec.jobs.batches import StageReport, run_batches
-from codec.teachers.features.cache import ClipFeatures, FeatureCache, read_info
+from codec.teachers.features.cache import ClipFeatures, FeatureCache
 from codec.teachers.language import is_speech
 from codec.teachers.registry import Teacher
 
@@ -72,18 +72,19 @@ def lacks_words(clip: Clip, teacher: Teacher, words: dict[str, Alignment]) -> bo
 
 
 def check_cached(teacher: Teacher, cache: FeatureCache, clips: list[Clip]) -> None:
-    """Refuse to mix two teachers, layers, rates or modes in one cache.
+    """Refuse to mix two teachers, layers, rates or modes, or two data folders, in one cache.
 
     Raises:
         CodecError: naming the first file that differs.
     """
     for clip in clips:
-        found = read_info(cache.path(clip))
-        if found != teacher.info:
+        features = cache.read(clip)
+        if features.info != teacher.info:
             raise CodecError(
-                f"{cache.path(clip)}: holds {found}, but this run makes {teacher.info}; "
+                f"{cache.path(clip)}: holds {features.info}, but this run makes {teacher.info}; "
                 "use another cache folder or teacher name, or delete the old features"
             )
+        cache.check_length(clip, features)
 
 
 def load_utterance(
