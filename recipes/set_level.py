@@ -3,7 +3,7 @@
 Means over all that fits a code are a little too quiet. The gains of the decoder are raised by as much as its output is
 below recordings of training, by default, or by ``gain_db``. Tokens stay as they are.
 
-``python recipes/set_level.py model=runs/natural_codes/export output=tuned manifest=train.jsonl rumble=0.5``
+``python recipes/set_level.py model=runs/natural_music/export output=tuned manifest=train.jsonl rumble=0.5``
 """
 
 import math
