@@ -260,7 +260,9 @@ def test_what_is_wrong_is_found_before_the_first_step(corpus, tmp_path, changes,
 def test_frames_and_too_many_clips_kept_aside_are_refused(corpus, tmp_path):
     frames = FeatureInfo("toy", "last", 10.0, 0.0, "toy", 3)
     for clip in read_manifest(corpus / "data" / "train.jsonl"):
-        FeatureCache(tmp_path, "toy").write(clip, ClipFeatures(torch.ones(2, 3), torch.ones(2).bool()), frames)
+        count = round(clip.seconds * frames.rate)
+        features = ClipFeatures(torch.ones(count, 3), torch.ones(count).bool())
+        FeatureCache(tmp_path, "toy").write(clip, features, frames)
     with pytest.raises(CodecError, match="holds frames, not one vector for a clip"):
         Trainer(config(corpus, tmp_path / "run", teacher={"features": str(tmp_path), "name": "toy"}))
     data = {"manifests": [str(corpus / "data" / "train.jsonl")], "cache": str(corpus / "cache"), "held_out": 48}
