@@ -26,11 +26,12 @@ from torch import Tensor
 
 from codec.atomic import atomic_path
 from codec.data import Clip
+from codec.encoders.base import SLACK
 from codec.errors import CodecError
 
 REMEDY = "run codec features, or name another cache folder"
 LENGTH_SLACK = 0.5
-"""Seconds by which a clip's frames may be longer or shorter than the manifest says it is."""
+"""Seconds by which a clip's frames may be longer or shorter than the manifest says, besides what encoders may be."""
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,7 @@ class FeatureCache:
         if features.level == "clip" or features.mode == "index":
             return
         seconds = features.num_frames / features.rate
-        if abs(seconds - clip.seconds) > LENGTH_SLACK:
+        if abs(seconds - clip.seconds) > LENGTH_SLACK + SLACK / features.rate:
             raise CodecError(
                 f"{self.path(clip)}: has {seconds:.1f} s, but {clip.audio} has {clip.seconds:.1f} s, so it is of "
                 f"another recording; delete it and {REMEDY}"
