@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 pytest.importorskip("sklearn")
 pytest.importorskip("jiwer")
@@ -15,6 +16,7 @@ from codec.data import Clip
 from codec.errors import CodecError
 from codec.eval.probes import TokenTable, probe_names, probe_tokens, run_probes, to_markdown
 from codec.eval.probes import phone_labels as phone_labels_module
+from codec.eval.probes.ctc import BothWays, CtcConfig, TokenRecognizer, reversal
 from codec.eval.probes.fewshot import draw_clips
 from codec.eval.probes.types import CodedClip
 
@@ -201,6 +203,30 @@ def test_text_is_read_from_codes_that_spell_it_and_not_from_shuffled_ones(tmp_pa
     assert result.per_clip["t0"]["text"] == texts[50]
     again = probe(tokens, test, "text", tmp_path / "b", train=clips, recognizer=budget)
     assert again == result
+
+
+def test_recogniser_reads_both_ways_as_lstms_of_packed_clips_do():
+    lengths = torch.tensor([7, 3, 5])
+    frames = torch.randn(3, 7, 4, generator=torch.Generator().manual_seed(0))
+    both, expected = BothWays(4, 6), torch.nn.LSTM(4, 6, batch_first=True, bidirectional=True)
+    for name, weight in both.forwards.named_parameters():
+        getattr(expected, name).data.copy_(weight)
+        getattr(expected, f"{name}_reverse").data.copy_(both.backwards.get_parameter(name))
+    packed = pack_padded_sequence(frames, lengths, batch_first=True, enforce_sorted=False)
+    wanted, _ = pad_packed_sequence(expected(packed)[0], batch_first=True)
+    found = both(frames, reversal(lengths, 7))
+    for row, length in enumerate(lengths):
+        torch.testing.assert_close(found[row, :length], wanted[row, :length])
+
+
+def test_recogniser_reads_a_clip_of_a_batch_as_it_reads_it_alone():
+    recognizer = TokenRecognizer(CtcConfig(hidden=8), "abc", 2, 28, frame_rate=25).eval()
+    codes = torch.randint(28, (3, 2, 9), generator=torch.Generator().manual_seed(0))
+    lengths = torch.tensor([9, 4, 1])
+    together = recognizer(codes, lengths)
+    for row, length in enumerate(lengths):
+        alone = recognizer(codes[row : row + 1, :, :length], lengths[row : row + 1])
+        torch.testing.assert_close(together[row : row + 1, : 2 * length], alone)
 
 
 def test_text_probe_needs_other_speakers(tmp_path):
