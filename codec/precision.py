@@ -1,7 +1,7 @@
 """bfloat16 on processors that have no instructions for it."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -31,7 +31,19 @@ def warn_of_slow_bf16(settings: Mapping[str, Any], resumed: bool = False) -> Non
     Args:
         resumed: the run was begun with these settings and has to keep them, so only a new one may have others.
     """
-    changes = list(_without_bf16(settings))
+    _warn(list(_without_bf16(settings)), resumed)
+
+
+def warn_of_slow_variants(settings: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+    """The same for the runs of a comparison, each a variant's name and its settings, by the comparison's keys."""
+    changes = [(variant, change) for variant, values in settings for change in _without_bf16(values)]
+    everywhere = {change for _, change in changes if all((variant, change) in changes for variant, _ in settings)}
+    places = [("overrides" if change in everywhere else f"variants.{variant}", change) for variant, change in changes]
+    keys = [f"{place}.{change}" for place, change in places]
+    _warn(list(dict.fromkeys(keys)), resumed=False)
+
+
+def _warn(changes: list[str], resumed: bool) -> None:
     if changes and (slowdown := bf16_slowdown()) > _SLOW:
         told = f"this CPU computes bf16 {slowdown:.0f} times as slowly as float32"
         advice = "a resumed run keeps it, and a new one may set" if resumed else "set"

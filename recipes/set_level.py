@@ -32,7 +32,7 @@ class LevelConfig:
 
     model: str
     output: str
-    """Folder for the changed model, with weights of float16."""
+    """New folder for the changed model, with weights of float16."""
     manifest: str | None = None
     """Recordings whose levels the output should have."""
     root: str | None = None
@@ -83,6 +83,8 @@ def check(config: LevelConfig) -> None:
         raise CodecError(f"rumble {config.rumble:g} must lie between 0 and {_MOST_RUMBLE:g}")
     if config.gain_db is not None and not abs(config.gain_db) <= _MOST_DB:
         raise CodecError(f"gain_db {config.gain_db:g} must lie between -{_MOST_DB:g} and {_MOST_DB:g}")
+    if (Path(config.output) / "config.json").exists():
+        raise CodecError(f"{config.output} holds a model already; choose another output")
 
 
 def main(config: LevelConfig) -> None:

@@ -168,6 +168,17 @@ def test_skipped_files_of_folders_are_named_once(data, tmp_path, monkeypatch, ca
     assert said.count("b.m4a") == said.count("note: skipped") == 1
 
 
+def test_settings_that_this_processor_computes_slowly_are_named_by_the_comparisons_keys(data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("codec.precision.bf16_slowdown", lambda: 90.0)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    for name in ("run_all", "write_all"):
+        monkeypatch.setattr(f"codec.compare.comparison.{name}", lambda *_: None)
+    compare(plain(data, tmp_path / "out", overrides={"precision": "bf16"}))
+    assert "90 times as slowly as float32; set overrides.precision=fp32\n" in capsys.readouterr().err
+    compare(plain(data, tmp_path / "out"))
+    assert "slowly" not in capsys.readouterr().err
+
+
 def test_finished_runs_are_neither_trained_nor_scored_again(finished, monkeypatch, capsys):
     output = Path(finished.output)
     before = {name: (output / name).read_bytes() for name in ("table.md", "results.json", "figure.png")}

@@ -55,6 +55,23 @@ def test_a_manifest(clips, expected, tiny_model_dir, tmp_path):
     assert {(row["speaker"], row["text"]) for row in rows} == {("me", "hi")}
 
 
+@pytest.mark.parametrize("url", [False, True])
+def test_a_manifest_elsewhere_with_the_root_of_its_paths(url, clips, expected, tiny_model_dir, tmp_path):
+    lines = [{"path": path.relative_to(clips[0]).as_posix(), "seconds": 1.0} for path in clips[1]]
+    (tmp_path / "all.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    root = clips[0].as_uri() if url else os.path.relpath(clips[0])
+    rows = rows_of(make_corpus(tmp_path / "out", tiny_model_dir, tmp_path / "all.jsonl", source_options={"root": root}))
+    check(rows, expected)
+    assert {row["id"] for row in rows} == {path.relative_to(clips[0]).with_suffix("").as_posix() for path in clips[1]}
+
+
+def test_a_root_is_of_manifests_and_has_to_be_there(clips, tiny_model_dir, tmp_path):
+    write_manifest(tmp_path / "all.jsonl", clips[1], "")
+    for source, problem in ((clips[0], "is a folder; only the paths of manifests have a root"), (tmp_path / "all.jsonl", "no such folder")):
+        with pytest.raises(CodecError, match=problem):
+            list(list_source(SourceConfig(str(source), root=str(tmp_path / "nowhere"))))
+
+
 def test_a_manifest_of_files_that_are_not_there(tiny_model_dir, tmp_path):
     """Missing when planned, they are bad rows; a share of them ends the run."""
     paths = write_clips(tmp_path)

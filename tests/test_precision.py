@@ -9,7 +9,7 @@ from training_runs import run_config, write_corpus
 
 from codec import precision
 from codec.config import override
-from codec.precision import bf16_slowdown, warn_of_slow_bf16
+from codec.precision import bf16_slowdown, warn_of_slow_bf16, warn_of_slow_variants
 from codec.train.tasks.codec import CodecTask
 from codec.train.trainer import Trainer
 
@@ -39,6 +39,19 @@ def test_the_changes_that_are_named_leave_nothing_to_name(monkeypatch, capsys):
         key, value = change.split("=")
         override(changed, key, yaml.safe_load(value))
     warn_of_slow_bf16(changed)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_comparison_is_told_by_its_own_keys(monkeypatch, capsys):
+    slow(monkeypatch, 90.0)
+    words = {"losses": {"words": {"precision": "bf16"}}}
+    warn_of_slow_variants([("none", {"precision": "bf16"}), ("words", {"precision": "bf16", **words}), ("none", {"precision": "bf16"})])
+    assert capsys.readouterr().err.partition("; set ")[2].split() == [
+        "overrides.precision=fp32",
+        "variants.words.losses.words.precision=fp32",
+    ]
+    warn_of_slow_variants([("none", {"precision": "fp32"})])
+    warn_of_slow_variants([])
     assert capsys.readouterr().err == ""
 
 

@@ -111,6 +111,29 @@ def test_paths_are_relative_to_a_root_of_ones_own(folder, tmp_path):
         corpus_of(mixed, output, root="nowhere")
 
 
+def test_a_linked_folder_below_the_root_keeps_its_name(tmp_path):
+    """A data folder may be put together of links, and still be moved as a whole."""
+    write_sound(tmp_path / "disk" / "deep" / "a.wav")
+    write_sound(tmp_path / "disk" / "b.wav")
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "linked").symlink_to(tmp_path / "disk" / "deep", target_is_directory=True)
+    write_manifest(tmp_path / "m.jsonl", [Clip("linked/a.wav", 0.5), Clip("linked/../b.wav", 0.5)])
+    clips = corpus_of(tmp_path / "m.jsonl", tmp_path / "out.jsonl", root=str(data), source_root=str(data)).clips
+    assert [clip.path for clip in clips] == ["linked/a.wav", str(tmp_path / "disk" / "b.wav")]
+    (tmp_path / "alias").symlink_to(data, target_is_directory=True)
+    through = corpus_of(data / "linked", tmp_path / "out.jsonl", root=str(tmp_path / "alias")).clips
+    assert [(clip.path, clip.audio.is_file()) for clip in through] == [("linked/a.wav", True)]
+
+
+def test_a_manifest_elsewhere_with_the_root_of_its_paths(folder, tmp_path):
+    write_manifest(tmp_path / "m.jsonl", [Clip("audio/97/2/b.wav", 0.4)])
+    clips = corpus_of(tmp_path / "m.jsonl", folder.parent / "out.jsonl", source_root=str(folder.parent)).clips
+    assert [clip.path for clip in clips] == ["audio/97/2/b.wav"]
+    with pytest.raises(CodecError, match="source_root: .* is no manifest"):
+        corpus_of(folder, tmp_path / "out.jsonl", source_root=str(folder))
+
+
 @pytest.mark.parametrize(
     "options, speakers",
     [

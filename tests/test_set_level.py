@@ -115,6 +115,15 @@ def test_errors_are_one_line(model, tmp_path, capsys, arguments, message):
     assert not (tmp_path / "changed").exists()
 
 
+def test_a_model_that_is_there_already_is_left_alone(model, tmp_path, capsys):
+    assert change(model, f"output={tmp_path / 'changed'}", "gain_db=1") == 0
+    before = (tmp_path / "changed" / "model.safetensors").read_bytes()
+    capsys.readouterr()
+    assert change(model, f"output={tmp_path / 'changed'}", "gain_db=2") == 1
+    assert "changed holds a model already; choose another output" in capsys.readouterr().err
+    assert (tmp_path / "changed" / "model.safetensors").read_bytes() == before
+
+
 def test_a_model_without_gains_is_refused(tmp_path, capsys):
     codec.save(make_seanet(CAUSAL), tmp_path / "seanet")
     assert change(f"model={tmp_path / 'seanet'}", f"output={tmp_path / 'changed'}", "gain_db=1") == 1

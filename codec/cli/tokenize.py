@@ -27,6 +27,7 @@ _FLAGS = {
     "codebooks": flag("--codebooks", "-k"),
     "source.source": flag("--source.source", hidden=True),
     "source.kind": flag("--kind"),
+    "source.root": flag("--root", metavar="FOLDER"),
     "source.split": flag("--split"),
     "source.audio_column": flag("--audio-column"),
     "source.text_column": flag("--text-column"),

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from codec.compare.config import CompareConfig
 from codec.compare.figure import write_figure
 from codec.compare.frontier import write_frontier
@@ -15,6 +17,8 @@ from codec.compare.score import check_scoring, manifests, read_scores
 from codec.compare.summary import summarize_runs
 from codec.errors import CodecError
 from codec.eval.clips import print_folder_notes
+from codec.precision import warn_of_slow_variants
+from codec.train.tasks.codec import CodecTask
 
 
 def compare(config: CompareConfig) -> int:
@@ -38,6 +42,10 @@ def compare(config: CompareConfig) -> int:
     check_runs(run for run in runs if run in left or (run.variant, run.seed) not in earlier)
     Path(config.output).mkdir(parents=True, exist_ok=True)
     _say(f"{len(runs)} runs, {len(runs) - len(left)} of them finished")
+    if not torch.cuda.is_available():
+        # Each run says so too, but into its own output, and by keys of its own config.
+        new = [run for run in left if not run.trained and not run.step]
+        warn_of_slow_variants([(run.variant, CodecTask.settings(run.config)) for run in new])
     failed = []
 
     def started(run: Trial) -> None:

@@ -89,7 +89,8 @@ def tokenize(config: TokenizeConfig, folder: str | Folder, ranks: tuple[int, int
     folder = folder_at(folder)
     rank, world = ranks or rank_of(os.environ)
     device = device_of(config.device, os.environ)
-    source = replace(config.source, source=absolute(config.source.source))
+    root = config.source.root
+    source = replace(config.source, source=absolute(config.source.source), root=root and absolute(root))
     config = replace(config, backend=backend_of(config, device, folder))
     plan = open_plan(folder, source, config.sizes, facts_of(load(config.model, device, config.backend), config))
     tasks = [

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from codec.audio.io import AUDIO_SUFFIXES
@@ -45,16 +46,18 @@ def _utterance(inside: str, path: str, size: int, text: str | None) -> Utterance
     return Utterance(below.with_suffix("").as_posix(), path, size, text=text, speaker=speaker)
 
 
-def manifest_utterances(manifest: str) -> Iterator[Utterance]:
-    """The clips of a manifest as ``codec prepare`` writes it; paths are relative to its folder, or URLs.
+def manifest_utterances(manifest: str, root: str | None = None) -> Iterator[Utterance]:
+    """The clips of a manifest as ``codec prepare`` writes it; paths are relative to ``root`` or its folder, or URLs.
 
     Raises:
-        CodecError: when it cannot be read, or a line is no clip.
+        CodecError: when it cannot be read, a line is no clip, or ``root`` is no folder.
     """
-    if not is_url(manifest):
-        clips = read_manifest(manifest)
+    if is_url(manifest):
+        clips = clips_of(read_place(manifest).decode().splitlines(), manifest, root or folder_of(manifest))
+    elif root is not None and is_url(root):
+        clips = [replace(clip, root=root) for clip in read_manifest(manifest)]
     else:
-        clips = clips_of(read_place(manifest).decode().splitlines(), manifest, folder_of(manifest))
+        clips = read_manifest(manifest, root)
     return map(_clip_utterance, clips)
 
 

@@ -35,16 +35,21 @@ class SourceConfig:
     """Of a dataset; and the field of a sample's JSON in tars."""
     speaker_column: str = "speaker_id"
     """Of a dataset; and the field of a sample's JSON in tars."""
+    root: str | None = None
+    """Folder, or URL, that the paths of a manifest are relative to; its own by default."""
 
 
 def list_source(config: SourceConfig) -> Iterator[Utterance]:
     """All utterances as they are found, in an order that depends on the source alone.
 
     Raises:
-        CodecError: when the source is not there, is of no known kind, holds nothing, or two utterances have one id.
+        CodecError: when the source is not there, is of no known kind, holds nothing, has a root though it is
+            no manifest, or two utterances have one id.
     """
     source = absolute(config.source)
     kind = config.kind if config.kind != "auto" else kind_of(source)
+    if config.root is not None and kind != "manifest":
+        raise CodecError(f"root {config.root}: {config.source} is a {kind}; only the paths of manifests have a root")
     empty = True
     for utterance in check_ids(lambda: _READERS[kind](source, config)):
         empty = False
@@ -117,7 +122,7 @@ def _from_parquet(source: str, config: SourceConfig) -> Iterable[Utterance]:
 
 _READERS: dict[str, Callable[[str, SourceConfig], Iterable[Utterance]]] = {
     "folder": lambda source, _: folder_utterances(source),
-    "manifest": lambda source, _: manifest_utterances(source),
+    "manifest": lambda source, config: manifest_utterances(source, config.root),
     "webdataset": _from_tars,
     "dataset": _from_dataset,
     "parquet": _from_parquet,

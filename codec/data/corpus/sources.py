@@ -55,6 +55,8 @@ class CorpusConfig:
     text_column: str | None = "text"
     speaker_column: str | None = "speaker_id"
     language_column: str | None = None
+    source_root: str | None = None
+    """Folder that a source manifest's paths are relative to; its own by default."""
 
 
 @dataclass
@@ -80,6 +82,8 @@ def collect(config: CorpusConfig) -> Corpus:
     """
     corpus, root = Corpus(), _root(config)
     kind = config.kind if config.kind != "auto" else _guess(config.source)
+    if config.source_root is not None and kind != "manifest":
+        raise CodecError(f"config source_root: {config.source} is no manifest, whose paths alone may have a root")
     if kind == "hub":
         from codec.data.corpus.hub import hub_clips
 
@@ -98,7 +102,7 @@ def collect(config: CorpusConfig) -> Corpus:
         except CodecError as error:
             corpus.skipped.append((candidate.path, str(error)))
             continue
-        path = _relative(clip.audio.resolve(), root)
+        path = _relative(clip.audio, root)
         corpus.clips.append(dataclasses.replace(clip, path=path, seconds=round(seconds, 4), root=str(root)))
     if not corpus.clips:
         first = f"; the first: {': '.join(corpus.skipped[0])}" if corpus.skipped else ""
@@ -109,10 +113,10 @@ def collect(config: CorpusConfig) -> Corpus:
 
 def _root(config: CorpusConfig) -> Path:
     if config.root is None:
-        return Path(config.output).resolve().parent
+        return Path(os.path.abspath(config.output)).parent
     if not Path(config.root).is_dir():
         raise CodecError(f"config root: {config.root}: no such folder")
-    return Path(config.root).resolve()
+    return Path(os.path.abspath(config.root))
 
 
 def _guess(source: str) -> str:
@@ -153,7 +157,7 @@ def _folder_clips(config: CorpusConfig, corpus: Corpus) -> Iterator[Clip]:
 
 
 def _manifest_clips(config: CorpusConfig) -> Iterator[Clip]:
-    for clip in read_manifest(config.source):
+    for clip in read_manifest(config.source, config.source_root):
         yield dataclasses.replace(
             clip,
             language=clip.language or config.language,
@@ -183,6 +187,11 @@ def _check_length(seconds: float, config: CorpusConfig) -> None:
         raise CodecError(f"longer than max_seconds ({seconds:.2f} > {config.max_seconds:g})")
 
 
-def _relative(path: Path, root: Path) -> str:
-    """Relative where the file lies below the root, so that the manifest still holds when that moves."""
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else os.fspath(path)
+def _relative(audio: Path, root: Path) -> str:
+    """Relative where the file lies below the root, by a link's name or its own: the manifest may move with it."""
+    named, own = Path(os.path.abspath(audio)), audio.resolve()
+    for path, base in ((named, root), (named, root.resolve()), (own, root.resolve())):
+        # ``..`` after a link may have led elsewhere.
+        if path.is_relative_to(base) and path.exists() and path.samefile(own):
+            return path.relative_to(base).as_posix()
+    return os.fspath(own)
