@@ -154,11 +154,16 @@ def test_killed_at_random_moments_it_gives_what_one_run_gives(tiny_model_dir, tm
     whole = files_of(tmp_path / "whole")
     assert len([name for name in whole if name.endswith(".parquet")]) == 7
     folder, kills = tmp_path / "killed", 0
-    for _ in range(4):
+    while kills < 4 and duration > 0.01:
         process = start(folder)
         process.join(draw.uniform(0.1, 0.7) * duration)
         if process.exitcode == 0:
-            break
+            if kills >= 2:
+                break
+            # The machine was busier while the whole run was timed.
+            shutil.rmtree(folder)
+            kills, duration = 0, duration / 2
+            continue
         process.kill()
         process.join()
         kills += 1

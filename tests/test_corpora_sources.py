@@ -65,6 +65,25 @@ def test_a_manifest_elsewhere_with_the_root_of_its_paths(url, clips, expected, t
     assert {row["id"] for row in rows} == {path.relative_to(clips[0]).with_suffix("").as_posix() for path in clips[1]}
 
 
+def test_a_manifests_path_leads_where_the_system_says(tmp_path):
+    """After a link, ``..`` is the folder above its target."""
+    (tmp_path / "real" / "deep").mkdir(parents=True)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "link").symlink_to(tmp_path / "real" / "deep", target_is_directory=True)
+    for folder in ("real", "data"):
+        soundfile.write(tmp_path / folder / "a.wav", make_speech(0.3, 16_000), 16_000)
+    (tmp_path / "data" / "all.jsonl").write_text(json.dumps({"path": "link/../a.wav", "seconds": 0.3}) + "\n")
+    (found,) = list_source(SourceConfig(str(tmp_path / "data" / "all.jsonl")))
+    assert os.path.samefile(found.path, tmp_path / "real" / "a.wav")
+
+
+def test_an_empty_root_is_refused_before_anything_is_written(clips, tiny_model_dir, tmp_path):
+    write_manifest(tmp_path / "all.jsonl", clips[1], "")
+    with pytest.raises(CodecError, match="the root is an empty name"):
+        make_corpus(tmp_path / "out", tiny_model_dir, tmp_path / "all.jsonl", source_options={"root": ""})
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_root_is_of_manifests_and_has_to_be_there(clips, tiny_model_dir, tmp_path):
     write_manifest(tmp_path / "all.jsonl", clips[1], "")
     for source, problem in ((clips[0], "is a folder; only the paths of manifests have a root"), (tmp_path / "all.jsonl", "no such folder")):

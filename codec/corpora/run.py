@@ -86,6 +86,8 @@ def tokenize(config: TokenizeConfig, folder: str | Folder, ranks: tuple[int, int
     """
     if not config.source.source or not str(folder):
         raise CodecError("the source or the output is an empty name; name a folder (. is the current one)")
+    if config.source.root == "":
+        raise CodecError("the root is an empty name; name a folder (. is the current one)")
     folder = folder_at(folder)
     rank, world = ranks or rank_of(os.environ)
     device = device_of(config.device, os.environ)

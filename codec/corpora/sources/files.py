@@ -63,7 +63,8 @@ def manifest_utterances(manifest: str, root: str | None = None) -> Iterator[Utte
 
 def _clip_utterance(clip: Clip) -> Utterance:
     path = join(clip.root, clip.path)
-    path = path if is_url(path) else os.path.normpath(path)
+    # ``..`` stays, since after a link it leads elsewhere than its text says.
+    path = path if is_url(path) else os.fspath(Path(path))
     return Utterance(
         clip.name, path, size_of(path), seconds=clip.seconds, text=clip.text, speaker=clip.speaker
     )
