@@ -192,6 +192,24 @@ def test_silence_is_taken_off_the_edges_of_words():
     ]
 
 
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.floats(0.0, 0.3), min_size=1, max_size=8))
+def test_edges_stay_in_order_where_models_reach_one_time_by_different_sums(lengths):
+    edges = np.cumsum([0.0, *lengths])
+    words = [
+        Interval("a", float(edges[-1] - sum(lengths[i:])) if i else 0.0, float(edges[i] + length))
+        for i, length in enumerate(lengths)
+    ]
+    wav = torch.ones(16 * (round(1000 * float(edges[-1])) + 100))
+    found = [edge for word in tighten(words, wav, 16_000) for edge in (word.start, word.end)]
+    assert found == sorted(found)
+
+
+def test_a_sum_of_floats_does_not_push_a_word_over_the_next_one():
+    before, after = Interval("a", 0.0, 0.7000000000000001), Interval("b", 0.6999999999999998, 1.38)
+    assert before.end == after.start == 0.7
+
+
 def test_frames_of_a_word_are_shared_by_its_sub_words():
     words = [Interval("cats", 0.04, 0.14), Interval("sat", 0.2, 0.24)]
     frames = spread_words(words, [range(2), range(2, 3)], 15, 50.0, 0.01)

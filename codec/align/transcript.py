@@ -106,7 +106,7 @@ def tighten(
     loud = level >= torch.quantile(level, 0.95) - floor_db
     result = []
     for word in words:
-        first, last = int(word.start / STEP), min(count, round(word.end / STEP))
+        first, last = int(round(word.start / STEP, 6)), min(count, round(word.end / STEP))
         active = torch.nonzero(loud[first:last])[:, 0]
         if len(active):
             start = max(word.start, (first + int(active[0])) * STEP)

@@ -14,11 +14,19 @@ Unit = Literal["words", "phones"]
 
 @dataclass(frozen=True)
 class Interval:
-    """A word or phone between ``start`` and ``end`` seconds of its clip; ``label`` is None where unknown."""
+    """A word or phone between ``start`` and ``end`` seconds of its clip; ``label`` is None where unknown.
+
+    Times are kept to the nanosecond: models reach one edge by different sums, and without rounding a word
+    could end a hair after the next one starts.
+    """
 
     label: str | None
     start: float
     end: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "start", round(self.start, 9))
+        object.__setattr__(self, "end", round(self.end, 9))
 
 
 @dataclass(frozen=True)
