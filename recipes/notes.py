@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,8 +25,8 @@ from codec.data.manifest import Clip, write_manifest
 from codec.errors import CodecError
 
 _NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
-_RENDER_RATE = 48_000
-_TICKS_PER_SECOND = 960
+RENDER_RATE = 48_000
+TICKS_PER_SECOND = 960
 _SPACING = 3
 """Seconds from note to note: the one before has died away."""
 _HELD = 0.9
@@ -81,17 +81,35 @@ def note_name(number: int) -> str:
     return f"{_NAMES[number % 12]}{number // 12 - 1}"
 
 
-def midi_file(program: int, config: NotesConfig) -> bytes:
-    """A Standard MIDI File of format 0: the instrument's notes, one every three seconds."""
-    held = round(config.seconds * _HELD * _TICKS_PER_SECOND)
-    track = _delta(0) + bytes([0xC0, program])
-    for place in range(config.pitches):
-        note = config.lowest + place
-        track += _delta(0 if place == 0 else _SPACING * _TICKS_PER_SECOND - held) + bytes([0x90, note, config.velocity])
-        track += _delta(held) + bytes([0x80, note, 0])
-    track += _delta(_SPACING * _TICKS_PER_SECOND - held) + b"\xff\x2f\x00"
+@dataclass(frozen=True)
+class Note:
+    """A key that is down from ``start`` for ``held`` ticks; ``velocity`` is up to 127."""
+
+    start: int
+    held: int
+    number: int
+    velocity: int
+
+
+def scale_notes(config: NotesConfig) -> list[Note]:
+    """An instrument's notes, one every three seconds."""
+    held = round(config.seconds * _HELD * TICKS_PER_SECOND)
+    return [
+        Note(place * _SPACING * TICKS_PER_SECOND, held, config.lowest + place, config.velocity)
+        for place in range(config.pitches)
+    ]
+
+
+def midi_file(program: int, notes: Sequence[Note], ticks: int) -> bytes:
+    """A Standard MIDI File of format 0: one instrument, one note after the other, ``ticks`` in all."""
+    track, now = _delta(0) + bytes([0xC0, program]), 0
+    for note in notes:
+        track += _delta(note.start - now) + bytes([0x90, note.number, note.velocity])
+        track += _delta(note.held) + bytes([0x80, note.number, 0])
+        now = note.start + note.held
+    track += _delta(ticks - now) + b"\xff\x2f\x00"
     # By default a quarter note lasts half a second.
-    head = b"MThd" + (6).to_bytes(4, "big") + b"\x00\x00\x00\x01" + (_TICKS_PER_SECOND // 2).to_bytes(2, "big")
+    head = b"MThd" + (6).to_bytes(4, "big") + b"\x00\x00\x00\x01" + (TICKS_PER_SECOND // 2).to_bytes(2, "big")
     return head + b"MTrk" + len(track).to_bytes(4, "big") + track
 
 
@@ -118,7 +136,7 @@ def fluidsynth(soundfont: str) -> Render:
         with tempfile.TemporaryDirectory() as folder:
             source, target = Path(folder, "notes.mid"), Path(folder, "notes.wav")
             source.write_bytes(midi)
-            options = ["-ni", "-q", "-R", "0", "-C", "0", "-g", "0.5", "-r", str(_RENDER_RATE), "-F", str(target)]
+            options = ["-ni", "-q", "-R", "0", "-C", "0", "-g", "0.5", "-r", str(RENDER_RATE), "-F", str(target)]
             command = [program, *options, soundfont, str(source)]
             done = subprocess.run(command, check=False, capture_output=True, text=True)
             if done.returncode or not target.is_file():
@@ -135,14 +153,15 @@ def write_notes(config: NotesConfig, render: Render) -> list[Clip]:
     folder.mkdir(parents=True, exist_ok=True)
     clips = []
     for instrument, program in config.instruments.items():
-        samples = render(midi_file(program, config))
+        ticks = config.pitches * _SPACING * TICKS_PER_SECOND
+        samples = render(midi_file(program, scale_notes(config), ticks))
         for place in range(config.pitches):
-            start = place * _SPACING * _RENDER_RATE
-            note = samples[start : start + round(config.seconds * _RENDER_RATE)]
-            if len(note) < round(config.seconds * _RENDER_RATE) or not note.any():
+            start = place * _SPACING * RENDER_RATE
+            note = samples[start : start + round(config.seconds * RENDER_RATE)]
+            if len(note) < round(config.seconds * RENDER_RATE) or not note.any():
                 raise CodecError(f"{instrument}: note {note_name(config.lowest + place)} is silent or missing")
             name = f"{instrument}-{config.lowest + place}.flac"
-            wav = resample(torch.from_numpy(note), _RENDER_RATE, config.sample_rate)
+            wav = resample(torch.from_numpy(note), RENDER_RATE, config.sample_rate)
             soundfile.write(folder / name, wav.numpy(), config.sample_rate)
             label = note_name(config.lowest + place)
             clips.append(Clip(name, config.seconds, speaker=instrument, domain="music", label=label))

@@ -91,6 +91,22 @@ def test_a_root_is_of_manifests_and_has_to_be_there(clips, tiny_model_dir, tmp_p
             list(list_source(SourceConfig(str(source), root=str(tmp_path / "nowhere"))))
 
 
+def test_a_forgotten_root_is_named_before_anything_is_written(clips, tiny_model_dir, tmp_path):
+    (tmp_path / "lists").mkdir()
+    lines = [json.dumps({"path": clip.name, "seconds": 0.3}) for clip in clips[1]]
+    (tmp_path / "lists" / "all.jsonl").write_text("\n".join(lines))
+    with pytest.raises(CodecError, match=rf"none of its {len(lines)} files is there, such as .*{clips[1][0].name}; .*--root"):
+        make_corpus(tmp_path / "out", tiny_model_dir, tmp_path / "lists" / "all.jsonl")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("path", ["", ".", "/"])
+def test_a_path_of_no_file_is_refused_with_its_line(path, tmp_path):
+    (tmp_path / "all.jsonl").write_text(json.dumps({"path": "a.wav", "seconds": 1.0}) + "\n" + json.dumps({"path": path, "seconds": 1.0}))
+    with pytest.raises(CodecError, match=r"all\.jsonl:2: not a clip \(path .* names no file\)"):
+        list(list_source(SourceConfig(str(tmp_path / "all.jsonl"))))
+
+
 def test_a_manifest_of_files_that_are_not_there(tiny_model_dir, tmp_path):
     """Missing when planned, they are bad rows; a share of them ends the run."""
     paths = write_clips(tmp_path)

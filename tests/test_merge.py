@@ -230,7 +230,7 @@ def test_other_bases_are_refused(family, tmp_path):
         codec.merge(tmp_path / "stranger", {speech: 1.0})
     codec.save(codec.load(speech, "cpu"), tmp_path / "nameless")
     with pytest.raises(
-        codec.CodecError, match=r"nameless: names no base \(base.json\); train it with init_from"
+        codec.CodecError, match=r"nameless: names no base \(base.json\), .* train it with init_from; --force merges"
     ):
         codec.merge(base, {tmp_path / "nameless": 1.0})
     assert_equal(codec.merge(base, {tmp_path / "nameless": 1.0}, force=True).model, codec.load(speech, "cpu"))

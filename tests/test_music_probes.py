@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+import itertools
 import sys
 from pathlib import Path
 
@@ -25,18 +26,34 @@ from codec.eval.probes.sources import View
 from codec.eval.training import Training
 from codec.eval.types import Pair, Skip
 
-RECIPE = Path(__file__).parents[1] / "recipes" / "notes.py"
+RECIPES = Path(__file__).parents[1] / "recipes"
 PITCHES, TIMBRES = ("C4", "D4", "E4", "F4"), ("flute", "organ", "piano", "violin")
+
+
+def load_recipe(name):
+    spec = importlib.util.spec_from_file_location(f"{name}_recipe", RECIPES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="module")
 def recipe():
-    spec = importlib.util.spec_from_file_location("notes_recipe", RECIPE)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+    yield load_recipe("notes")
+    del sys.modules["notes_recipe"]
+
+
+@pytest.fixture(scope="module")
+def melodies():
+    """recipes/melodies.py, which imports its neighbour as a script does."""
+    before = sys.modules.get("notes")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(RECIPES))
+        yield load_recipe("melodies")
+    del sys.modules["melodies_recipe"]
+    if before is None:
+        sys.modules.pop("notes", None)
 
 
 def events(midi):
@@ -63,7 +80,8 @@ def sines(midi):
     for start, status, note in found:
         if status == 0x90:
             begin = round(start * 48_000)
-            samples[begin : begin + len(time)] = 0.5 * np.sin(2 * np.pi * 440 * 2 ** ((note - 69) / 12) * time)
+            part = samples[begin : begin + len(time)]
+            part[:] = 0.5 * np.sin(2 * np.pi * 440 * 2 ** ((note - 69) / 12) * time[: len(part)])
     return samples
 
 
@@ -94,6 +112,46 @@ def test_the_recipe_refuses_what_cannot_be_rendered(recipe, tmp_path, monkeypatc
         recipe.write_notes(config, lambda midi: np.zeros(48_000 * 60, np.float32))
     with pytest.raises(CodecError, match="apt-get install"):
         recipe.fluidsynth(str(tmp_path / "none.sf2"))
+
+
+def test_melodies_are_lines_of_keys_that_follow_each_other(melodies):
+    for seed in range(20):
+        for program in (58, 73):
+            notes = melodies.melody(np.random.default_rng(seed), program, 12.0)
+            starts = [note.start for note in notes]
+            assert len(notes) > 3 and starts == sorted(starts)
+            assert all(a.start + a.held <= b.start for a, b in itertools.pairwise(notes))
+            assert notes[-1].start + notes[-1].held <= 12 * 960
+            assert all(24 <= note.number <= 108 and 1 <= note.velocity <= 127 for note in notes)
+    low, high = (
+        np.mean([note.number for seed in range(20) for note in melodies.melody(np.random.default_rng(seed), p, 12.0)])
+        for p in (58, 73)
+    )
+    assert high - low == pytest.approx(24)
+
+
+def test_melodies_depend_on_the_seed_and_their_number_alone(melodies, tmp_path):
+    config = melodies.MelodiesConfig(str(tmp_path / "a"), clips=4, seconds=3.0)
+    melodies.write_melodies(config, sines)
+    clips = read_manifest(tmp_path / "a" / "melodies.jsonl")
+    waves = [soundfile.read(clip.audio)[0] for clip in clips]
+    assert [clip.domain for clip in clips] == ["melodies"] * 4
+    assert all(len(wav) == 48_000 and 0.09 < np.abs(wav).max() <= 1.0 for wav in waves)
+    assert not np.array_equal(waves[0], waves[1])
+    fewer = dataclasses.replace(config, output=str(tmp_path / "b"), clips=2)
+    melodies.write_melodies(fewer, sines)
+    for file in (tmp_path / "b").glob("*.flac"):
+        assert file.read_bytes() == (tmp_path / "a" / file.name).read_bytes()
+    other = melodies.render_clip(dataclasses.replace(config, seed=1), 0, sines)
+    assert not np.allclose(other, waves[0], atol=1e-3)
+
+
+def test_melodies_refuse_settings_and_a_soundfont_without_sound(melodies, tmp_path):
+    with pytest.raises(CodecError, match="at least one clip"):
+        melodies.MelodiesConfig(clips=0)
+    config = melodies.MelodiesConfig(str(tmp_path), seconds=2.0)
+    with pytest.raises(CodecError, match="melody 0 is silent"):
+        melodies.write_melodies(config, lambda midi: np.zeros(96_000, np.float32))
 
 
 def notes(instrument_code, pitch_code):

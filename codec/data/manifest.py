@@ -4,7 +4,7 @@ import dataclasses
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from codec.atomic import atomic_path, reason
 from codec.config import from_dict
@@ -79,7 +79,10 @@ def clips_of(lines: Iterable[str], name: str, root: str) -> list[Clip]:
             values = json.loads(line)
             if not isinstance(values, dict):
                 raise CodecError("expected a JSON object")
-            clips.append(from_dict(Clip, {**values, "root": root}))
+            clip = from_dict(Clip, {**values, "root": root})
+            if not PurePath(clip.path).name:
+                raise CodecError(f"path {clip.path!r} names no file")
+            clips.append(clip)
         except (ValueError, TypeError, CodecError) as error:
             raise CodecError(f"{name}:{number}: not a clip ({error})") from None
     if not clips:

@@ -99,8 +99,8 @@ def compare_bases(
         elif must_name:
             if source.hashes != base.hashes:
                 objections.append(
-                    f"{source.path}: names no base (base.json); train it with init_from, or pass --force if "
-                    f"it was trained from {base.path}"
+                    f"{source.path}: names no base (base.json), so that nothing shows that it was trained from "
+                    f"{base.path}; train it with init_from"
                 )
         elif (likeness := _likeness(base.state, source.state)) is not None and likeness < SAME_START:
             objections.append(

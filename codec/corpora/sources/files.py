@@ -50,7 +50,7 @@ def manifest_utterances(manifest: str, root: str | None = None) -> Iterator[Utte
     """The clips of a manifest as ``codec prepare`` writes it; paths are relative to ``root`` or its folder, or URLs.
 
     Raises:
-        CodecError: when it cannot be read, a line is no clip, or ``root`` is no folder.
+        CodecError: when it cannot be read, a line is no clip, ``root`` is no folder, or none of the files is there.
     """
     if is_url(manifest):
         clips = clips_of(read_place(manifest).decode().splitlines(), manifest, root or folder_of(manifest))
@@ -58,7 +58,24 @@ def manifest_utterances(manifest: str, root: str | None = None) -> Iterator[Utte
         clips = [replace(clip, root=root) for clip in read_manifest(manifest)]
     else:
         clips = read_manifest(manifest, root)
-    return map(_clip_utterance, clips)
+    return _found(map(_clip_utterance, clips), manifest)
+
+
+def _found(utterances: Iterator[Utterance], manifest: str) -> Iterator[Utterance]:
+    """The utterances, if a file of any is there: single ones may be missing, all of them mean another root."""
+    missing: list[Utterance] = []
+    for utterance in utterances:
+        if utterance.size is not None:
+            yield from missing
+            yield utterance
+            yield from utterances
+            return
+        missing.append(utterance)
+    if missing:
+        raise CodecError(
+            f"{manifest}: none of its {len(missing)} files is there, such as {missing[0].path}; "
+            "name the folder that its paths are relative to (--root)"
+        )
 
 
 def _clip_utterance(clip: Clip) -> Utterance:
