@@ -1,5 +1,6 @@
 """Worker processes: a task that hangs or dies costs only itself, and nothing is left behind."""
 
+import atexit
 import multiprocessing
 import os
 import signal
@@ -113,6 +114,19 @@ def test_tasks_with_grace_save_their_state_however_long_it_takes(tmp_path):
         executor.run(save_when_asked, [str(tmp_path)] * 3, lambda index, result: None, started=interrupt)
     assert (tmp_path / "saved").exists()
     assert not multiprocessing.active_children()
+
+
+def leave_slowly(path: str) -> None:
+    with open(path, "w") as errors:
+        os.dup2(errors.fileno(), 2)
+    atexit.register(time.sleep, 600)
+
+
+def test_a_worker_that_takes_long_to_leave_is_ended_without_a_word(tmp_path):
+    found = []
+    LocalExecutor(1, fresh=True).run(leave_slowly, [str(tmp_path / "errors")], lambda index, result: found.append(result))
+    assert found == [None]
+    assert (tmp_path / "errors").read_text() == ""
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -221,6 +221,9 @@ def _end_with_parent(lifeline: Connection) -> None:
 def _unwind(number: int, _frame: object) -> None:
     """End the task as an error would, so that temporary files are removed and processes of its own ended."""
     signal.signal(number, signal.SIG_IGN)
+    if not _Worker.busy:
+        # Between tasks, or while Python shuts down, where an error would be printed into the task's output.
+        os._exit(128 + number)
     raise SystemExit(128 + number)
 
 
