@@ -1,14 +1,14 @@
 """Random melodies of General MIDI instruments, as music to train on: brass, strings, woodwinds, keys, voices.
 
 Each clip is one to three parts, each of an instrument with its own line: a walk over a major or minor scale, with
-rests. They are rendered by ``fluidsynth`` and a soundfont as in recipes/notes.py, whose single notes stay a
-test of models: a melody is drawn from ``seed`` and its number alone. The manifest's ``domain`` is ``melodies``.
+rests. They are rendered by ``fluidsynth`` and a soundfont as in recipes/notes.py. A clip depends on ``seed`` and its
+number alone, so more of them leave the first as they are. The manifest's ``domain`` is ``melodies``.
 
 ``python recipes/melodies.py output=cache/melodies``
 """
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -38,10 +38,10 @@ class MelodiesConfig:
     output: str = "cache/melodies"
     """Folder of the clips and of melodies.jsonl."""
     soundfont: str = "/usr/share/sounds/sf2/FluidR3_GM.sf2"
-    programs: tuple[int, ...] = field(
-        # General MIDI: pianos, organ, accordion, guitars, strings, choir, brass thrice, reeds, flutes, ocarina.
-        default=(0, 4, 19, 21, 24, 25, 40, 41, 42, 48, 52, 56, 57, 58, 59, 60, 61, 56, 60, 64, 65, 68, 70, 71, 73, 79)
-    )
+    # Pianos, organ, accordion, guitars, strings, choir, brass (trumpet and horn twice), reeds, flute, ocarina.
+    programs: tuple[int, ...] = (
+        0, 4, 19, 21, 24, 25, 40, 41, 42, 48, 52, 56, 57, 58, 59, 60, 61, 56, 60, 64, 65, 68, 70, 71, 73, 79,
+    )  # fmt: skip
     """General MIDI programs, counted from 0, of which the parts are drawn."""
     clips: int = 120
     seconds: float = 30.0
