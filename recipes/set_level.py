@@ -20,6 +20,7 @@ from codec.errors import CodecError
 from codec.eval.training import read_training, write_training
 from codec.model.codec import Codec
 from codec.model.files import find_model, load_model, save_model
+from codec.model.lineage import read_base, write_base
 from codec.model.spectral.decoder import SpectralDecoder
 
 _MOST_DB = 20.0
@@ -93,6 +94,9 @@ def main(config: LevelConfig) -> None:
     model = load_model(config.model, "cpu", "torch")
     if not isinstance(model.decoder, SpectralDecoder):
         raise CodecError(f"{config.model}: its decoder has no gains; only the architecture spectral has")
+    # Losses still mark metrics of the changed model, and the weights that training began at are still its base.
+    source = find_model(config.model)
+    training, base = read_training(source), read_base(source)
     change(model.decoder, 0.0, config.rumble)
     gain_db = config.gain_db
     if config.manifest is not None:
@@ -100,9 +104,9 @@ def main(config: LevelConfig) -> None:
         gain_db = missing_level(model, clips, config.seconds)
     change(model.decoder, gain_db, 1.0)
     save_model(model, config.output, torch.float16)
-    # What the weights were trained with still marks metrics of the changed model.
-    if (training := read_training(find_model(config.model))) is not None:
+    if training is not None:
         write_training(Path(config.output), training)
+    write_base(Path(config.output), base)
     print(f"{config.output}: {gain_db:+.2f} dB, the two lowest bins times {config.rumble:g}")
 
 

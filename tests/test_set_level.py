@@ -15,6 +15,7 @@ import codec
 from codec.cli.recipe import run_recipe
 from codec.data import write_manifest
 from codec.eval.training import Training, read_training, write_training
+from codec.model.lineage import base_of, read_base, write_base
 
 PATH = Path(__file__).parent.parent / "recipes" / "set_level.py"
 RECIPE = runpy.run_path(str(PATH))
@@ -78,6 +79,15 @@ def test_the_losses_that_mark_metrics_are_carried_over(model, tmp_path):
     write_training(tmp_path / "model", Training(["loudness"]))
     change(model, f"output={tmp_path / 'changed'}", "gain_db=1")
     assert read_training(tmp_path / "changed") == Training(["loudness"])
+
+
+def test_the_base_of_its_training_is_carried_over(model, tmp_path):
+    change(model, f"output={tmp_path / 'unknown'}", "gain_db=1")
+    assert read_base(tmp_path / "unknown") is None
+    base = base_of(make_tiny_model())
+    write_base(tmp_path / "model", base)
+    change(model, f"output={tmp_path / 'changed'}", "gain_db=1")
+    assert read_base(tmp_path / "changed") == base
 
 
 def test_rumble_goes_and_the_rest_stays(model, tmp_path):
