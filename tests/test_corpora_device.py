@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import codec
+from codec.ahead import ahead
 from codec.corpora import encode
-from codec.corpora.ahead import ahead
 from codec.corpora.device import IN_FLIGHT, DeviceEncoder, compact, fits
 
 
@@ -156,3 +156,15 @@ def test_what_the_work_raises_comes_in_its_place_and_ends_it():
             taken.append(result)
     assert taken == [0, 1, 2]
     assert len(begun) < 100
+
+
+def test_what_the_items_raise_comes_in_its_place_too():
+    def items():
+        yield from range(3)
+        raise OSError("by design")
+
+    taken = []
+    with pytest.raises(OSError, match="by design"):
+        for result in ahead(lambda number: number, items(), 2, 2, lambda _: 1):
+            taken.append(result)
+    assert taken == [0, 1, 2]

@@ -1,17 +1,21 @@
 """Manifests from folders, manifests and datasets: what is in them, and what is left out and why."""
 
+import dataclasses
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 from conftest import make_speech
+from hypothesis import given
+from hypothesis import strategies as st
 
 from codec.audio.io import load_audio
 from codec.cli import main as codec_command
 from codec.config import from_dict
 from codec.data import Clip, read_manifest, write_manifest
-from codec.data.corpus import CorpusConfig, collect
+from codec.data.corpus import CorpusConfig, collect, probe
 from codec.errors import CodecError
 from codec.settings import read_config
 
@@ -249,3 +253,95 @@ def test_a_manifest_can_be_split_by_path_and_relabelled(tmp_path):
     assert [(clip.path, clip.domain) for clip in chosen.clips] == [("sung/b.wav", "choir")]
     everything = corpus_of(manifest, tmp_path / "part.jsonl")
     assert [clip.domain for clip in everything.clips] == ["speech", "song"]
+
+
+def bad_number(monkeypatch, number):
+    """Ctrl-C while the recording of that number is read; the list gets the names of all that are."""
+    seen, real = [], probe.verified_seconds
+
+    def read(source, verify):
+        seen.append(Path(source).name)
+        if len(seen) == number:
+            raise KeyboardInterrupt
+        return real(source, verify)
+
+    monkeypatch.setattr(probe, "verified_seconds", read)
+    return seen
+
+
+@pytest.mark.parametrize("stopped_at", [1, 3, 8])
+def test_a_stopped_run_goes_on_and_reads_nothing_twice(folder, monkeypatch, stopped_at):
+    whole, output = folder.parent / "whole.jsonl", folder.parent / "m.jsonl"
+    arguments = [f"source={folder}", "workers=1"]
+    assert codec_command(["prepare", *arguments, f"output={whole}"]) == 0
+    with monkeypatch.context() as patch:
+        before = bad_number(patch, stopped_at)
+        assert codec_command(["prepare", *arguments, f"output={output}"]) == 130
+    assert not output.exists()
+    with monkeypatch.context() as patch:
+        after = bad_number(patch, 0)
+        assert codec_command(["prepare", *arguments, f"output={output}"]) == 0
+    # Only damaged ones are read again, to say why.
+    stopped = before.pop(stopped_at - 1)
+    recordings = {path.name for path in folder.rglob("*.*") if path.suffix in (".flac", ".wav")}
+    assert set(before) & set(after) <= {"text.wav", "empty.wav", "nan.wav", "damaged.flac"}
+    assert stopped in after and set(before) | set(after) == recordings
+    assert output.read_text() == whole.read_text()
+    assert sorted(path.name for path in folder.parent.glob("*.jsonl")) == ["m.jsonl", "whole.jsonl"]
+
+
+def test_a_recording_that_changed_is_read_again(folder, monkeypatch):
+    output = folder.parent / "m.jsonl"
+    first = by_stem(corpus_of(folder, output))
+    write_sound(folder / "97" / "2" / "b.wav", 0.9)
+    seen = bad_number(monkeypatch, 0)
+    second = by_stem(corpus_of(folder, output))
+    assert (first["b"].seconds, second["b"].seconds) == (0.4, 0.9)
+    assert set(seen) == {"b.wav", "text.wav", "empty.wav", "nan.wav", "damaged.flac"}
+
+
+def test_threads_change_nothing(folder):
+    one, many = (corpus_of(folder, folder.parent / f"{workers}.jsonl", workers=workers) for workers in (1, 7))
+    assert (one.clips, one.skipped) == (many.clips, many.skipped)
+    with pytest.raises(CodecError, match="workers 0 must be above 0"):
+        corpus_of(folder, folder.parent / "m.jsonl", workers=0)
+
+
+def test_notes_of_a_stopped_run_that_are_none(folder):
+    output = folder.parent / "m.jsonl"
+    Path(f"{output}.read.jsonl").write_text("{}\n")
+    with pytest.raises(CodecError, match=r"m.jsonl.read.jsonl: damaged; delete it to read all recordings again"):
+        corpus_of(folder, output)
+
+
+NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/\0"), min_size=1, max_size=6)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+
+
+@given(st.lists(st.builds(Clip, NAMES.map("a{}.wav".format), st.just(0.5), NAMES, NAMES, TEXTS), min_size=1, max_size=3))
+def test_any_text_and_any_name_can_be_read_again(tmp_path_factory, clips):
+    path = tmp_path_factory.mktemp("manifest") / "m.jsonl"
+    write_manifest(path, clips)
+    assert [dataclasses.replace(clip, root="") for clip in read_manifest(path)] == clips
+
+
+def test_line_breaks_of_other_kinds_belong_to_texts_and_names(tmp_path):
+    folder = tmp_path / "in"
+    write_sound(folder / "1.flac")
+    write_sound(folder / "two\u2028lines.wav")
+    (folder / "in.trans.txt").write_text("1 HE\u2028SAID\x85IT\ntwo\u2028lines OF IT\n", encoding="utf-8")
+    output = tmp_path / "m.jsonl"
+    assert codec_command(["prepare", f"source={folder}", f"output={output}"]) == 0
+    texts = {clip.audio.name: clip.text for clip in read_manifest(output)}
+    assert texts == {"1.flac": "HE\u2028SAID\x85IT", "two\u2028lines.wav": "OF IT"}
+
+
+def test_names_that_no_manifest_can_hold_are_passed_over(tmp_path, capfd):
+    folder = tmp_path / "in"
+    write_sound(folder / "a.wav")
+    os.rename(folder / "a.wav", os.fsencode(folder) + b"/caf\xe9.wav")
+    write_sound(folder / "b.wav")
+    output = tmp_path / "m.jsonl"
+    assert codec_command(["prepare", f"source={folder}", f"output={output}"]) == 0
+    assert [clip.path for clip in read_manifest(output)] == ["in/b.wav"]
+    assert r"1 with names that are not UTF-8 (rename them): " in capfd.readouterr().err.replace("\n", " ")

@@ -89,7 +89,10 @@ def load_audio(source: Source, sample_rate: float | None = None) -> Audio:
     """
     sample_rate = None if sample_rate is None else whole_rate(sample_rate)
     with open_seekable(source, "an audio file") as (file, name):
-        return _read_all(file, name, find_parts(file), sample_rate)
+        mixer, parts = _Mixer(name, sample_rate), find_parts(file)
+        for part in parts:
+            mixer.read(file, part)
+        return mixer.finish(len(parts))
 
 
 def duration_of(source: Source, verify: bool = False) -> float:
@@ -109,15 +112,10 @@ def duration_of(source: Source, verify: bool = False) -> float:
                 frames, rate = part.samples or stream.frames, stream.samplerate
             if frames > 0:
                 return frames / rate
-        audio = _read_all(file, name, parts, None)
-        return len(audio.wav) / audio.sample_rate
-
-
-def _read_all(file: BinaryIO, name: str, parts: list[Part], sample_rate: int | None) -> Audio:
-    mixer = _Mixer(name, sample_rate)
-    for part in parts:
-        mixer.read(file, part)
-    return mixer.finish(len(parts))
+        mixer = _Mixer(name, None, kept=False)
+        for part in parts:
+            mixer.read(file, part)
+        return mixer.seconds()
 
 
 def save_audio(
@@ -183,9 +181,16 @@ def check_audio_suffix(path: str | Path) -> None:
 class _Mixer:
     """Mixes down, resamples and collects the recordings of one file."""
 
-    def __init__(self, name: str, sample_rate: int | None):
+    def __init__(self, name: str, sample_rate: int | None, kept: bool = True):
+        """
+        Args:
+            sample_rate: Hz to resample to; by default that of the first recording.
+            kept: collect samples; otherwise they are checked and counted, in constant memory.
+        """
         self._name = name
         self._rate = sample_rate
+        self._kept = kept
+        self._samples = 0
         self._source: tuple[int, int] | None = None
         self._resampler: StreamResampler | None = None
         self._resampled_rate = 0
@@ -207,12 +212,18 @@ class _Mixer:
             raise CodecError(f"{self._name}: cut short or damaged ({words}); get the whole file") from None
         self._notes += describe(part, self._frames - before)
 
-    def finish(self, num_parts: int) -> Audio:
-        """All of it."""
+    def seconds(self) -> float:
+        """How long all recordings are, of which no more may follow."""
         if self._frames == 0:
             raise CodecError(f"{self._name}: has no samples (0 s of audio); nothing to encode")
-        assert self._resampler is not None and self._source is not None and self._rate is not None
-        self._pieces.append(self._resampler.finish())
+        assert self._resampler is not None and self._rate is not None
+        self._take(self._resampler.finish())
+        return self._samples / self._rate
+
+    def finish(self, num_parts: int) -> Audio:
+        """All of it."""
+        self.seconds()
+        assert self._source is not None and self._rate is not None
         if num_parts > 1:
             self._notes.append(f"holds {num_parts} recordings one after the other; all were read")
         rate, channels = self._source
@@ -231,7 +242,7 @@ class _Mixer:
         self._rate = self._rate or rate
         if rate != self._resampled_rate:
             if self._resampler is not None:
-                self._pieces.append(self._resampler.finish())
+                self._take(self._resampler.finish())
             try:
                 self._resampler, self._resampled_rate = StreamResampler(rate, self._rate), rate
             except CodecError as error:
@@ -254,7 +265,13 @@ class _Mixer:
             self._mixed_energy += float(np.square(mono, dtype=np.float64).sum())
             self._channel_energy += float(np.square(block, dtype=np.float64).mean(axis=1).sum())
         assert self._resampler is not None
-        self._pieces.append(self._resampler.feed(mono))
+        self._take(self._resampler.feed(mono))
+
+    def _take(self, piece: np.ndarray) -> None:
+        """``(n,)`` at the rate of the result."""
+        self._samples += len(piece)
+        if self._kept:
+            self._pieces.append(piece)
 
 
 @contextmanager

@@ -116,7 +116,7 @@ def make_plan(sources: Sequence[str], target: str | None, rules: Rules, existing
             raise CodecError("standard input (-) cannot be one of several inputs; encode it alone")
         path = Path(source)
         if os.path.isdir(path):
-            search = search_folder(path, rules.suffixes)
+            search = search_folder(path, rules.suffixes, any_name=True)
             notes += [note for note in [search.summary()] if note]
             unreadable += search.unreadable
             # Of several folders, each keeps its name.

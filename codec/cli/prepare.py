@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from codec.atomic import check_target
 from codec.cli.recipe import run_recipe
 from codec.console import counted, print_note
 from codec.data import write_manifest
@@ -21,10 +22,12 @@ SHOWN = 10
 
 def prepare(config: CorpusConfig) -> None:
     """Collect the clips, write the manifest and print a summary."""
-    corpus = collect(config)
     output = Path(config.output)
     output.parent.mkdir(parents=True, exist_ok=True)
+    check_target(output, overwrite=True)
+    corpus = collect(config)
     write_manifest(output, corpus.clips)
+    config.progress.unlink(missing_ok=True)
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     hours = sum(clip.seconds for clip in corpus.clips) / 3600
     texts = sum(clip.text is not None for clip in corpus.clips)

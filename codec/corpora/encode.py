@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from codec.corpora.ahead import ahead
+from codec.ahead import ahead
 from codec.corpora.audio import BadUtterance, read_wav
 from codec.corpora.device import IN_FLIGHT, DeviceEncoder, Flight, compact, fits
 from codec.corpora.utterances import Utterance

@@ -51,7 +51,7 @@ def read_manifest(path: str | Path, root: str | None = None) -> list[Clip]:
     if root is not None and not Path(root).is_dir():
         raise CodecError(f"{root}: no such folder; root is the folder that the paths in {path} are relative to")
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = lines_of(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CodecError(
             f"{path}: no such manifest or folder; codec prepare writes a manifest of recordings"
@@ -63,6 +63,11 @@ def read_manifest(path: str | Path, root: str | None = None) -> list[Clip]:
             f"{path}: not a manifest, which is text with a JSON object a line; codec prepare writes one of a folder"
         ) from None
     return clips_of(lines, str(path), str(path.resolve().parent) if root is None else root)
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines of a file. Other breaks than its own, such as U+2028, belong to a transcript or a name."""
+    return text.replace("\r\n", "\n").split("\n")
 
 
 def clips_of(lines: Iterable[str], name: str, root: str) -> list[Clip]:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import filterfalse
 from pathlib import Path
 
 from codec.atomic import reason
@@ -33,7 +34,7 @@ class Search:
         """One line about the skipped files, ``None`` when there are none."""
         pieces = []
         for words, paths in sorted(self.passed.items()):
-            example = f", as {paths[0]}" if len(paths) > 1 else f": {paths[0]}"
+            example = f", as {_shown(paths[0])}" if len(paths) > 1 else f": {_shown(paths[0])}"
             pieces.append(f"{len(paths)} {words}{example}")
         return f"skipped: {'; '.join(pieces)}" if pieces else None
 
@@ -46,13 +47,16 @@ class Search:
         self.passed.setdefault(words, []).append(path)
 
 
-def search_folder(folder: Path, suffixes: Sequence[str], companions: Sequence[str] = ()) -> Search:
+def search_folder(
+    folder: Path, suffixes: Sequence[str], companions: Sequence[str] = (), any_name: bool = False
+) -> Search:
     """Files below ``folder`` with one of the suffixes.
 
     Links to folders are followed, but no folder is entered twice; real folders come before links.
 
     Args:
         companions: suffixes of files that are read with those, and so are no skipped ones.
+        any_name: find files whose names are not UTF-8, too, which a manifest, table or report can only hold escaped.
     """
     search, seen = Search(), set()
     pending = [folder]
@@ -76,7 +80,19 @@ def search_folder(folder: Path, suffixes: Sequence[str], companions: Sequence[st
             else:
                 _sort_in(search, Path(entry.path), suffixes, companions)
     search.found.sort()
+    if not any_name:
+        for path in filterfalse(_is_utf8, search.found):
+            search.pass_over("with names that are not UTF-8 (rename them)", path)
+        search.found = list(filter(_is_utf8, search.found))
     return search
+
+
+def _is_utf8(path: Path) -> bool:
+    return not any("\ud800" <= letter <= "\udfff" for letter in str(path))
+
+
+def _shown(path: Path) -> str:
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def _sort_in(search: Search, path: Path, suffixes: Sequence[str], companions: Sequence[str]) -> None:

@@ -9,15 +9,14 @@ import hashlib
 import itertools
 import json
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from codec.ahead import ahead
 from codec.atomic import workplace
 from codec.audio.io import load_audio
 from codec.data.manifest import Clip
@@ -25,6 +24,8 @@ from codec.errors import CodecError
 from codec.jsonl import read_lines
 
 _INDEX = "index.jsonl"
+_AHEAD = 1 << 26
+"""Samples that may wait to be written."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,9 @@ def _build(clips: list[Clip], sample_rate: int, folder: Path, progress: Progress
         with audio.open("ab") as samples, index.open("a", encoding="utf-8") as lines:
             samples.truncate(2 * end)
             todo = clips[len(done) :]
-            decoded = _in_order(lambda clip: _decode(clip, sample_rate), todo)
+            # libsndfile and soxr run without the interpreter's lock.
+            workers = min(8, os.cpu_count() or 1)
+            decoded = ahead(lambda clip: _decode(clip, sample_rate), todo, workers, _AHEAD, lambda done: len(done[0]))
             for clip, (wav, error) in zip(progress(todo, len(todo)), decoded, strict=True):
                 samples.write(wav.tobytes())
                 samples.flush()
@@ -141,23 +144,6 @@ def _completed(audio: Path, index: Path) -> list[dict[str, Any]]:
     available = audio.stat().st_size // 2 if audio.is_file() else 0
     entries = [json.loads(line) for line in read_lines(index)]
     return list(itertools.takewhile(lambda entry: entry["end"] <= available, entries))
-
-
-def _in_order(function: Callable[[Clip], Any], items: list[Clip]) -> Iterator[Any]:
-    """Map over threads (libsndfile and soxr run without the interpreter's lock), a few ahead."""
-    workers = min(8, os.cpu_count() or 1)
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[Future[Any]] = deque()
-        try:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) > 4 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
 
 
 def _decode(clip: Clip, sample_rate: int) -> tuple[np.ndarray, str | None]:

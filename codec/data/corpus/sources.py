@@ -1,9 +1,10 @@
 """Clips from a folder or a manifest; see :mod:`codec.data.corpus.hub` for datasets of the hub."""
 
 import dataclasses
+import itertools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
@@ -11,10 +12,11 @@ from typing import Literal
 
 from codec.audio.io import AUDIO_SUFFIXES
 from codec.data import Clip, read_manifest
-from codec.data.corpus.probe import verified_seconds
+from codec.data.corpus.probe import DecodedLengths, lengths
 from codec.data.corpus.texts import TEXT_SUFFIXES, sidecar_text
 from codec.data.search import search_folder
 from codec.errors import CodecError
+from codec.progress import ProgressBar
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,17 @@ class CorpusConfig:
     language_column: str | None = None
     source_root: str | None = None
     """Folder that a source manifest's paths are relative to; its own by default."""
+    workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+    """Threads that read recordings; by default one for each core."""
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise CodecError(f"workers {self.workers} must be above 0")
+
+    @property
+    def progress(self) -> Path:
+        """File of what has been read, as long as there is no manifest."""
+        return Path(f"{self.output}.read.jsonl")
 
 
 @dataclass
@@ -77,38 +90,49 @@ class Corpus:
 def collect(config: CorpusConfig) -> Corpus:
     """Check every recording of the source; bad ones are skipped with a reason.
 
+    A run that is stopped goes on where it was: what it has decoded is noted in ``config.progress``, which whoever
+    writes the manifest deletes.
+
     Raises:
         CodecError: when the source does not exist or has no usable clip.
     """
     corpus, root = Corpus(), _root(config)
     kind = config.kind if config.kind != "auto" else _guess(config.source)
-    if config.source_root is not None and kind != "manifest":
-        raise CodecError(f"config source_root: {config.source} is no manifest, whose paths alone may have a root")
-    if kind == "hub":
-        from codec.data.corpus.hub import hub_clips
-
-        candidates = hub_clips(config, corpus.skipped)
-    else:
-        candidates = _folder_clips(config, corpus) if kind == "folder" else _manifest_clips(config)
-    if config.include is not None:
-        candidates = (clip for clip in candidates if fnmatch(clip.path, config.include))
-    for number, candidate in enumerate(candidates):
-        if config.limit is not None and number >= config.limit:
-            break
-        try:
-            seconds = verified_seconds(candidate.audio, config.verify)
-            _check_length(seconds, config)
-            clip = candidate if kind == "hub" else _with_text(candidate)
-        except CodecError as error:
-            corpus.skipped.append((candidate.path, str(error)))
-            continue
-        path = _relative(clip.audio, root)
-        corpus.clips.append(dataclasses.replace(clip, path=path, seconds=round(seconds, 4), root=str(root)))
+    clips, total = _candidates(config, kind, corpus)
+    with ProgressBar("reading recordings", total, terminal_only=not config.verify) as bar:
+        for candidate, found in lengths(clips, config.verify, config.workers, DecodedLengths(config.progress)):
+            bar.advance()
+            try:
+                clip = _usable(candidate, found, config)
+                clip = clip if kind == "hub" else _with_text(clip)
+            except CodecError as error:
+                corpus.skipped.append((candidate.path, str(error)))
+                continue
+            corpus.clips.append(dataclasses.replace(clip, path=_relative(clip.audio, root), root=str(root)))
     if not corpus.clips:
         first = f"; the first: {': '.join(corpus.skipped[0])}" if corpus.skipped else ""
         notes = "".join(f"; {note}" for note in corpus.notes)
         raise CodecError(f"{config.source}: no usable recording ({len(corpus.skipped)} skipped{first}){notes}")
     return corpus
+
+
+def _candidates(config: CorpusConfig, kind: str, corpus: Corpus) -> tuple[Iterable[Clip], int | None]:
+    """Clips that are to be read, and how many, where that is known; what cannot be read goes into ``corpus``."""
+    if config.source_root is not None and kind != "manifest":
+        raise CodecError(f"config source_root: {config.source} is no manifest, whose paths alone may have a root")
+    if kind == "hub":
+        from codec.data.corpus.hub import hub_clips
+
+        clips = hub_clips(config, corpus.skipped)
+    else:
+        clips = _folder_clips(config, corpus) if kind == "folder" else _manifest_clips(config)
+    if config.include is not None:
+        clips = (clip for clip in clips if fnmatch(clip.path, config.include))
+    clips = itertools.islice(clips, config.limit)
+    if kind == "hub":
+        return clips, None
+    known = list(clips)
+    return known, len(known)
 
 
 def _root(config: CorpusConfig) -> Path:
@@ -180,11 +204,15 @@ def _speaker(inside: Path, config: CorpusConfig) -> str | None:
     return folders[0] if config.speaker == "top" else folders[-1]
 
 
-def _check_length(seconds: float, config: CorpusConfig) -> None:
+def _usable(clip: Clip, seconds: float | CodecError, config: CorpusConfig) -> Clip:
+    """The clip with its length, if it was read and is neither too short nor too long."""
+    if isinstance(seconds, CodecError):
+        raise seconds
     if seconds < config.min_seconds:
         raise CodecError(f"shorter than min_seconds ({seconds:.2f} < {config.min_seconds:g})")
     if config.max_seconds is not None and seconds > config.max_seconds:
         raise CodecError(f"longer than max_seconds ({seconds:.2f} > {config.max_seconds:g})")
+    return dataclasses.replace(clip, seconds=round(seconds, 4))
 
 
 def _relative(audio: Path, root: Path) -> str:

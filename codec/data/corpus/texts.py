@@ -30,7 +30,7 @@ def _folder_texts(folder: Path) -> dict[str, str]:
     """Texts by utterance id: each line of a ``.trans.txt`` is the id, a space, the text."""
     texts = {}
     for path in sorted(folder.glob("*.trans.txt")):
-        for line in _read(path).splitlines():
+        for line in _read(path).split("\n"):
             name, _, text = line.partition(" ")
             texts[name] = text.strip()
     return texts

@@ -21,7 +21,7 @@ def ahead(
         size: of a result.
 
     Raises:
-        Exception: what the function raised, when its result is due.
+        Exception: what the function or the items raised, when its result is due.
     """
     buffer: _Buffer[R] = _Buffer(2 * threads, limit)
     with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
@@ -54,11 +54,16 @@ def _feed(
             buffer.finished(amount)
 
     # Calls begin in order, so that the result that is due never waits for room that later ones hold.
-    for item in items:
-        if not buffer.room():
-            break
-        buffer.futures.put(pool.submit(call, item))
-    buffer.futures.put(None)
+    try:
+        for item in items:
+            if not buffer.room():
+                break
+            buffer.futures.put(pool.submit(call, item))
+        buffer.futures.put(None)
+    except BaseException as error:  # noqa: BLE001  (raised again where results are taken)
+        failed: Future[R] = Future()
+        failed.set_exception(error)
+        buffer.futures.put(failed)
 
 
 class _Buffer(Generic[R]):
