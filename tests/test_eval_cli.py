@@ -1,6 +1,8 @@
 """``codec eval`` from the command line, and quick scores in memory."""
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 from eval_helpers import bundled_speech, write_clips
@@ -60,9 +62,11 @@ def test_without_models_and_baselines_the_default_model_is_measured(monkeypatch,
 
 def test_a_folder_says_what_was_not_looked_at(manifest, tmp_path, capsys, tiny_model_dir):
     (manifest.parent / "memo.m4a").write_bytes(b"whatever")
+    Path(os.fsdecode(os.fsencode(manifest.parent) + b"/caf\xe9.wav")).write_bytes(b"whatever")
     arguments = ["eval", manifest.parent, "--model", tiny_model_dir, "--measures", "mel", "--workers", 0]
     assert main([str(argument) for argument in [*arguments, "--out", tmp_path / "report"]]) == 0
-    assert "1 .m4a (convert first: ffmpeg -i IN OUT.wav)" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "1 .m4a (convert first: ffmpeg -i IN OUT.wav)" in said and "1 with names that are not UTF-8" in said
 
 
 def test_a_folder_that_is_not_there_is_one_line(tmp_path, capsys):
