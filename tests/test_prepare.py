@@ -325,6 +325,14 @@ def test_any_text_and_any_name_can_be_read_again(tmp_path_factory, clips):
     assert [dataclasses.replace(clip, root="") for clip in read_manifest(path)] == clips
 
 
+def test_a_manifest_that_another_program_saved(tmp_path):
+    clips = [Clip("a.wav", 0.5, text="Grüße"), Clip("b.wav", 0.5)]
+    write_manifest(tmp_path / "m.jsonl", clips)
+    data = (tmp_path / "m.jsonl").read_bytes()
+    (tmp_path / "windows.jsonl").write_bytes(b"\xef\xbb\xbf" + data.replace(b"\n", b"\r\n"))
+    assert read_manifest(tmp_path / "windows.jsonl") == read_manifest(tmp_path / "m.jsonl")
+
+
 def test_line_breaks_of_other_kinds_belong_to_texts_and_names(tmp_path):
     folder = tmp_path / "in"
     write_sound(folder / "1.flac")

@@ -51,31 +51,29 @@ def read_manifest(path: str | Path, root: str | None = None) -> list[Clip]:
     if root is not None and not Path(root).is_dir():
         raise CodecError(f"{root}: no such folder; root is the folder that the paths in {path} are relative to")
     try:
-        lines = lines_of(path.read_text(encoding="utf-8"))
+        data = path.read_bytes()
     except FileNotFoundError:
         raise CodecError(
             f"{path}: no such manifest or folder; codec prepare writes a manifest of recordings"
         ) from None
     except OSError as error:
         raise CodecError(f"{path}: cannot be read as a manifest ({reason(error)})") from None
-    except UnicodeDecodeError:
-        raise CodecError(
-            f"{path}: not a manifest, which is text with a JSON object a line; codec prepare writes one of a folder"
-        ) from None
-    return clips_of(lines, str(path), str(path.resolve().parent) if root is None else root)
+    return clips_of(data, str(path), str(path.resolve().parent) if root is None else root)
 
 
-def lines_of(text: str) -> list[str]:
-    """The lines of a file. Other breaks than its own, such as U+2028, belong to a transcript or a name."""
-    return text.replace("\r\n", "\n").split("\n")
-
-
-def clips_of(lines: Iterable[str], name: str, root: str) -> list[Clip]:
-    """Clips of the lines of a manifest called ``name``, whose paths are relative to ``root``.
+def clips_of(data: bytes, name: str, root: str) -> list[Clip]:
+    """Clips of a manifest called ``name``, given what is in its file, whose paths are relative to ``root``.
 
     Raises:
-        CodecError: when there are none, or a line is no clip (with its number).
+        CodecError: when there are none, it is no text, or a line is no clip (with its number).
     """
+    try:
+        # Of the line breaks only the file's own: others, such as U+2028, belong to a transcript or a name.
+        lines = data.decode("utf-8-sig").replace("\r\n", "\n").split("\n")
+    except UnicodeDecodeError:
+        raise CodecError(
+            f"{name}: not a manifest, which is text with a JSON object a line; codec prepare writes one of a folder"
+        ) from None
     clips = []
     for number, line in enumerate(lines, start=1):
         if not line.strip():

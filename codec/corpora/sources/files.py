@@ -9,7 +9,7 @@ from codec.audio.io import AUDIO_SUFFIXES
 from codec.corpora.places import folder_of, is_url, join, list_folder, read_place, size_of
 from codec.corpora.utterances import Utterance
 from codec.data.corpus.texts import TEXT_SUFFIXES, sidecar_text
-from codec.data.manifest import Clip, clips_of, lines_of, read_manifest
+from codec.data.manifest import Clip, clips_of, read_manifest
 from codec.data.search import search_folder
 from codec.errors import CodecError
 
@@ -53,7 +53,7 @@ def manifest_utterances(manifest: str, root: str | None = None) -> Iterator[Utte
         CodecError: when it cannot be read, a line is no clip, ``root`` is no folder, or none of the files is there.
     """
     if is_url(manifest):
-        clips = clips_of(lines_of(read_place(manifest).decode()), manifest, root or folder_of(manifest))
+        clips = clips_of(read_place(manifest), manifest, root or folder_of(manifest))
     elif root is not None and is_url(root):
         clips = [replace(clip, root=root) for clip in read_manifest(manifest)]
     else:
