@@ -349,6 +349,24 @@ def test_the_other_codebooks_of_a_residual_split_follow_what_the_first_left():
     assert not torch.equal(lean.rest.prepare_encode(2)(latent), output.codes[:, 1:])
 
 
+@pytest.mark.parametrize("kind", ["factorized", "split", "split residual", "searched split", "fsq"])
+def test_projections_round_alike_for_a_frame_of_each_signal_and_for_frames_of_one(kind):
+    made, seen = make_quantizer(kind, dim=64), []
+    for part in made.modules():
+        if isinstance(part, torch.nn.Linear):
+            part.register_forward_hook(lambda part, inputs, output: seen.append(output.flatten(0, -2)))
+    quantize = made.prepare_encode(made.num_codebooks)
+    frames = torch.randn(16, 64, generator=torch.Generator().manual_seed(1))
+    seen.clear()
+    # As an encoder gives them: one signal (1, D, 16), and a frame of each of 16 (16, D, 1).
+    quantize(frames.unsqueeze(0).transpose(1, 2))
+    of_one = list(seen)
+    seen.clear()
+    quantize(frames.unsqueeze(1).transpose(1, 2))
+    assert len(seen) == len(of_one) > 0
+    assert all(torch.equal(one, each) for one, each in zip(of_one, seen, strict=True))
+
+
 def test_layers_past_the_end_of_a_small_codebook_stay_empty():
     lean, trainer = trained("sizes", 30)
     for book, table, count, size in zip(

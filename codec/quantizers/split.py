@@ -41,8 +41,16 @@ class Side(nn.Module):
 
     def prepare_encode(self, num_codebooks: int) -> Step:
         """Latent ``(B, D, T)`` to codes ``(B, K, T)``."""
-        encode = self.rvq.prepare_encode(num_codebooks)
-        return lambda latent: encode(self.input(latent.transpose(1, 2)).transpose(1, 2))
+        quantize = self.rvq.prepare_encode(num_codebooks)
+
+        def encode(latent: Tensor) -> Tensor:
+            batch, dim, frames = latent.shape
+            # As rows: of a frame of each signal, ``(B, 1, D)``, PyTorch may make B products of one row, which round
+            # in another way, so that a code near a tie would depend on how the signal is cut.
+            rows = self.input(latent.transpose(1, 2).reshape(-1, dim))
+            return quantize(rows.reshape(batch, frames, -1).transpose(1, 2))
+
+        return encode
 
 
 @quantizer("split_rvq")
