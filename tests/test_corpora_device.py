@@ -1,7 +1,5 @@
 """The path of corpora through a device: the rows are those of the plain path, whatever is in the batches."""
 
-import threading
-import time
 
 import pytest
 import torch
@@ -10,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import codec
-from codec.ahead import ahead
 from codec.corpora import encode
 from codec.corpora.device import IN_FLIGHT, DeviceEncoder, compact, fits
 
@@ -111,60 +108,3 @@ def test_samples_of_16_bits_travel_as_they_are(values):
 def test_other_samples_stay_floats(value):
     wav = torch.tensor([0.5, value])
     assert compact(wav) is wav
-
-
-def test_results_come_in_order_though_early_ones_take_longest():
-    def work(number):
-        time.sleep(0.02 if number == 0 else 0)
-        return number
-
-    assert list(ahead(work, range(50), 4, 3, lambda _: 1)) == list(range(50))
-    assert list(ahead(work, [], 2, 1, lambda _: 1)) == []
-
-
-def test_work_goes_on_while_the_caller_is_busy_until_enough_is_waiting():
-    begun, all_begun = [], threading.Event()
-
-    def work(number):
-        begun.append(number)
-        if len(begun) == 12:
-            all_begun.set()
-        return number
-
-    results = ahead(work, range(100), 1, 10, lambda _: 1)
-    assert next(results) == 0
-    # 11 wait when they are more than 10, and one was taken.
-    assert all_begun.wait(10)
-    time.sleep(0.05)
-    assert 12 <= len(begun) <= 14
-    results.close()
-    assert len(begun) <= 14
-
-
-def test_what_the_work_raises_comes_in_its_place_and_ends_it():
-    begun = []
-
-    def work(number):
-        begun.append(number)
-        if number == 3:
-            raise ValueError("by design")
-        return number
-
-    taken = []
-    with pytest.raises(ValueError, match="by design"):
-        for result in ahead(work, range(1000), 2, 2, lambda _: 1):
-            taken.append(result)
-    assert taken == [0, 1, 2]
-    assert len(begun) < 100
-
-
-def test_what_the_items_raise_comes_in_its_place_too():
-    def items():
-        yield from range(3)
-        raise OSError("by design")
-
-    taken = []
-    with pytest.raises(OSError, match="by design"):
-        for result in ahead(lambda number: number, items(), 2, 2, lambda _: 1):
-            taken.append(result)
-    assert taken == [0, 1, 2]
