@@ -1,6 +1,7 @@
 """The comb of the pitch: on the noise of voiced frames alone, at the pitch, with the power that noise had."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -10,9 +11,10 @@ from hypothesis import strategies as st
 
 from codec.errors import CodecError
 from codec.model.codec import Codec
+from codec.model.spectral.bands import gain_matrix
 from codec.model.spectral.comb import PitchComb
 from codec.model.spectral.config import SpectralConfig
-from codec.model.spectral.noise import PARTS, PERIOD, drawn_normal, rise
+from codec.model.spectral.noise import PARTS, PERIOD, DrawnNoise, drawn_normal, rise
 
 BINS = 321
 FLAT = torch.ones(1, BINS)
@@ -82,6 +84,30 @@ def test_numbers_are_gaussian():
     assert numbers.shape == (PERIOD, 2, BINS)
     assert numbers.square().sum(1).mean() == pytest.approx(1, abs=0.02)
     assert numbers.pow(4).mean() / numbers.square().mean().square() == pytest.approx(3, abs=0.1)
+
+
+def test_a_frame_rounds_alike_among_any_others():
+    """With 16 and more at once, as products with tables do (docs/streaming.md)."""
+    bands, count = 80, 150
+    comb = PitchComb(5.0, gain_matrix(bands, BINS), noise_from=0.375)
+    noise = DrawnNoise(BINS - 1, gain_matrix(bands, BINS // 2 + 1))
+    generator = torch.Generator().manual_seed(4)
+    # As in a decoder, levels are a part of what is put out for a frame.
+    output = torch.randn(count, BINS + PARTS * bands, generator=generator)
+    rows = torch.arange(count) % PERIOD
+
+    def frames(start: int, *shape: int) -> list[torch.Tensor]:
+        chosen = slice(start, start + math.prod(shape))
+        power, levels = output[chosen].unflatten(0, shape).split([BINS, PARTS * bands], dim=2)
+        places = rows[chosen].reshape(shape)
+        real, imag, kept = comb(levels, power.square(), places)
+        return [part.flatten(0, 1) for part in (real, imag, kept, noise(levels, kept.unsqueeze(2), places))]
+
+    whole = frames(0, 1, count)
+    for start, shape in [(0, (1, 16)), (3, (1, 17)), (5, (7, 3)), (1, (35, 1)), (50, (2, 50)), (0, (count, 1))]:
+        some = frames(start, *shape)
+        for all_frames, part in zip(whole, some, strict=True):
+            assert torch.equal(part, all_frames[start : start + len(part)])
 
 
 def test_decoders_are_trained_without_and_heard_with():

@@ -13,7 +13,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from codec.model.spectral.noise import MAX_LOG_LEVEL, PARTS, drawn_normal, rise
+from codec.model.spectral.noise import PARTS, drawn_normal, log_amplitudes, rise
 
 LAGS = (1 / 16, 5 / 16)
 """Shortest and longest period, as parts of the window (2.5 and 12.5 ms at 40 ms, which is 400 to 80 Hz)."""
@@ -99,15 +99,15 @@ class PitchComb(nn.Module):
         tooth = (self.depth * comb).exp()
         tooth = tooth / (tooth.square() @ self.mean).sqrt()
         share = voiced * self.fall
-        level = (levels.unflatten(2, (PARTS, -1)) @ self.bands).clamp(max=MAX_LOG_LEVEL)
-        amplitude = _root((2 * level).exp().mean(2)) * self.share * tooth * _root(share)
+        amplitude = _root((2 * log_amplitudes(levels, self.bands)).exp().mean(2)) * self.share * tooth * _root(share)
         numbers = self.numbers[rows]
         return amplitude * numbers[:, :, 0], amplitude * numbers[:, :, 1], _root(1 - share[..., ::2])
 
     def _pitch(self, power: Tensor) -> tuple[Tensor, Tensor]:
         """The comb ``(B, n, bins)`` from -1 to 1, and how voiced frames are, ``(B, n, 1)`` from 0 to 1."""
         amplitude = (power + _LEAST).sqrt()
-        fit = amplitude @ self.lows / (amplitude @ self.heard).unsqueeze(2)
+        # A sum, and not a product with a vector, which rounds by the number of frames.
+        fit = amplitude @ self.lows / (amplitude * self.heard).sum(2, keepdim=True)
         weights = torch.softmax(SHARPNESS * (fit - self.prior), dim=2)
         voiced = (fit.amax(2, keepdim=True) - UNVOICED) / (VOICED - UNVOICED)
         return weights @ self.cosines, voiced.clamp(0, 1)
