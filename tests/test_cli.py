@@ -137,6 +137,22 @@ def test_a_run_that_stops_leaves_nothing(capfd, tmp_path, speech_file, tiny_mode
     assert target.read_text() == "precious"
 
 
+def test_ctrl_c_says_that_the_same_command_resumes_where_it_does(capfd, tmp_path, recordings, monkeypatch):
+    from codec.cli import prepare
+
+    def interrupted(path, clips):
+        raise KeyboardInterrupt
+
+    command = ("prepare", f"source={recordings}", f"output={tmp_path / 'manifest.jsonl'}")
+    with monkeypatch.context() as patch:
+        patch.setattr(prepare, "write_manifest", interrupted)
+        result = run(capfd, *command)
+    assert result.status == 130
+    assert result.error_lines[-1] == "codec: error: interrupted; nothing was left half written; the same command resumes"
+    run_ok(capfd, *command)
+    assert len((tmp_path / "manifest.jsonl").read_text().splitlines()) == 3
+
+
 def test_standard_input_and_output(speech_file, tiny_model, tiny_model_dir):
     command = [sys.executable, "-c", "import sys; from codec.cli import main; sys.exit(main())"]
     encode = [*command, "encode", "-", "-", "--format", "rvq", "-m", tiny_model_dir]

@@ -30,6 +30,8 @@ _PASS_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_opti
 _INTERRUPTED = 128 + 2
 """Exit status of a program that SIGINT ended."""
 _INTERRUPTION = "interrupted; nothing was left half written"
+_RESUMING = {"compare", "eval", "features", "prepare", "tokenize"}
+"""Verbs that keep what they have done; those that train say themselves how they resume."""
 
 app = typer.Typer(
     help="Neural speech tokenizer: speech to discrete tokens and back.",
@@ -145,7 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status = app(arguments, prog_name="codec", standalone_mode=False)
         if status == _INTERRUPTED:  # typer turns Ctrl-C into a status
-            print_error(_INTERRUPTION)
+            print_error(_interruption(arguments))
         return status if isinstance(status, int) else 0
     except CodecError as error:
         print_error(str(error))
@@ -157,10 +159,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_error(f"{error.filename or 'input or output'}: {reason(error)}")
         return 1
     except (KeyboardInterrupt, typer.Abort):
-        print_error(_INTERRUPTION)
+        print_error(_interruption(arguments))
         return _INTERRUPTED
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+def _interruption(arguments: Sequence[str] | None) -> str:
+    """What Ctrl-C has left, by the verb of a command line."""
+    verb = next(iter(sys.argv[1:] if arguments is None else arguments), "")
+    return f"{_INTERRUPTION}; the same command resumes" if verb in _RESUMING else _INTERRUPTION
 
 
 def _usage(error: Any) -> str:
