@@ -25,7 +25,7 @@ pytest.importorskip("matplotlib")
 
 from pathlib import Path
 
-from codec.compare import CompareConfig, compare, merge
+from codec.compare import CompareConfig, compare, merge, records
 from codec.compare.plan import plan_runs
 from codec.compare.pool import run_all
 from codec.compare.report import choose
@@ -192,6 +192,16 @@ def test_finished_runs_are_neither_trained_nor_scored_again(finished, monkeypatc
     assert before == {name: (output / name).read_bytes() for name in before}
 
 
+def test_the_export_of_an_earlier_checkpoint_is_no_finished_run(finished, tmp_path):
+    """As a full disk leaves it, or a kill between the last checkpoint and its export."""
+    first = plan_runs(finished)[0]
+    copied = dataclasses.replace(first, config=dataclasses.replace(first.config, output=str(tmp_path / "copy")))
+    shutil.copytree(first.folder, copied.folder)
+    assert copied.trained
+    os.utime(copied.export / "model.safetensors", (1, 1))
+    assert not copied.trained
+
+
 def test_scores_of_other_settings_or_another_model_do_not_count(finished, tmp_path):
     first = plan_runs(finished)[0]
     assert read_scores(first, finished.scoring) is not None
@@ -264,6 +274,20 @@ def test_records_of_other_settings_are_refused(finished, tmp_path, changes, mess
     with pytest.raises(CodecError, match=re.escape(message)) as error:
         compare(from_dict(CompareConfig, values))
     assert "\n" not in str(error.value) and not (tmp_path / "elsewhere").exists()
+
+
+def test_a_start_is_told_by_the_weights_that_a_run_takes(finished, data, tmp_path):
+    """Of a run's folder the newest checkpoint, not its export."""
+    first = plan_runs(finished)[0]
+    checkpoints = sorted((first.folder / "checkpoints").iterdir())
+
+    def start(source):
+        return records._start(plan_runs(plain(data, tmp_path, overrides={"init_from": str(source)}))[0])
+
+    assert start(first.folder) == start(checkpoints[-1]) is not None
+    shutil.copytree(first.folder, tmp_path / "other")
+    shutil.rmtree(tmp_path / "other" / "checkpoints" / checkpoints[-1].name)
+    assert start(tmp_path / "other") not in (None, start(first.folder), start(first.export))
 
 
 def test_records_of_another_manifest_are_refused(finished, data, tmp_path):

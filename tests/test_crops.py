@@ -1,6 +1,7 @@
 """Laws of the training data: decoded once, cropped by (seed, step, slot), padded and masked."""
 
 import json
+import math
 from collections import Counter
 
 import numpy as np
@@ -156,13 +157,28 @@ def test_quotas_that_cannot_be_held_are_refused():
         DataConfig(batch_size=4, domain_quota={"speech": 2, "music": 1})
 
 
+@pytest.mark.parametrize("shares", [{"speech": 0.0}, {"speech": -1.0}, {"speech": float("nan")}, {"speech": math.inf}])
+def test_shares_that_cannot_be_are_refused(shares):
+    with pytest.raises(CodecError, match="must be numbers of 0 or more, not all of them 0"):
+        CropPlanner(make_store([9000]), HOP, 0, shares)
+
+
+@pytest.mark.parametrize("setting", ["domain_weights", "domain_quota"])
+def test_a_domain_of_which_nothing_can_be_read_is_refused(setting):
+    store = make_store([9000, 0], ["speech", "music"])
+    with pytest.raises(CodecError, match=rf"data\.{setting}: no clip of the domain 'music' can be read"):
+        CropPlanner(store, HOP, 0, **{setting: {"speech": 1, "music": 1}})
+    with pytest.raises(CodecError, match="no clip of the domain 'music' can be read; add a manifest"):
+        CropPlanner(store, HOP, 0, augmentation=AugmentationConfig(music_probability=0.5))
+
+
 def test_an_unknown_domain_is_refused():
     with pytest.raises(CodecError, match=r"no clip of the domain 'musik'; there are: speech; data.domain_weights=null"):
         CropPlanner(make_store([9000]), HOP, 0, {"musik": 1.0})
 
 
 def test_music_to_mix_in_must_exist():
-    with pytest.raises(CodecError, match="no clip has the domain 'music'"):
+    with pytest.raises(CodecError, match="no clip of the domain 'music' can be read"):
         CropPlanner(make_store([9000]), HOP, 0, augmentation=AugmentationConfig(music_probability=0.1))
 
 

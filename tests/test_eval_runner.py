@@ -1,6 +1,7 @@
 """Runs resume, survive crashes, report what they skipped, and agree with each other."""
 
 import json
+import os
 import re
 from dataclasses import replace
 
@@ -20,6 +21,12 @@ from codec.eval.options import Options, Selection
 from codec.eval.runner import Request, run
 from codec.eval.summary import summarize
 from codec.eval.systems import Original, parse_baseline
+
+
+class LoudnessAgain(Loudness):
+    """The same measure by another name."""
+
+    name = "loudness_again"
 
 
 @pytest.fixture
@@ -82,6 +89,26 @@ def test_changed_audio_is_measured_again(manifest, tmp_path):
         if row.measure == "loudness" and row.system == "noisy"
     }
     assert level["a-0"] > 1.2 * level["a-1"]
+
+
+def test_a_new_measure_is_taken_of_the_audio_of_its_model(manifest, tmp_path):
+    """A model, another of the same name, and the first again, with one measure more."""
+    folder, out = tmp_path / "noisy", tmp_path / "out"
+    contents = []
+    for snr in (10.0, -5.0):
+        noisy_baseline(manifest, folder, snr=snr)
+        contents.append({path: path.read_bytes() for path in folder.iterdir()})
+
+    def measured(number, *measures):
+        for path, content in contents[number].items():
+            path.write_bytes(content)
+            os.utime(path, (number, number))
+        rows = run(request(manifest, out, [parse_baseline(f"dir:noisy@4={folder}")], list(measures))).rows
+        return {row.clip: row.values["loudness"] for row in rows if row.measure == measures[-1].name}
+
+    first, second = measured(0, Loudness()), measured(1, Loudness())
+    assert all(second[clip] > 1.2 * first[clip] for clip in first)
+    assert measured(0, Loudness(), LoudnessAgain()) == first
 
 
 def test_a_clip_that_was_skipped_is_tried_again(manifest, tmp_path):

@@ -4,6 +4,7 @@ import io
 import os
 import shutil
 from importlib.metadata import version
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from eval_helpers import RATE, Loudness, bundled_speech, write_clips
 
 from codec.data import Clip, read_manifest
 from codec.errors import CodecError
+from codec.eval import evaluation
 from codec.eval.runner import Request, run
 from codec.eval.systems import Original, model_systems, parse_baseline
 from codec.eval.systems.ogg import packet_sizes
@@ -105,6 +107,19 @@ def test_decoded_folders_are_found_by_path_or_stem(tmp_path):
     assert system.clip_signature(CLIP) != stem_signature
 
 
+def test_one_file_of_a_folder_is_not_two_clips(tmp_path):
+    soundfile.write(tmp_path / "001.wav", np.zeros(100, np.float32), RATE)
+    system = parse_baseline(f"dir:lyra={tmp_path}")
+    clips = [Clip(f"{speaker}/001.wav", 1.0) for speaker in ("p225", "p226")]
+    system.check(clips[:1])
+    with pytest.raises(CodecError, match=r"001\.wav would be both p225/001 and p226/001"):
+        system.check(clips)
+    for clip in clips:
+        (tmp_path / clip.path).parent.mkdir()
+        soundfile.write(tmp_path / clip.path, np.zeros(100, np.float32), RATE)
+    system.check(clips)
+
+
 def test_the_original_is_16_bit_pcm():
     coded = Original().code(CLIP, np.zeros(RATE, np.float32))
     assert coded.bits == 16 * RATE
@@ -122,6 +137,16 @@ def test_no_delay_is_looked_for_where_there_is_none(tiny_model_dir, tmp_path):
     assert ours["delay"] == original["delay"] == 0
     assert "correlation" not in ours | original
     assert peer["delay"] != 0 and peer["correlation"] < 0.3
+
+
+def test_probes_of_an_engine_are_of_its_own_tokens(tiny_model_dir, tmp_path, monkeypatch):
+    seen = {}
+    monkeypatch.setattr("codec.eval.probes.run_probes", lambda model, out, **_: seen.setdefault(out.name, model))
+    ours, engine = *model_systems([str(tiny_model_dir)], None)[-1:], parse_baseline(f"engine:{tiny_model_dir}=compile")
+    options = SimpleNamespace(probes=["speaker"], encoders=[], seed=0, out=tmp_path)
+    plan = SimpleNamespace(options=options, request=SimpleNamespace(systems=[ours, engine], clips=[]), train_clips=None)
+    evaluation._probes(plan)
+    assert {name: model.engine.name for name, model in seen.items()} == {ours.family: "torch", engine.family: "compile"}
 
 
 def test_models_at_each_number_of_codebooks(tiny_model, tiny_model_dir, other_model_dir):

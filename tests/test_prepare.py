@@ -1,7 +1,9 @@
 """Manifests from folders, manifests and datasets: what is in them, and what is left out and why."""
 
 import dataclasses
+import math
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -223,11 +225,28 @@ def test_a_dataset_is_copied_byte_by_byte(dataset, folder, tmp_path):
     assert first.audio.read_bytes() == (folder / "84/1/84-1-0000.flac").read_bytes()
     assert first.audio.suffix == ".flac" and second.audio.suffix == ".wav"
     assert first.path.startswith("audio/") and len(load_audio(first.audio).wav) == 8_000
-    assert [Path(path).name for path, _ in corpus.skipped] == ["row 2", "000003-c.wav"]
+    row, damaged = (Path(path).name for path, _ in corpus.skipped)
+    assert row == "row 2" and re.fullmatch(r"000003-c-[0-9a-f]{8}\.wav", damaged)
     with pytest.raises(
         CodecError, match="no column 'sound'; set audio_column to one of audio, text, speaker_id"
     ):
         corpus_of(dataset, tmp_path / "out" / "m.jsonl", kind="hub", audio_column="sound")
+
+
+def test_splits_that_are_written_side_by_side_keep_their_recordings(dataset, folder, tmp_path):
+    """Rows of the same numbers and names, whose recordings have the same size or another."""
+    import pyarrow
+    from pyarrow import parquet
+
+    flac, wav = (folder / "84/1/84-1-0000.flac").read_bytes(), (folder / "97/2/b.wav").read_bytes()
+    louder = wav[:44] + bytes(byte ^ 1 for byte in wav[44:])
+    rows = {"audio": [{"bytes": wav, "path": "a.flac"}, {"bytes": louder, "path": None}]}
+    parquet.write_table(pyarrow.Table.from_pydict(rows), dataset / "test.parquet")
+    train, test = (
+        corpus_of(dataset, tmp_path / "out" / f"{split}.jsonl", kind="hub", split=split) for split in ("train", "test")
+    )
+    assert [clip.audio.read_bytes() for clip in train.clips] == [flac, wav]
+    assert [clip.audio.read_bytes() for clip in test.clips] == [wav, louder]
 
 
 def test_the_verb_writes_a_manifest_that_reads_back(folder, capsys):
@@ -303,8 +322,23 @@ def test_a_recording_that_changed_is_read_again(folder, monkeypatch):
 def test_threads_change_nothing(folder):
     one, many = (corpus_of(folder, folder.parent / f"{workers}.jsonl", workers=workers) for workers in (1, 7))
     assert (one.clips, one.skipped) == (many.clips, many.skipped)
-    with pytest.raises(CodecError, match="workers 0 must be above 0"):
+    with pytest.raises(CodecError, match="workers: 0 must be above 0"):
         corpus_of(folder, folder.parent / "m.jsonl", workers=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"limit": -1}, "limit: -1 must be above 0"),
+        ({"min_seconds": math.nan}, "min_seconds: nan is no number"),
+        ({"max_seconds": math.nan}, "max_seconds: nan is no number"),
+        ({"speaker_regex": "("}, "speaker_regex: '\\(' is no pattern"),
+        ({"speaker_regex": "spk"}, "speaker_regex: 'spk' has no group"),
+    ],
+)
+def test_options_that_cannot_be(options, message):
+    with pytest.raises(CodecError, match=message):
+        CorpusConfig("in", "m.jsonl", **options)
 
 
 def test_notes_of_a_stopped_run_that_are_none(folder):
@@ -323,6 +357,13 @@ def test_any_text_and_any_name_can_be_read_again(tmp_path_factory, clips):
     path = tmp_path_factory.mktemp("manifest") / "m.jsonl"
     write_manifest(path, clips)
     assert [dataclasses.replace(clip, root="") for clip in read_manifest(path)] == clips
+
+
+def test_half_a_character_in_a_text_or_name_can_be_read_again(tmp_path):
+    clips = [Clip(os.fsdecode(b"caf\xe9/a.wav"), 0.5, text="cut \ud83d"), Clip("b.wav", 0.5, text="Grüße")]
+    write_manifest(tmp_path / "m.jsonl", clips)
+    assert [dataclasses.replace(clip, root="") for clip in read_manifest(tmp_path / "m.jsonl")] == clips
+    assert "Grüße" in (tmp_path / "m.jsonl").read_text(encoding="utf-8")
 
 
 def test_a_manifest_that_another_program_saved(tmp_path):
@@ -353,3 +394,12 @@ def test_names_that_no_manifest_can_hold_are_passed_over(tmp_path, capfd):
     assert codec_command(["prepare", f"source={folder}", f"output={output}"]) == 0
     assert [clip.path for clip in read_manifest(output)] == ["in/b.wav"]
     assert r"1 with names that are not UTF-8 (rename them): " in capfd.readouterr().err.replace("\n", " ")
+
+
+def test_a_link_to_itself_is_named_and_the_rest_is_read(tmp_path):
+    write_sound(tmp_path / "in" / "a.wav")
+    (tmp_path / "in" / "loop").symlink_to("loop")
+    corpus = corpus_of(tmp_path / "in", tmp_path / "m.jsonl")
+    assert [clip.name for clip in corpus.clips] == ["in/a"]
+    ((path, reason),) = corpus.skipped
+    assert path.endswith("/in/loop") and "cannot be read" in reason

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import shutil
 
 import numpy as np
 import pytest
@@ -26,6 +28,7 @@ from codec.eval.probes.encoder_frames import EncoderFrames, encoder_config
 from codec.eval.probes.finetune import FinetuneProbe, _Network
 from codec.eval.probes.questions import questions
 from codec.eval.probes.sources import ModelTokens
+from codec.eval.probes.types import ProbeResult
 from codec.model.files import save_model
 from codec.pretraining.models.config import PatchEncoderConfig
 from codec.pretraining.models.files import save_pretrained
@@ -195,6 +198,25 @@ def test_fine_tuning_sees_nothing_of_the_clips_that_are_tested(folders, kinds):
         network.learn(fold.train, np.random.default_rng(0))
         scores.append(network.scores(fold.test[0]))
     assert np.array_equal(scores[0], scores[1])
+
+
+def test_results_are_kept_as_long_as_recordings_and_encoder_are_the_same(folders, tmp_path, monkeypatch):
+    clips = read_manifest(write_kinds(tmp_path / "kinds", (1, 1, 1, 1)))
+    encoder = shutil.copytree(folders / "student", tmp_path / "student")
+    runs = []
+    monkeypatch.setattr(linear.LinearProbe, "check", lambda probe, task: None)
+    monkeypatch.setattr(linear.LinearProbe, "run", lambda probe, task: runs.append(task) or ProbeResult("linear", []))
+
+    def number_of_runs():
+        probe(EncoderFrames(str(encoder)), clips, "linear", tmp_path / "out")
+        return len(runs)
+
+    assert [number_of_runs(), number_of_runs()] == [1, 1]
+    os.utime(clips[0].audio, (1, 1))
+    assert [number_of_runs(), number_of_runs()] == [2, 2]
+    # As further training writes it: of the same name and size.
+    os.utime(encoder / "model.safetensors", (1, 1))
+    assert [number_of_runs(), number_of_runs()] == [3, 3]
 
 
 def test_an_encoder_of_others_is_frozen_only(kinds, tmp_path):

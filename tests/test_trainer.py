@@ -183,6 +183,41 @@ def test_a_signal_saves_and_leaves(tmp_path, manifest, number):
     assert (result.export / "model.safetensors").is_file()
 
 
+def test_a_signal_while_other_processes_are_waited_for_is_not_lost(tmp_path, manifest, monkeypatch):
+    asked = []
+
+    def waits(number, device):
+        """The largest of all processes' numbers, after a wait in which this one is told to stop."""
+        asked.append(number)
+        if len(asked) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return number
+
+    monkeypatch.setattr("codec.train.trainer.largest", waits)
+    result = Trainer(run_config(tmp_path, manifest, **RECONSTRUCTION)).run()
+    assert (result.step, result.signal) == (3, signal.SIGTERM)
+
+
+def test_a_save_that_fails_in_one_process_is_known_in_all(tmp_path, manifest, monkeypatch):
+    """Or the others would wait for ever for the one that failed."""
+    told = []
+
+    def full(folder, checkpoint, keep):
+        if checkpoint.step == 2:
+            raise CodecError("the disk is full")
+        return write_checkpoint(folder, checkpoint, keep)
+
+    monkeypatch.setattr("codec.train.trainer.write_checkpoint", full)
+    monkeypatch.setattr("codec.train.trainer.largest", lambda number, device: told.append(number) or number)
+    trainer = Trainer(run_config(tmp_path, manifest, **RECONSTRUCTION, max_steps=3, checkpoint_every=2))
+    assert trainer.run().step == 3
+    # Once after each step whether to stop, and in each save whether it failed: before the second step's, and at last.
+    assert told == [0, 1, 0, 0, 0]
+    monkeypatch.setattr("codec.train.trainer.largest", lambda number, device: 1)
+    with pytest.raises(CodecError, match="the checkpoint of step 3 was not written"):
+        trainer._save()
+
+
 def test_a_new_run_never_overwrites_another(tmp_path, manifest):
     config = run_config(tmp_path, manifest, max_steps=1, **RECONSTRUCTION)
     Trainer(config).run()

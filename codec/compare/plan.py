@@ -57,8 +57,10 @@ class Trial:
     @property
     def trained(self) -> bool:
         """Whether training is complete."""
-        last = output_folders(self.config)[0] / checkpoint_name(self.config.max_steps)
-        return (last / "manifest.json").is_file() and (self.export / "model.safetensors").is_file()
+        last = output_folders(self.config)[0] / checkpoint_name(self.config.max_steps) / "manifest.json"
+        model = self.export / "model.safetensors"
+        # A full disk may have left the export of an earlier checkpoint.
+        return last.is_file() and model.is_file() and model.stat().st_mtime_ns >= last.stat().st_mtime_ns
 
 
 def plan_runs(config: CompareConfig) -> list[Trial]:

@@ -21,7 +21,7 @@ from codec.errors import CodecError
 from codec.jsonl import read_lines
 from codec.train.checkpoint import check_same_run
 from codec.train.config import TrainConfig
-from codec.train.start import start_folder
+from codec.train.start import folder_of_weights
 from codec.train.tasks.codec import CodecTask
 from codec.version import __version__
 
@@ -122,8 +122,9 @@ def _check(record: Record, run: Trial, scoring: ScoringConfig, where: str) -> No
 def _start(run: Trial) -> str | None:
     if run.config.init_from is None:
         return None
-    folder = start_folder(str(run.config.init_from))
-    found = [path for path in (folder / "model.safetensors", folder / "export" / "model.safetensors") if path.is_file()]
+    folder = folder_of_weights(str(run.config.init_from))
+    # The manifest of a checkpoint has the digests of its files.
+    found = [path for path in (folder / "manifest.json", folder / "model.safetensors") if path.is_file()]
     return _digest(found[0]) if found else None
 
 

@@ -4,6 +4,7 @@ Slots are numbered over all processes, so two processes with half the batch each
 process with the whole batch sees, and a resumed run sees what an uninterrupted one would.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -72,10 +73,10 @@ class CropPlanner:
         self._cumulative = np.cumsum(clip_weights(store, domain_weights or {}))
         music = np.array([clip.domain == MUSIC for clip in store.clips])
         self._music = np.cumsum(np.where(music, store.lengths, 0))
-        if self.augmentation.music_probability > 0 and not music.any():
+        if self.augmentation.music_probability > 0 and not store.lengths[music].any():
             raise CodecError(
                 f"data.augmentation.music_probability is {self.augmentation.music_probability}, but no "
-                f"clip has the domain {MUSIC!r}; add a manifest with music or set it to 0"
+                f"clip of the domain {MUSIC!r} can be read; add a manifest with music or set it to 0"
             )
 
     def plan(self, step: int, slot: int) -> CropPlan:
@@ -129,6 +130,11 @@ def clip_weights(
                 f"data.{setting}: no clip of the domain {name!r}; there are: {known}; "
                 f"data.{setting}=null takes all alike"
             )
+        if not weights[domains == name].any():
+            raise CodecError(f"data.{setting}: no clip of the domain {name!r} can be read")
+    shares = list(domain_weights.values())
+    if not all(0 <= share < math.inf for share in shares) or not any(shares):
+        raise CodecError(f"data.{setting}: {shares} must be numbers of 0 or more, not all of them 0")
     scaled = np.zeros_like(weights)
     for name, share in domain_weights.items():
         inside = domains == name

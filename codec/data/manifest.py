@@ -109,5 +109,9 @@ def write_manifest(path: str | Path, clips: Iterable[Clip]) -> None:
             del values["root"]
             if values["label"] is None:
                 del values["label"]
-            file.write(json.dumps(values, ensure_ascii=False) + "\n")
+            line = json.dumps(values, ensure_ascii=False)
+            if any("\ud800" <= letter <= "\udfff" for letter in line):
+                # Half a character, as of a text that was cut or a name that is not UTF-8: escaped it can be read again.
+                line = json.dumps(values)
+            file.write(line + "\n")
         file.close()  # before it gets its name

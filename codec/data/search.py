@@ -75,7 +75,12 @@ def search_folder(
             search.unreadable.append(f"{current}: cannot be read ({reason(error)})")
             continue
         for entry in listed:
-            if entry.is_dir() and not entry.name.startswith("."):
+            try:
+                is_folder = entry.is_dir()
+            except OSError as error:  # as of a link that points to itself
+                search.unreadable.append(f"{entry.path}: cannot be read ({reason(error)})")
+                continue
+            if is_folder and not entry.name.startswith("."):
                 (links if entry.is_symlink() else pending).append(Path(entry.path))
             else:
                 _sort_in(search, Path(entry.path), suffixes, companions)

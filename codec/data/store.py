@@ -114,7 +114,7 @@ def store_key(clips: list[Clip], sample_rate: int) -> str:
             raise CodecError(
                 f"{clip.audio}: no such file; the manifest names it, so correct the manifest or data.root"
             ) from None
-        digest.update(f"\n{clip.audio.resolve()}\t{status.st_size}\t{status.st_mtime_ns}".encode())
+        digest.update(os.fsencode(f"\n{clip.audio.resolve()}\t{status.st_size}\t{status.st_mtime_ns}"))
     return digest.hexdigest()[:16]
 
 

@@ -18,7 +18,6 @@ from codec.eval.report import About, Report, write_report
 from codec.eval.runner import Request, run
 from codec.eval.summary import all_columns, summarize
 from codec.eval.systems import Original, Ours, System, model_systems, parse_baseline
-from codec.eval.systems.ours import load_cached
 
 DEFAULT_MEASURES = (
     "distillmos",
@@ -156,10 +155,10 @@ def _probes(plan: Plan) -> dict[str, dict[str, Any]]:
     from codec.eval.probes import run_probes
 
     found = {}
-    models = {s.family: s.folder for s in plan.request.systems if isinstance(s, Ours)}
-    for name, folder in models.items():
+    models = {s.family: s for s in plan.request.systems if isinstance(s, Ours)}
+    for name, system in models.items():
         found[name] = run_probes(
-            model=load_cached(folder, plan.options.device),
+            model=system.model(),
             clips=list(plan.request.clips),
             train_clips=plan.train_clips,
             which=plan.options.probes,

@@ -52,9 +52,34 @@ class Job:
         return output_path(self.folder, self.system.label, self.clip.name, ".flac")
 
 
+    @property
+    def has_audio(self) -> bool:
+        """Whether the decoded audio is there, and is not that of another model of the same label."""
+        try:
+            return self.audio.is_file() and self._owner.read_text(encoding="utf-8") == self.coding_key
+        except (OSError, ValueError):
+            return False
+
+    @property
+    def _owner(self) -> Path:
+        """File with the coding key of the audio beside it."""
+        return output_path(self.folder, self.system.label, self.clip.name, ".key")
+
+    def save(self, coded: Coded, output: torch.Tensor) -> None:
+        """Write codes and audio ``(T,)`` at :data:`SCORING_RATE`, whose owner is known only when all is written."""
+        self.audio.parent.mkdir(parents=True, exist_ok=True)
+        self._owner.unlink(missing_ok=True)
+        if coded.codes is not None:
+            codes = output_path(self.folder, self.system.label, self.clip.name, ".npy")
+            with atomic_path(codes) as temporary:
+                np.save(temporary, coded.codes.astype(np.int32), allow_pickle=False)
+        save_audio(self.audio, output, SCORING_RATE)
+        self._owner.write_text(self.coding_key, encoding="utf-8")
+
+
 def output_path(folder: Path, system: str, clip: str, suffix: str) -> Path:
-    """File of a system's output for a clip; the digest keeps apart names that look alike."""
-    return folder / "outputs" / _file_name(system) / f"{_file_name(clip)}{suffix}"
+    """File of a system's output for a clip."""
+    return folder / "outputs" / file_name(system) / f"{file_name(clip)}{suffix}"
 
 
 def run_job(job: Job) -> list[Row]:
@@ -82,7 +107,7 @@ def _code(job: Job) -> Row:
         if not len(coded.wav):
             raise Skip("its output is empty")
         output = resample(torch.from_numpy(coded.wav), coded.sample_rate, SCORING_RATE)
-        _save_output(job, coded, output)
+        job.save(coded, output)
         # The delay is that of the file as scored: 16-bit, clipped to full scale.
         scored = load_audio(job.audio).wav.numpy()
         delay = None
@@ -104,15 +129,6 @@ def _coding_values(coded: Coded, samples: int, delay: Delay | None) -> dict[str,
     }
     known |= {f"{ENTRIES}{layer}": size for layer, size in enumerate(coded.codebook_sizes, start=1)}
     return values | {name: float(value) for name, value in known.items() if value is not None}
-
-
-def _save_output(job: Job, coded: Coded, output: torch.Tensor) -> None:
-    job.audio.parent.mkdir(parents=True, exist_ok=True)
-    if coded.codes is not None:
-        codes = output_path(job.folder, job.system.label, job.clip.name, ".npy")
-        with atomic_path(codes) as temporary:
-            np.save(temporary, coded.codes.astype(np.int32), allow_pickle=False)
-    save_audio(job.audio, output, SCORING_RATE)
 
 
 def _pair(job: Job, delay: int) -> Pair:
@@ -170,6 +186,7 @@ def _reason(error: Exception) -> str:
     return f"crashed: {type(error).__name__}: {text}"
 
 
-def _file_name(name: str) -> str:
+def file_name(name: str) -> str:
+    """The name of a clip or system as that of a file; the digest keeps apart names that look alike."""
     safe = re.sub(r"[^A-Za-z0-9.@-]+", "_", name)
     return safe if safe == name else f"{safe[-80:]}-{digest(name)[:8]}"

@@ -1,19 +1,19 @@
 """An evaluation from request to rows: what to do, what is done already, and the rest."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from codec.data.manifest import Clip
 from codec.errors import CodecError
 from codec.eval.align import MAX_DELAY_SECONDS, Method
-from codec.eval.job import Job, output_path
+from codec.eval.job import Job
 from codec.eval.measures.base import Measure, digest
 from codec.eval.options import TIMEOUT
 from codec.eval.pool import run_jobs
 from codec.eval.store import ResultStore
 from codec.eval.systems.base import System
-from codec.eval.types import Row
+from codec.eval.types import Row, clip_signature
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,8 @@ def _check(request: Request) -> None:
     twice = sorted({label for label in labels if labels.count(label) > 1})
     if twice:
         raise CodecError(f"two systems are called {twice[0]!r}; name each once")
+    for system in request.systems:
+        system.check(request.clips)
 
 
 class _Planner:
@@ -115,30 +117,14 @@ class _Planner:
         alignment = "aligned" if system.aligned else f"{self.request.max_delay} {self.request.align}"
         coding_key = digest(
             f"{system.label}\n{self.systems[system.label]}\n{system.clip_signature(clip)}\n"
-            f"{_clip_signature(clip)}\n{alignment}"
+            f"{clip_signature(clip)}\n{alignment}"
         )
         keys = {
             name: digest(f"{coding_key}\n{signature}\n{clip.text}\n{clip.language}")
             for name, signature in self.measures.items()
         }
-        output = output_path(self.request.out, system.label, clip.name, ".flac")
-        coded = self.store.rows[coding_key] if self.store.scored(coding_key) and output.is_file() else None
-        todo = tuple(m for m in self.request.measures if not (coded and self.store.scored(keys[m.name])))
-        return Job(
-            clip,
-            system,
-            todo,
-            coding_key,
-            coded,
-            keys,
-            self.request.out,
-            self.request.max_delay,
-            self.request.align,
-        )
-
-
-def _clip_signature(clip: Clip) -> str:
-    if not clip.audio.is_file():
-        return f"{clip.name} missing"
-    stat = clip.audio.stat()
-    return f"{clip.audio.resolve()} {stat.st_size} {stat.st_mtime_ns}"
+        request = self.request
+        job = Job(clip, system, (), coding_key, None, keys, request.out, request.max_delay, request.align)
+        coded = self.store.rows[coding_key] if self.store.scored(coding_key) and job.has_audio else None
+        todo = tuple(m for m in request.measures if not (coded and self.store.scored(keys[m.name])))
+        return replace(job, measures=todo, coded=coded)

@@ -65,3 +65,11 @@ class Row:
     notes: dict[str, str] = field(default_factory=dict)
     """Text in addition to the values, such as the recognised words."""
     skipped: str | None = None
+
+
+def clip_signature(clip: Clip) -> str:
+    """Place, size and time of a clip's recording: what is kept of it counts as long as they are the same."""
+    if not clip.audio.is_file():
+        return f"{clip.name} missing"
+    stat = clip.audio.stat()
+    return f"{clip.audio.resolve()} {stat.st_size} {stat.st_mtime_ns}"

@@ -76,7 +76,7 @@ class SlotStates:
 
     def reset(self, rows: Sequence[int]) -> None:
         """Back to silence."""
-        if self._state is not None:
+        if self._state is not None and len(rows):
             self.put(map_state(lambda tensor: torch.zeros_like(tensor[: len(rows)]), self._state), rows)
 
     def state_dict(self) -> dict[str, Tensor]:

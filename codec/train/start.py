@@ -33,7 +33,7 @@ def check_start(source: str, config: CodecConfig, frozen: Collection[str]) -> No
         config: the run's model.
         frozen: its parts that do not learn.
     """
-    folder, mine = _folder_of_weights(source), Codec(config)
+    folder, mine = folder_of_weights(source), Codec(config)
     if not _is_checkpoint(folder):
         if kind_of(folder) != FRAMES:
             _check_sizes(source, load_model(folder, "cpu").config.quantizer, config.quantizer, frozen)
@@ -71,7 +71,7 @@ def initialize(state: TrainState, source: str) -> list[str]:
     Raises:
         CodecError: when there is no such thing, or its sizes do not fit the config.
     """
-    folder = _folder_of_weights(source)
+    folder = folder_of_weights(source)
     if _is_checkpoint(folder):
         return state.load_weights(read_checkpoint(folder), str(folder))
     mine = state.generator.codec
@@ -82,7 +82,8 @@ def initialize(state: TrainState, source: str) -> list[str]:
     return []
 
 
-def _folder_of_weights(source: str) -> Path:
+def folder_of_weights(source: str) -> Path:
+    """Folder whose weights :func:`initialize` takes: of a run's folder its newest checkpoint."""
     folder = start_folder(source)
     checkpoints = list_checkpoints(folder / "checkpoints")
     return checkpoints[-1] if checkpoints else folder

@@ -115,8 +115,10 @@ class Trainer:
             if config.sample_every and self.step % config.sample_every == 0:
                 task.samples(self.step)
             # When one process was asked to stop, all leave after the same step.
-            stop.signal = largest(stop.signal or 0, self.accelerator.device) or None
-            if stop.signal is not None:
+            asked = largest(stop.signal or 0, self.accelerator.device)
+            if asked:
+                # A signal that comes while the others are waited for stays, and counts after the next step.
+                stop.signal = stop.signal or asked
                 log.say(f"asked to stop: saving after step {self.step}")
                 return
 
@@ -129,13 +131,19 @@ class Trainer:
             log.say(f"warning: {error}; training continues")
 
     def _save(self) -> None:
+        problem: CodecError | None = None
         if self.accelerator.is_main_process:
             meta = {"config": self._plain_config, "data": dict(self.task.data_facts())}
             checkpoint = Checkpoint(self.step, self.task.tensors(), meta)
-            write_checkpoint(self.checkpoints, checkpoint, self.config.keep)
-            self.task.export(self.export)
+            try:
+                write_checkpoint(self.checkpoints, checkpoint, self.config.keep)
+                self.task.export(self.export)
+            except CodecError as error:
+                problem = error
+        # All processes wait for this one, and learn whether it failed: they go on or end together.
+        if largest(int(problem is not None), self.accelerator.device):
+            raise problem or CodecError(f"the checkpoint of step {self.step} was not written")
         self._saved = self.step
-        self.accelerator.wait_for_everyone()
 
     def _resume(self) -> bool:
         """Resume from the newest good checkpoint; false where there is none."""

@@ -3,6 +3,7 @@
 Recordings are never decoded by the datasets library (that needs torchcodec): their bytes are copied.
 """
 
+import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,8 +98,10 @@ def _store(audio: dict[str, Any], folder: Path, number: int) -> Path | None:
     if data is None:
         return Path(name).resolve() if name and Path(name).is_file() else None
     stem = Path(name).stem if name else "clip"
-    path = folder / f"{number:06d}-{stem}{Path(name or '').suffix or _suffix(data)}"
-    if not path.is_file() or path.stat().st_size != len(data):
+    # Rows of other splits and subsets have the same numbers, and may have the same names.
+    content = hashlib.sha256(data).hexdigest()[:8]
+    path = folder / f"{number:06d}-{stem}-{content}{Path(name or '').suffix or _suffix(data)}"
+    if not path.is_file():
         with atomic_path(path) as temporary:
             temporary.write_bytes(data)
     return path

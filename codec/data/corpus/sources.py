@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -63,8 +64,21 @@ class CorpusConfig:
     """Threads that read recordings; by default one for each core."""
 
     def __post_init__(self) -> None:
-        if self.workers < 1:
-            raise CodecError(f"workers {self.workers} must be above 0")
+        for name in ("workers", "limit"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise CodecError(f"config {name}: {value} must be above 0")
+        for name in ("min_seconds", "max_seconds"):
+            if (seconds := getattr(self, name)) is not None and math.isnan(seconds):
+                raise CodecError(f"config {name}: {seconds} is no number of seconds")
+        if self.speaker_regex is not None:
+            try:
+                groups = re.compile(self.speaker_regex).groups
+            except re.error as error:
+                raise CodecError(f"config speaker_regex: {self.speaker_regex!r} is no pattern ({error})") from None
+            if not groups:
+                raise CodecError(
+                    f"config speaker_regex: {self.speaker_regex!r} has no group; put the speaker's part in parentheses"
+                )
 
     @property
     def progress(self) -> Path:

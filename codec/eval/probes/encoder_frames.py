@@ -47,7 +47,7 @@ class EncoderFrames:
         self.model, self._encoder = config.model, open_encoder(config)
         self.layer, self.offset = self._encoder.layer, self._encoder.offset
         self.frame_rate = self._encoder.rate or 0.0
-        self.fingerprint = f"{self._encoder.name} {self.layer}"
+        self.fingerprint = f"{self._encoder.name} {self.layer} {_files_of(self.model)}"
         self._frames: dict[str, Tensor] = {}
 
     def codes(self, clip: Clip) -> Tensor:
@@ -64,6 +64,14 @@ class EncoderFrames:
                 raise CodecError(f"cannot be read ({type(error).__name__})") from None
             self._frames[path] = self._encoder.encode([wav])[0]
         return self._frames[path]
+
+
+def _files_of(model: str) -> str:
+    """Names, sizes and times of a model's files, which may be trained on in their place; nothing for a hub id."""
+    place = Path(model).expanduser()
+    files = sorted(path for path in place.rglob("*") if path.is_file()) if place.is_dir() else [place]
+    known = [(path.name, path.stat()) for path in files if path.is_file()]
+    return " ".join(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in known)
 
 
 def encoder_config(name: str, device: str = "cpu") -> EncoderConfig:

@@ -14,6 +14,7 @@ from codec.errors import CodecError
 from codec.eval.probes.registry import Probe, build_probe
 from codec.eval.probes.sources import ModelTokens, TokenSource
 from codec.eval.probes.types import ProbeResult, ProbeTask
+from codec.eval.types import clip_signature
 from codec.model.codec import Codec
 
 
@@ -91,6 +92,9 @@ def _key(probe: Probe, task: ProbeTask) -> str:
     """All that a result depends on."""
     parts: list[Any] = [codec.__version__, probe.name]
     parts += [dataclasses.asdict(probe.config), task.tokens.fingerprint]
-    parts += [task.seed, [dataclasses.asdict(clip) for clip in task.clips]]
-    parts += [[dataclasses.asdict(clip) for clip in task.train_clips]]
+    parts += [task.seed, *([_described(clip) for clip in clips] for clips in (task.clips, task.train_clips))]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def _described(clip: Clip) -> list[Any]:
+    return [dataclasses.asdict(clip), clip_signature(clip)]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from codec.atomic import atomic_path
-from codec.eval.job import CODING
+from codec.eval.job import CODING, file_name
 from codec.eval.report.content import Report
 from codec.eval.report.html import to_html
 from codec.eval.report.listening import choose_listening
@@ -29,8 +29,8 @@ def write_report(report: Report, folder: Path, players: int = 3) -> None:
         _write(plots / "rate-quality.png", curves)
     listening = choose_listening(report, folder, players)
     for item in listening:
-        stem = Path(item.clip.name).name
-        _write(plots / f"spectrograms-{stem}.png", spectrogram_figure(item.outputs, item.clip.name))
+        name = item.clip.name
+        _write(plots / f"spectrograms-{file_name(name)}.png", spectrogram_figure(item.outputs, name))
     _write(folder / "report.json", to_json(report).encode())
     _write(folder / "report.md", to_markdown(report).encode())
     _write(folder / "report.html", to_html(report, listening, curves).encode())

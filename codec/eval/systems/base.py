@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -48,6 +49,9 @@ class System:
     def missing(self) -> str | None:
         """The reason why this system cannot run on this machine, with a remedy; ``None`` if it can."""
         return None
+
+    def check(self, clips: Sequence[Clip]) -> None:
+        """Raise a :class:`CodecError` for clips that it cannot tell apart."""
 
     def signature(self) -> str:
         """All that its output depends on but the clip."""

@@ -1,5 +1,6 @@
 """Recordings that anything else decoded."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +40,16 @@ class Directory(System):
 
     def signature(self) -> str:
         return f"dir {self.path.resolve()} {self.kbps}"
+
+    def check(self, clips: Sequence[Clip]) -> None:
+        clip_of: dict[Path, str] = {}
+        for clip in clips:
+            found = self._find(clip)
+            if found is not None and clip_of.setdefault(found, clip.name) != clip.name:
+                raise CodecError(
+                    f"baseline dir:{self.label}: {found} would be both {clip_of[found]} and {clip.name}; put the files "
+                    "into folders as the clips are"
+                )
 
     def clip_signature(self, clip: Clip) -> str:
         found = self._find(clip)
