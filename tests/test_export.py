@@ -33,7 +33,7 @@ FEW_LAYERS = {"strides": [20, 2], "n_residual_layers": 1, "lstm_layers": 1}
 MODELS = {
     "spectral": make_tiny_model,
     "spectral-noise": lambda: make_tiny_model(noise_bands=6),
-    "spectral-phases": lambda: make_tiny_model(noise_bands=6, phase_from=0.25, comb=5.0),
+    "spectral-phases": lambda: make_tiny_model(noise_bands=6, phase_from=0.25, comb=5.0, contrast=0.2),
     "spectral-semantic": lambda: make_tiny_model(semantic_layers=1, semantic_from=2, semantic_dim=3, level_bands=9),
     "seanet": lambda: make_seanet(CAUSAL),
     "seanet-mirror": lambda: make_seanet(CAUSAL_LSTM | FEW_LAYERS | {"edges": "mirror"}),
@@ -115,6 +115,19 @@ def test_a_frame_does_not_depend_on_what_is_computed_with_it(exports, engine):
     streamed = stream_one(exported, SPEECH[:20_000], [320])
     assert torch.equal(streamed.codes, whole.codes[0])
     assert torch.equal(streamed.wav, exported.decode(whole)[0])
+
+
+@pytest.mark.parametrize("name", ["spectral", "spectral-phases"])
+def test_sound_of_a_batch_and_of_its_streams_is_that_of_each_alone(exports, name):
+    """63 frames: what is summed for a frame begins anywhere in the packets of a processor."""
+    exported = load(exports[name][1])
+    wavs = torch.stack([SPEECH[start : start + 63 * HOP] for start in range(0, 25_000, 5_000)])
+    codes = exported.encode(wavs).codes
+    alone = torch.cat([exported.decode(one.unsqueeze(0)) for one in codes])
+    assert torch.equal(exported.decode(codes), alone)
+    decoder = exported.streaming_decoder(len(codes))
+    sound = [decoder.push(codes[..., start : start + 1]) for start in range(63)]
+    assert torch.equal(torch.cat([*sound, decoder.flush()], dim=1), alone)
 
 
 @pytest.mark.parametrize("engine", ["onnx", "full"])

@@ -16,6 +16,7 @@ def decompositions() -> dict[Any, Callable[..., Any]]:
         torch.ops.aten.conv1d.default: conv1d_evenly_rounded,
         torch.ops.aten.log.default: log_evenly_rounded,
         torch.ops.aten.mean.dim: mean_evenly_rounded,
+        torch.ops.aten.sum.dim_IntList: sum_evenly_rounded,
         torch.ops.aten.fft_rfft.default: rfft_by_matrix,
         torch.ops.aten.fft_irfft.default: irfft_by_matrix,
     }
@@ -65,17 +66,31 @@ def log_evenly_rounded(x: Tensor) -> Tensor:
     return F.pad(x, (0, -size % _PACKET), value=1.0).log()[..., :size]
 
 
+def sum_evenly_rounded(
+    x: Tensor, dim: Sequence[int] | None, keepdim: bool = False, *, dtype: torch.dtype | None = None
+) -> Tensor:
+    """``torch.sum`` over the last axis, as a product with a matrix of equal columns.
+
+    ONNX Runtime sums one row in another order than each of many, and some of many by their place in memory. Its
+    products do not depend on the number of rows, and are not quick with a single column.
+    """
+    return _weighed(x, 1.0, dim, keepdim, dtype)
+
+
 def mean_evenly_rounded(
     x: Tensor, dim: Sequence[int] | None, keepdim: bool = False, *, dtype: torch.dtype | None = None
 ) -> Tensor:
-    """``torch.mean`` over the last axis, as a product with a matrix of equal columns.
+    """``torch.mean`` over the last axis, likewise."""
+    return _weighed(x, 1 / x.shape[-1], dim, keepdim, dtype)
 
-    ONNX Runtime sums one row in another order than each of many. Its products do not depend on the number
-    of rows, and are not quick with a single column.
-    """
-    if dim is None or [axis % x.ndim for axis in dim] != [x.ndim - 1] or dtype not in (None, x.dtype):
-        # The operation stays.
+
+def _weighed(
+    x: Tensor, weight: float, dim: Sequence[int] | None, keepdim: bool, dtype: torch.dtype | None
+) -> Tensor:
+    """Sum over the last axis of ``x`` times a number; over another the operation stays as it is."""
+    if not dim or [axis % x.ndim for axis in dim] != [x.ndim - 1] or dtype not in (None, x.dtype):
         return NotImplemented
-    size = x.shape[-1]
-    mean = (x @ x.new_full((size, _PACKET), 1 / size))[..., :1]
-    return mean if keepdim else mean.squeeze(-1)
+    if not x.is_floating_point():
+        return NotImplemented
+    total = (x @ x.new_full((x.shape[-1], _PACKET), weight))[..., :1]
+    return total if keepdim else total.squeeze(-1)
