@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from collections import Counter
 
 import numpy as np
@@ -264,6 +265,16 @@ def test_packed_audio_is_made_once_and_anew_when_a_file_changes(tmp_path):
     store = open_store(clips, 16_000, tmp_path / "cache", progress)
     assert built == [2, 2]
     assert store.lengths.tolist() == [8000, 11_200]
+
+
+def test_recordings_in_a_folder_whose_name_is_not_utf8_are_packed(tmp_path):
+    manifest = write_corpus(tmp_path / "coffee", (0.5, 0.3))
+    folder = manifest.parent.rename(tmp_path / os.fsdecode(b"caf\xe9"))
+    (folder / "clip0.wav").write_bytes(b"no sound")
+    clips = read_manifest(folder / manifest.name)
+    store = open_store(clips, 16_000, tmp_path / "cache")
+    assert store.lengths.tolist() == [0, 4800]
+    assert open_store(clips, 16_000, tmp_path / "cache").errors == store.errors  # read from the index
 
 
 def test_an_interrupted_packing_goes_on_where_it_stopped(tmp_path):
