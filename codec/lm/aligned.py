@@ -13,9 +13,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from codec.atomic import atomic_path
 from codec.errors import CodecError
 from codec.lm.alignment import Aligner, even
 from codec.lm.base import (
@@ -29,6 +30,7 @@ from codec.lm.base import (
     load_weights,
     mask_of,
     pad_rows,
+    read_tensors,
     save_weights,
 )
 from codec.lm.characters import Characters
@@ -91,13 +93,14 @@ class AlignedLm(SpeechLm):
 
     kind = "aligned"
     layout: SemanticFirst
+    characters: Characters | Phones
     reads_text = True
 
     def __init__(self, size: SizeConfig, layout: SemanticFirst, symbols: Characters | Phones, aligner: Aligner):
         self.layout, self.characters, self.aligner = layout, symbols, aligner
         self.module = AlignedModule(size, len(symbols), layout.widths)
         self.next, self.start = layout.widths[0], layout.widths[0] + 1
-        self._found: dict[str, Tensor] = {}
+        self._found: dict[tuple[str | None, bytes], Tensor] = {}
 
     @classmethod
     def build(
@@ -107,22 +110,24 @@ class AlignedLm(SpeechLm):
         symbols: Characters | Phones,
         pieces: Sequence[Piece],
         folder: Path,
+        resume: bool = False,
     ) -> "AlignedLm":
         """Random weights, and an aligner that is trained on the pieces; it is kept in ``folder`` for a resumed run."""
         path = folder / _ALIGNER
-        if path.is_file():
-            return cls(size, layout, symbols, Aligner(load_file(path)["costs"], symbols.optional()))
+        # That of a run that was killed before its first checkpoint may be of another corpus.
+        if resume and path.is_file():
+            return cls(size, layout, symbols, _read_aligner(path, symbols))
         texts = [symbols.encode(piece.text or "") for piece in pieces]
         codes = [piece.codes[0] for piece in pieces]
         aligner = Aligner.train(texts, codes, layout.widths[0], symbols.optional())
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({"costs": aligner.costs.contiguous()}, path)
+        _write_aligner(aligner, path)
         return cls(size, layout, symbols, aligner)
 
     def save(self, folder: Path) -> None:
         """See :class:`SpeechLm`."""
         save_weights(self.module, folder)
-        save_file({"costs": self.aligner.costs.contiguous()}, folder / _ALIGNER)
+        _write_aligner(self.aligner, folder / _ALIGNER)
 
     @classmethod
     def load(cls, folder: Path, size: SizeConfig, layout: SemanticFirst, symbols: Characters | Phones) -> "AlignedLm":
@@ -131,11 +136,7 @@ class AlignedLm(SpeechLm):
         Raises:
             CodecError: when files are missing or do not fit.
         """
-        try:
-            aligner = Aligner(load_file(folder / _ALIGNER)["costs"], symbols.optional())
-        except (OSError, KeyError) as error:
-            raise CodecError(f"{folder / _ALIGNER}: cannot be read ({' '.join(str(error).split())[:200]})") from None
-        lm = cls(size, layout, symbols, aligner)
+        lm = cls(size, layout, symbols, _read_aligner(folder / _ALIGNER, symbols))
         load_weights(lm.module, folder)
         return lm
 
@@ -147,9 +148,11 @@ class AlignedLm(SpeechLm):
     def _of(self, piece: Piece) -> tuple[Tensor, Tensor]:
         """Symbols of a piece and their frames."""
         text = self.characters.encode_known(piece.text or "")
-        if piece.clip not in self._found:
-            self._found[piece.clip] = self.durations(text, piece.codes[0])
-        return text, self._found[piece.clip]
+        # Clips of two corpora may have one name.
+        known = (piece.text, piece.codes[0].numpy().tobytes())
+        if known not in self._found:
+            self._found[known] = self.durations(text, piece.codes[0])
+        return text, self._found[known]
 
     def steps(self, text: Tensor, frames: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
         """What the first stage draws ``(N,)``, N = T + L, and the symbols ``(N, len(_AROUND))`` that it sees.
@@ -262,3 +265,15 @@ class AlignedLm(SpeechLm):
         # One pause between the two texts.
         doubled = len(text) > 1 and bool(optional[before[-1]] and optional[text[0]])
         return torch.cat([before, text[int(doubled) :]]), drawn
+
+
+def _write_aligner(aligner: Aligner, path: Path) -> None:
+    with atomic_path(path) as temporary:
+        save_file({"costs": aligner.costs.contiguous()}, temporary)
+
+
+def _read_aligner(path: Path, symbols: Characters | Phones) -> Aligner:
+    tensors = read_tensors(path)
+    if "costs" not in tensors or len(tensors["costs"]) != len(symbols):
+        raise CodecError(f"{path}: is of other symbols than the model; train it again")
+    return Aligner(tensors["costs"], symbols.optional())

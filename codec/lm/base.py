@@ -8,11 +8,14 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from codec.errors import CodecError
+from codec.lm.characters import Characters
 from codec.lm.config import SamplingConfig, SizeConfig
+from codec.lm.phones import Phones
 from codec.lm.pieces import Piece
 from codec.tokens.layouts import Layout
 
@@ -49,11 +52,13 @@ class SpeechLm(ABC):
 
     Attributes:
         module: what is trained; its forward takes a batch and returns a mapping with ``loss``.
+        characters: what a text is to the model; ``None`` where it reads none, or as a tokenizer has it.
     """
 
     kind: str
     layout: Layout
     module: Any
+    characters: Characters | Phones | None = None
 
     @abstractmethod
     def collate(self, pieces: Sequence[Piece]) -> Batch:
@@ -117,7 +122,9 @@ def draw(logits: Tensor, sampling: SamplingConfig, generator: torch.Generator) -
     if 0 < sampling.top_k < len(logits):
         lowest = logits.topk(sampling.top_k).values[-1]
         logits = logits.masked_fill(logits < lowest, float("-inf"))
-    shares = (logits / sampling.temperature).softmax(0)
+    # Next to 0, too, the most probable id has a share, and it is 1.
+    temperature = max(sampling.temperature, torch.finfo(logits.dtype).tiny)
+    shares = ((logits - logits.max()) / temperature).softmax(0)
     return int(torch.multinomial(shares, 1, generator=generator))
 
 
@@ -154,6 +161,18 @@ def load_weights(module: nn.Module, folder: Path) -> None:
         CodecError: for weights of another shape, or none.
     """
     try:
-        module.load_state_dict(load_file(folder / WEIGHTS))
-    except (OSError, RuntimeError) as error:
-        raise CodecError(f"{folder}: its weights cannot be read ({' '.join(str(error).split())[:200]})") from None
+        module.load_state_dict(read_tensors(folder / WEIGHTS))
+    except RuntimeError as error:
+        raise CodecError(f"{folder}: its weights do not fit ({' '.join(str(error).split())[:200]})") from None
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file.
+
+    Raises:
+        CodecError: for a file that is missing or damaged.
+    """
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CodecError(f"{path}: cannot be read ({' '.join(str(error).split())[:200]})") from None

@@ -39,7 +39,8 @@ class Characters:
     def encode_known(self, text: str) -> Tensor:
         """``(L,)`` int64; characters that were not learned are left out."""
         kept = "".join(character for character in normal(text) if character in self.known or character == " ")
-        return torch.tensor([self.known.index(character) for character in normal(kept)], dtype=torch.int64)
+        known = [self.known.index(character) for character in normal(kept) if character in self.known]
+        return torch.tensor(known, dtype=torch.int64)
 
     def optional(self) -> Tensor:
         """``(len(self),)`` bool: characters that need not be heard."""

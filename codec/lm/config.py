@@ -1,5 +1,6 @@
 """All settings of ``codec lm train``, read from one YAML file."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -56,8 +57,8 @@ class SamplingConfig:
     """Draw from this many of the most probable ids; 0: from all."""
 
     def __post_init__(self) -> None:
-        if self.temperature < 0 or self.top_k < 0:
-            raise CodecError("temperature and top_k must be 0 or more")
+        if not 0 <= self.temperature < math.inf or self.top_k < 0:
+            raise CodecError("temperature and top_k must be 0 or more, and finite")
 
 
 @dataclass(frozen=True)

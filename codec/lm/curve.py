@@ -1,11 +1,13 @@
 """Held-out bits while a model is trained: ``curve.jsonl`` in the run's folder."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import transformers
 
+from codec.atomic import atomic_file
 from codec.console import print_note
 from codec.lm.base import SpeechLm
 from codec.lm.pieces import Pieces
@@ -21,6 +23,19 @@ class Curve(transformers.TrainerCallback):
 
     def __init__(self, lm: SpeechLm, pieces: Pieces, folder: Path, every: int):
         self._lm, self._test, self._path, self._every = lm, pieces.test[:_PIECES], folder / CURVE, every
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Lines of steps that are made again, and of another run, are dropped."""
+        if not state.is_world_process_zero or not self._path.is_file():
+            return
+        kept = []
+        for line in self._path.read_text(encoding="utf-8").splitlines():
+            # The last line of a run that was killed may be half a line.
+            with suppress(ValueError, TypeError, KeyError):
+                if json.loads(line)["step"] <= state.global_step:
+                    kept.append(line + "\n")
+        with atomic_file(self._path) as file:
+            file.write("".join(kept).encode())
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """See transformers."""

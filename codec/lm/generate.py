@@ -42,8 +42,8 @@ class GenerateConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not self.max_seconds > 0 or self.window < 0:
-            raise CodecError("max_seconds must be above 0, window 0 or more")
+        if not 0 < self.max_seconds < math.inf or self.window < 0:
+            raise CodecError("max_seconds must be above 0 and finite, window 0 or more")
 
 
 @dataclass(frozen=True)

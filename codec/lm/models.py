@@ -56,7 +56,10 @@ def build_lm(config: LmConfig, pieces: Pieces) -> SpeechLm:
         texts = [piece.text for piece in pieces.train if piece.text]
         if config.align:
             symbols = Phones.of(texts) if config.spelling == "phones" else Characters.of(texts)
-            return AlignedLm.build(config.size, SemanticFirst(pieces.vocab), symbols, pieces.train, Path(config.output))
+            folder = Path(config.output)
+            return AlignedLm.build(
+                config.size, SemanticFirst(pieces.vocab), symbols, pieces.train, folder, config.resume
+            )
         return TtsLm(config.size, SemanticFirst(pieces.vocab), Characters.of(texts))
     if config.layout == "delay":
         return GridLm.build(config.size, GridLm.layout_of(pieces.vocab))
@@ -86,13 +89,14 @@ def _lora(model: Any, config: LmConfig) -> Any:
     except ImportError:
         raise CodecError("lora needs the package peft; pip install 'codec[lm]', or set lora.rank=0") from None
     tied = model.get_output_embeddings().weight is model.get_input_embeddings().weight
-    # New rows of embeddings have to be learned whole; tied tables are one.
-    whole = ["embed_tokens"] if tied else ["embed_tokens", "lm_head"]
     settings = LoraConfig(
         r=config.lora.rank,
         lora_alpha=config.lora.alpha,
         target_modules=list(config.lora.modules),
-        modules_to_save=whole,
+        # New rows of embeddings have to be learned whole.
+        modules_to_save=["embed_tokens"] if tied else ["embed_tokens", "lm_head"],
+        # peft learns a copy of the table, which a tied head would not follow.
+        ensure_weight_tying=tied,
         task_type="CAUSAL_LM",
     )
     try:
@@ -108,9 +112,8 @@ def save_lm(lm: SpeechLm, config: LmConfig, folder: Path) -> None:
         lm.module = lm.module.merge_and_unload()
     lm.save(folder)
     lm.layout.save(folder)
-    symbols = lm.characters if isinstance(lm, TtsLm | AlignedLm) else Characters("")
-    characters = symbols.known if isinstance(symbols, Characters) else ""
-    phones = symbols.known if isinstance(symbols, Phones) else ()
+    characters = lm.characters.known if isinstance(lm.characters, Characters) else ""
+    phones = lm.characters.known if isinstance(lm.characters, Phones) else ()
     reads_text = isinstance(lm, SequenceLm) and lm.reads_text
     about = About(lm.kind, config.codec, config.size, characters, phones, reads_text)
     with atomic_file(folder / ABOUT) as file:

@@ -15,7 +15,7 @@ from torch import Tensor
 from codec.atomic import atomic_file
 from codec.audio.resample import resample
 from codec.config import from_dict
-from codec.console import print_note
+from codec.console import counted, print_note
 from codec.data import Clip
 from codec.errors import CodecError
 from codec.eval.measures.base import Measure, MetricSettings
@@ -89,7 +89,7 @@ def score(config: ScoreConfig, output: Path) -> dict[str, Any]:
     lm, about = load_lm(Path(config.run) / EXPORT)
     codec = load_model(about.codec)
     check_codec(lm, codec)
-    pieces = pieces_of(config, settings)
+    pieces = pieces_of(config, settings, lm)
     output.mkdir(parents=True, exist_ok=True)
     texts: list[dict[str, Any]] = []
     for number, spoken in enumerate(read_out(lm, codec, pieces, config)):
@@ -117,14 +117,34 @@ def read_settings(run: Path) -> LmConfig:
     return from_dict(LmConfig, values, RUN)
 
 
-def pieces_of(config: ScoreConfig, settings: LmConfig) -> list[Piece]:
-    """The clips whose texts are read out."""
+def pieces_of(config: ScoreConfig, settings: LmConfig, lm: SpeechLm) -> list[Piece]:
+    """The clips whose texts are read out: those that have no character that the model has never read.
+
+    Raises:
+        CodecError: when fewer than two are left.
+    """
     if config.corpus is not None:
         settings = dataclasses.replace(settings, test_corpus=config.corpus)
     pieces = read_pieces(dataclasses.replace(settings, max_test_clips=max(settings.max_test_clips, 10 * config.clips)))
-    if len(pieces.test) < 2:
-        raise CodecError(f"{config.corpus or config.run}: one clip is too few, since each needs another as its prompt")
-    return pieces.test[: config.clips]
+    known = [piece for piece in pieces.test if _reads(lm, piece.text or "")]
+    if len(known) < len(pieces.test):
+        left = counted(len(pieces.test) - len(known), "clip")
+        print_note(f"{left} left out: the model has never read a character of their texts")
+    if len(known) < 2:
+        raise CodecError(
+            f"{config.corpus or config.run}: fewer than two clips have texts that the model can read, and each needs "
+            "another as its prompt; give another --corpus"
+        )
+    return known[: config.clips]
+
+
+def _reads(lm: SpeechLm, text: str) -> bool:
+    try:
+        if lm.characters is not None:
+            lm.characters.encode(text)
+    except CodecError:
+        return False
+    return True
 
 
 def read_out(lm: SpeechLm, codec: Codec, pieces: Sequence[Piece], config: ScoreConfig) -> Iterator[Spoken]:

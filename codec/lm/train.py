@@ -1,5 +1,6 @@
 """``codec lm train``: transformers' Trainer on a corpus of tokens."""
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import Any
 
 import torch
 import transformers
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer import TRAINER_STATE_NAME
 
 from codec.atomic import atomic_file
 from codec.config import to_dict
@@ -62,6 +63,7 @@ def train(config: LmConfig, callbacks: Sequence[Any] = ()) -> Trained:
     transformers.set_seed(config.seed)
     transformers.utils.logging.disable_progress_bar()
     lm = build_lm(config, pieces)
+    pieces = readable(lm, pieces)
     say_sizes(lm, pieces)
     curve = [Curve(lm, pieces, output, config.measure_every)] if config.measure_every else []
     trainer = transformers.Trainer(
@@ -75,27 +77,55 @@ def train(config: LmConfig, callbacks: Sequence[Any] = ()) -> Trained:
     trainer.train(resume_from_checkpoint=checkpoint)
     if trainer.state.global_step < config.max_steps:
         return Trained(lm, output / EXPORT, None)
-    report = {**measure(lm, pieces, config), "steps": trainer.state.global_step, "config": to_dict(config)}
     if trainer.is_world_process_zero():
         save_lm(lm, config, output / EXPORT)
+    report = {**measure(lm, pieces, config), "steps": trainer.state.global_step, "config": to_dict(config)}
+    if trainer.is_world_process_zero():
         with atomic_file(output / REPORT) as file:
             file.write((json.dumps(report, indent=1) + "\n").encode())
     return Trained(lm, output / EXPORT, report)
 
 
 def find_checkpoint(config: LmConfig) -> str | None:
-    """The newest checkpoint to resume from.
+    """The newest whole checkpoint to resume from; one that a kill left unfinished is passed over, and written again.
 
     Raises:
         CodecError: when there is one that nobody asked for, or none where one was asked for.
     """
     output = Path(config.output)
-    newest = get_last_checkpoint(str(output)) if output.is_dir() else None
-    if config.resume and newest is None:
+    numbers = [folder.name.removeprefix("checkpoint-") for folder in output.glob("checkpoint-*")]
+    folders = [output / f"checkpoint-{number}" for number in sorted(filter(str.isdecimal, numbers), key=int)]
+    whole = [folder for folder in folders if _is_whole(folder)]
+    for folder in folders[folders.index(whole[-1]) + 1 if whole else 0 :]:
+        print_note(f"{folder}: was not finished and is passed over")
+    if config.resume and not whole:
         raise CodecError(f"{output}: holds no checkpoint to resume from; leave --resume out")
-    if newest is not None and not config.resume:
-        raise CodecError(f"{output}: holds {Path(newest).name} already; give --resume, or another output")
-    return newest
+    if whole and not config.resume:
+        raise CodecError(f"{output}: holds {whole[-1].name} already; give --resume, or another output")
+    return str(whole[-1]) if whole else None
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Whether the file is there that transformers writes last."""
+    try:
+        return "global_step" in json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False
+
+
+def readable(lm: SpeechLm, pieces: Pieces) -> Pieces:
+    """The pieces without the held-out ones of whose texts the model knows no character.
+
+    Raises:
+        CodecError: when none is left.
+    """
+    symbols = lm.characters
+    if symbols is None:
+        return pieces
+    test = [piece for piece in pieces.test if len(symbols.encode_known(piece.text or ""))]
+    if not test:
+        raise CodecError("no text to measure on has a character of those to train on; give a test_corpus that has")
+    return dataclasses.replace(pieces, test=test, left_out=pieces.left_out + len(pieces.test) - len(test))
 
 
 def check_run(config: LmConfig, pieces: Pieces, resumed: bool) -> None:

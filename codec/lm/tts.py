@@ -55,6 +55,7 @@ class TtsLm(SpeechLm):
 
     kind = "tts"
     layout: SemanticFirst
+    characters: Characters
 
     def __init__(self, size: SizeConfig, layout: SemanticFirst, characters: Characters):
         vocab = layout.vocab
@@ -75,7 +76,8 @@ class TtsLm(SpeechLm):
         """Of the first stage ``input_ids``, ``attention_mask`` and ``labels (B, N)``; of the second ``text`` and
         ``text_mask (B, L)``, ``codes (B, K, T)`` and ``lengths (B,)``.
         """
-        texts = [self._read(piece.text) for piece in pieces]
+        # Held-out texts may have characters of their own.
+        texts = [self.characters.encode_known(piece.text or "") for piece in pieces]
         spoken = [self.semantic.encode(piece.codes[:1]) for piece in pieces]
         ids = [torch.cat([text + self.semantic.size, own]) for text, own in zip(texts, spoken, strict=True)]
         labels = [torch.cat([torch.full_like(t, IGNORED), own]) for t, own in zip(texts, spoken, strict=True)]
@@ -88,11 +90,6 @@ class TtsLm(SpeechLm):
             "codes": pad_rows([piece.codes.t() for piece in pieces], 0).transpose(1, 2),
             "lengths": torch.tensor([piece.codes.shape[1] for piece in pieces]),
         }
-
-    def _read(self, text: str | None) -> Tensor:
-        # Held-out texts may have characters of their own.
-        known = [c for c in (text or "").lower() if c in self.characters.known or c.isspace()]
-        return self.characters.encode("".join(known))
 
     @torch.inference_mode()
     def bits(self, pieces: Sequence[Piece]) -> Tensor:
