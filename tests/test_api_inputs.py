@@ -518,6 +518,12 @@ WRONG_CALLS = {
     "encode: junk": (lambda m, t: m.encode(b"junk"), "the bytes: not an audio file"),
     "encode: tokens": (lambda m, t: m.encode(t), r"as samples \(Tokens\); give an array"),
     "encode: lengths": (lambda m, t: m.encode(SPEECH, lengths="x"), r"as lengths \(str\)"),
+    "encode: recording's lengths": (
+        lambda m, t: m.encode(codec.Audio(torch.zeros(800), 16_000, 16_000, 1), lengths=[100]),
+        "a recording has its own length; leave lengths out",
+    ),
+    "encode: file's lengths": (lambda m, t: m.encode("a.wav", lengths=[100]), "a recording has its own length"),
+    "decode: no clip": (lambda m, t: m.decode(t[0:0]), "the tokens are of no clip"),
     "save_audio: no rate": (lambda m, t: codec.save_audio("o.wav", SPEECH), "give sample_rate"),
     "save_audio: path": (lambda m, t: codec.save_audio(5, SPEECH, 16_000), "expected the name of an audio file"),
     "save_audio: None": (lambda m, t: codec.save_audio("o.wav", None, 16_000), "expected samples"),

@@ -13,7 +13,10 @@ from command import run, run_ok
 from conftest import make_speech
 
 import codec
+from codec.cli.info import _count
 from codec.model.codec import Codec
+from codec.model.config import CodecConfig
+from codec.quantizers.base import read_quantizer_config
 
 
 def tree(folder: Path) -> list[str]:
@@ -169,6 +172,14 @@ def test_standard_input_and_output(speech_file, tiny_model, tiny_model_dir):
     assert broken.returncode == 1
     assert broken.stdout == b""
     assert len(broken.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("kind", ["rvq", "split_rvq"])
+def test_info_counts_the_entries_of_codebooks(kind):
+    quantizer = read_quantizer_config({"type": kind, "sizes": [8, 8, 8], "dim": 4})
+    model = codec.Codec(CodecConfig(quantizer=quantizer, network={"latent_dim": 6}))
+    learned = sum(parameter.numel() for parameter in model.quantizer.parameters())
+    assert _count(model.quantizer) == learned + 3 * 8 * 4
 
 
 def test_info_of_a_model(capfd, tiny_model, tiny_model_dir):

@@ -213,6 +213,7 @@ def test_wrong_tokens_are_one_line(filtered, tiny_model_dir, other_model_dir):
         (good[:4] + b"\x09" + good[5:], "version 9 is unknown"),
         (good[:5] + b"\xff\xff\xff\xff" + good[9:], "a header of 4294967295 bytes"),
         (good[:9] + b"[" + good[10:], "damaged in its header; send it again"),
+        (good[:5] + (60_000).to_bytes(4, "little") + b"[" * 60_000, "damaged in its header; send it again"),
         (good[:-1], "cut short after 5 frames"),
         (good[: body + 20], "cut short after 1 frames"),
         (good[: body + 3] + bytes([good[body + 3] ^ 1]) + good[body + 4 :], "damaged after 0 frames"),

@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import pytest
+import torch
 
+from codec import Codec
 from codec.config import from_dict, override, to_dict
 from codec.errors import CodecError
-from codec.model.config import CodecConfig, config_to_json, load_config
+from codec.model.config import CodecConfig, config_to_dict, config_to_json, load_config, parse_config
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,9 @@ def test_a_model_config_survives_its_file(tmp_path, architecture):
         ({"network": {"hops": 320}}, "config network: unknown key 'hops'"),
         ({"network": {"window_length": 1}}, "must be twice"),
         ({"quantizer": {"num_codebooks": "8"}}, "config quantizer.num_codebooks: expected int"),
+        ({"quantizer": "fsq"}, "config quantizer: expected its settings, such as {type: rvq}, got 'fsq'"),
+        ({"sample_rate": 0}, "config sample_rate: 0 Hz; it must be 1 or more"),
+        ({"network": {"encoder_layers": 0}}, "config network: encoder_layers is 0; it must be 1 or more"),
     ],
 )
 def test_a_wrong_model_config_is_refused(tmp_path, change, words):
@@ -101,3 +106,38 @@ def test_a_wrong_model_config_is_refused(tmp_path, change, words):
     path.write_text(json.dumps(change))
     with pytest.raises(CodecError, match=words):
         load_config(path)
+
+
+WRONG = (0, -1, None, "x", [], ["x"], {}, {"x": 1}, 1e300, True)
+
+
+@pytest.mark.parametrize("architecture", ["spectral", "seanet", "mimi", "dac"])
+@pytest.mark.parametrize("quantizer", ["rvq", "split_rvq", "fsq"])
+def test_any_wrong_setting_of_a_file_is_one_line(architecture, quantizer):
+    """Each setting alone is replaced by what it can hardly be: that makes a config whose model can be built, or an error."""
+    whole = {"architecture": architecture, "quantizer": {"type": quantizer}, "sample_rate": 16_000}
+    whole = config_to_dict(CodecConfig(**whole))
+    parts = {name: (whole, name) for name in whole} | {
+        f"{part}.{name}": (whole[part], name) for part in ("quantizer", "network") for name in whole[part]
+    }
+    refusals = []
+    for values, name in parts.values():
+        for wrong in WRONG:
+            before = values[name]
+            values[name] = wrong
+            try:
+                # Of sizes that are too large no model is built, which is no matter of settings.
+                config = parse_config(json.dumps(whole))
+                if wrong != 1e300:
+                    with torch.device("meta"):
+                        Codec(config)
+            except CodecError as error:
+                refusals.append(str(error))
+            finally:
+                values[name] = before
+    assert len(refusals) > 4 * len(parts) and not [line for line in refusals if "\n" in line]
+
+
+def test_brackets_without_end_are_no_config():
+    with pytest.raises(CodecError, match="cannot be read as JSON"):
+        parse_config("[" * 100_000)

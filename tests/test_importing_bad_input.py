@@ -7,11 +7,12 @@ import pickle
 import pytest
 import torch
 from command import run, run_ok
-from originals import SPEECHTOKENIZER, noise, speechtokenizer, write
+from originals import SPEECHTOKENIZER, dac, encodec, mimi, noise, speechtokenizer, write
 from safetensors.torch import save_file
 
 from codec.errors import CodecError
 from codec.importing import import_checkpoint
+from codec.model.config import config_to_json, parse_config
 
 
 def refused(source, match: str, kind: str | None = None) -> None:
@@ -198,3 +199,38 @@ def test_the_command(tmp_path, state, capfd):
     assert again.status == 1 and "holds a model already; pass --overwrite" in again.error_lines[0]
     run_ok(capfd, "import", source, ours, "--overwrite", "--kind", "dm-codec")
     assert json.loads((ours / "config.json").read_text())["architecture"] == "seanet"
+
+
+WRONG_SETTINGS = (None, 0, -1, 2.5, "x", [], ["reflect"], {})
+NOT_IN_THE_TENSORS = {
+    *("dilation_base", "dilation_growth_rate", "target_bandwidths", "pad_mode", "use_causal_conv", "norm_eps"),
+    *("num_attention_heads", "head_dim", "sliding_window", "rope_parameters", "sampling_rate"),
+}
+"""Settings whose value becomes one of ours; of the others, one wrong value has to do."""
+
+
+@pytest.mark.parametrize("make", [encodec, mimi, dac], ids=lambda make: make.__name__)
+def test_any_wrong_setting_of_a_config_is_one_line(tmp_path, make):
+    """Each setting alone is replaced by what it can hardly be: it is of no concern, or an error before weights are read."""
+    make().save_pretrained(tmp_path)
+    check_settings_one_by_one(tmp_path)
+
+
+def test_any_wrong_setting_of_a_speechtokenizer_is_one_line(tmp_path, state):
+    check_settings_one_by_one(write(tmp_path, state, SPEECHTOKENIZER))
+
+
+def check_settings_one_by_one(folder):
+    path = folder / "config.json"
+    config, refusals = json.loads(path.read_text()), []
+    for name in config:
+        for wrong in WRONG_SETTINGS if name in NOT_IN_THE_TENSORS else ("x",):
+            path.write_text(json.dumps(config | {name: wrong}))
+            try:
+                model = import_checkpoint(folder).model
+            except CodecError as error:
+                refusals.append(str(error))
+            else:
+                # What was imported can be saved and loaded: its own config holds what it may.
+                assert parse_config(config_to_json(model.config)) == model.config, (name, wrong)
+    assert len(refusals) > 7 and not [line for line in refusals if "\n" in line]

@@ -215,3 +215,36 @@ def test_a_model_that_needs_the_whole_cannot_stream():
     for make in (model.streaming_encoder, model.streaming_decoder):
         with pytest.raises(CodecError, match="needs the whole recording and cannot stream"):
             make()
+
+
+MIRROR = make_seanet(CAUSAL_LSTM | {"edges": "mirror"})
+
+
+@pytest.mark.parametrize("frames", [1, 2, 6, 7, 8, 11])
+@pytest.mark.parametrize("name", [*sorted(MODELS), "mirror"])
+def test_short_deterministic_streams_of_codes_are_equal_to_the_last_bit(name, frames):
+    """Signals that end before a network with mirrored edges can begin, and after; of all codebooks, and of fewer."""
+    model = MIRROR if name == "mirror" else MODELS[name]
+    for layers in (1, model.num_codebooks):
+        codes = model.encode(SPEECH[: frames * model.hop_length], num_codebooks=layers).codes
+        whole = model.decode(codes, deterministic=True)
+        decoder = model.streaming_decoder(deterministic=True)
+        cuts = codes.split(3, dim=2)
+        assert torch.equal(torch.cat([*map(decoder.push, cuts), decoder.flush()], dim=1), whole)
+
+
+@pytest.mark.parametrize("mode", [False, True])
+@pytest.mark.parametrize("name", [*sorted(MODELS), "mirror"])
+def test_the_number_of_codebooks_may_change_on_the_way(name, mode):
+    model = MIRROR if name == "mirror" else MODELS[name]
+    codes = model.encode(SPEECH[: 40 * model.hop_length]).codes.repeat(3, 1, 1)
+    decoder = model.streaming_decoder(batch=3, deterministic=mode, allow_absent=True)
+    expected = model.streaming_decoder(batch=3, deterministic=mode, allow_absent=True)
+    made, wanted = [], []
+    for number, (few, counts) in enumerate(zip((2, 3, 1, 2), ([7, 0, 0], [4, 9, 2], [3, 3, 9], [1, 0, 5]), strict=True)):
+        part = codes[:, :few, 9 * number :][..., : max(counts)]
+        made.append(decoder.push(part, counts))
+        padded = torch.nn.functional.pad(part, (0, 0, 0, model.num_codebooks - few), value=ABSENT)
+        wanted.append(expected.push(padded, counts))
+    for one, other in zip([*made, decoder.flush()], [*wanted, expected.flush()], strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=0)

@@ -145,6 +145,7 @@ def test_a_header_that_lies_is_refused_though_its_checksum_fits():
         (b'"num_codebooks":2', b'"num_codebooks":0'),
         (b'"codebook_size":1024', b'"codebook_size":null'),
         (b'"hop_length"', b'"hip_length"'),
+        (HEADER, b"[" * 100_000),
     ):
         header = HEADER.replace(old, new)
         body = b"CRVQ\x01" + struct.pack("<I", len(header)) + header + bytes(5)
@@ -163,6 +164,8 @@ def test_a_newer_version_is_told_from_damage():
     [
         ({"codes": torch.zeros(3, 5)}, "int64"),
         ({"codes": torch.zeros(5, dtype=torch.int64)}, r"\(K, T\)"),
+        ({"codes": torch.zeros(3, 5, dtype=torch.int64).to_sparse()}, "a plain tensor"),
+        ({"codes": torch.zeros(3, 5, dtype=torch.int64, device="meta")}, "a plain tensor"),
         ({"codes": torch.full((3, 5), 1024)}, "1024 is out of range"),
         ({"codes": torch.full((3, 5), -1)}, "-1 is out of range"),
         ({"codes": torch.zeros(3, 4, dtype=torch.int64)}, "are 5 frames"),

@@ -125,7 +125,7 @@ def _print_facts(facts: dict[str, str]) -> None:
 
 def _count(module: "nn.Module") -> int:
     """Parameters and codebook entries; windows and the like do not count."""
-    tensors = [*module.parameters(), *(t for name, t in module.named_buffers() if name == "codebooks")]
+    tensors = [*module.parameters(), *(t for name, t in module.named_buffers() if name.endswith("codebooks"))]
     return sum(tensor.numel() for tensor in tensors)
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from codec.importing.checkpoint import Checkpoint
+from codec.config import from_dict
+from codec.importing.checkpoint import CONFIG, Checkpoint
 from codec.importing.imported import KINDS, Translation
 from codec.importing.seanet import codebook_sizes
 from codec.importing.settings import check_settings, sample_rate
@@ -45,7 +46,7 @@ class Dac:
         in_words = "encoder.conv1.weight" in checkpoint.tensors
         count, size = codebook_sizes(checkpoint, _CODEBOOK)
         network = _network(checkpoint, in_words)
-        settings = DacConfig(**network)
+        settings = from_dict(DacConfig, network, str(checkpoint.path.parent / CONFIG))
         said = {"codebook_size": size, "n_codebooks": count, "codebook_dim": checkpoint.shape(_CODEBOOK.format(0))[1]}
         check_settings(checkpoint, said | (_in_their_words(settings) if in_words else _in_original_words(settings)))
         assumed = _RATES.get(count, 44_100)

@@ -8,6 +8,7 @@ import math
 import re
 from typing import Any
 
+from codec.config import from_dict
 from codec.errors import CodecError
 from codec.importing.checkpoint import CONFIG, Checkpoint
 from codec.importing.imported import KINDS, Translation
@@ -46,7 +47,9 @@ class Encodec:
         network = seanet_settings(checkpoint, theirs)
         count, size = codebook_sizes(checkpoint, codebook)
         check_settings(checkpoint, _in_their_words(network) | {"codebook_size": size})
-        settings = SeanetConfig(**network, **_not_in_tensors(checkpoint))
+        settings = from_dict(
+            SeanetConfig, network | _not_in_tensors(checkpoint), str(checkpoint.path.parent / CONFIG)
+        )
         rate, notes = sample_rate(checkpoint, _RATE, settings.hop_length, ("sampling_rate",))
         _check_rate(checkpoint, rate, settings.hop_length, (count, size))
         config = CodecConfig("seanet", rate, ResidualConfig(count, size), settings)
@@ -85,7 +88,8 @@ def _check_rate(checkpoint: Checkpoint, rate: int, hop: int, books: tuple[int, i
     Raises:
         CodecError: where it takes another number.
     """
-    (count, size), kbps = books, (checkpoint.config.get("target_bandwidths") or [None])[-1]
+    (count, size), bandwidths = books, checkpoint.config.get("target_bandwidths")
+    kbps = bandwidths[-1] if isinstance(bandwidths, list) and bandwidths else None
     if not isinstance(kbps, int | float):
         return
     expected = int(1000 * kbps // (math.ceil(rate / hop) * bits_per_code(size)))
@@ -99,7 +103,7 @@ def _check_rate(checkpoint: Checkpoint, rate: int, hop: int, books: tuple[int, i
 def _not_in_tensors(checkpoint: Checkpoint) -> dict[str, Any]:
     config = checkpoint.config
     causal, padding = config.get("use_causal_conv", True), config.get("pad_mode", "reflect")
-    if padding not in _EDGES or (not causal and padding != "reflect"):
+    if str(padding) not in _EDGES or (not causal and padding != "reflect"):
         raise CodecError(f"{checkpoint.path}: an EnCodec with pad_mode {padding!r} is not supported")
     return {
         "causal": causal,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from codec.errors import CodecError
-from codec.importing.checkpoint import Checkpoint, listed, open_checkpoint
+from codec.importing.checkpoint import CONFIG, Checkpoint, listed, open_checkpoint
 from codec.importing.unsupported import check_supported
 from codec.model.codec import Codec
 from codec.model.config import CodecConfig
@@ -95,7 +95,12 @@ def import_checkpoint(source: str | Path, kind: str | None = None) -> Imported:
             raise CodecError(f"{source}: is a model of codec already; give this folder to --model")
         few = listed(sorted(checkpoint.tensors), 3)
         raise CodecError(f"{checkpoint.path}: of no known kind ({', '.join(sorted(KINDS))}); its tensors are {few}")
-    translation = KINDS[kind].translate(checkpoint)
+    try:
+        translation = KINDS[kind].translate(checkpoint)
+    except (TypeError, ValueError, ArithmeticError, AttributeError) as error:
+        # The config is another project's, and may hold anything.
+        where = checkpoint.path.parent / CONFIG
+        raise CodecError(f"{where}: a setting is of a wrong type or value ({error}); correct the config") from error
     with torch.device("meta"):
         model = Codec(translation.config)
     model.load_state_dict(_assemble(model.state_dict(), translation, checkpoint), assign=True)

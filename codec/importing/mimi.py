@@ -5,8 +5,9 @@ from typing import Any
 
 import torch
 
+from codec.config import from_dict
 from codec.errors import CodecError
-from codec.importing.checkpoint import Checkpoint
+from codec.importing.checkpoint import CONFIG, Checkpoint
 from codec.importing.imported import KINDS, Translation
 from codec.importing.seanet import codebook_sizes, seanet_settings
 from codec.importing.settings import check_settings, sample_rate
@@ -62,7 +63,7 @@ class Mimi:
         sizes = (first[1], *[rest[1]] * rest[0])
         width = checkpoint.shape(_CODEBOOK.format(_SIDES["first"]).format(0))[1]
         check_settings(checkpoint, _in_their_words(network) | {"codebook_size": first[1]})
-        settings = MimiConfig(**network)
+        settings = from_dict(MimiConfig, network, str(checkpoint.path.parent / CONFIG))
         rate, notes = sample_rate(checkpoint, _RATE, settings.hop_length, ("sampling_rate",))
         config = CodecConfig("mimi", rate, SplitConfig(sizes=sizes, dim=width), settings)
         unused = frozenset(name for name in checkpoint.tensors if _STATISTICS.fullmatch(name))

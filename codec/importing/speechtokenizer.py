@@ -7,7 +7,8 @@ bare state dicts (``SpeechTokenizer.pt``) or packages of the trainer, with the n
 import re
 from typing import Any
 
-from codec.importing.checkpoint import Checkpoint
+from codec.config import from_dict
+from codec.importing.checkpoint import CONFIG, Checkpoint
 from codec.importing.imported import KINDS, Translation
 from codec.importing.seanet import codebook_sizes, seanet_plan, seanet_settings
 from codec.importing.settings import check_settings, sample_rate
@@ -39,7 +40,7 @@ class SpeechTokenizer:
         network["dilation_base"] = checkpoint.config.get("dilation_base", 2)
         count, size = codebook_sizes(checkpoint, _CODEBOOK)
         check_settings(checkpoint, _in_their_words(network) | {"n_q": count, "codebook_size": size})
-        settings = SeanetConfig(**network)
+        settings = from_dict(SeanetConfig, network, str(checkpoint.path.parent / CONFIG))
         rate, notes = sample_rate(checkpoint, _RATE, settings.hop_length, ("sample_rate", "sampling_rate"))
         width = checkpoint.shape(_CODEBOOK.format(0))[1]
         projected = f"{_QUANTIZER.format(0)}.project_in.weight" in checkpoint.tensors

@@ -38,6 +38,9 @@ class BlockedSteps(Steps):
 
     def run_end(self, x: Tensor, row: int) -> Tensor:
         """The end of a signal, with what its open block has received: all that is left of it, so unpadded."""
+        if not x.is_floating_point():
+            # Codes that are absent after the last are silence, as in any other block.
+            return self.run(x, [row])
         opened = self._open[row]
         block = x if opened is None else torch.cat([opened.unsqueeze(0), x], dim=-1)
         output, _ = self.end_function(block, self.states.take([row]))

@@ -199,6 +199,8 @@ class Codec(Network):
                 f"tokens were made by model {tokens.fingerprint}, this is {self.fingerprint}; "
                 "load that model, or force the decoding (--force) and expect noise"
             )
+        if not len(tokens):
+            raise CodecError("the tokens are of no clip; give those of one or more")
         self.quantizer.check_codes(tokens.codes)
         frames = tokens.codes.shape[2]
         for length, samples in zip(tokens.lengths.tolist(), tokens.num_samples.tolist(), strict=True):

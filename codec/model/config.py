@@ -43,6 +43,10 @@ class CodecConfig:
             raise TypeError(f"{network_class.__name__} lacks a method of NetworkConfig")
         if self.quantizer is None or isinstance(self.quantizer, dict):
             object.__setattr__(self, "quantizer", read_quantizer_config(self.quantizer or {}))
+        if not hasattr(self.quantizer, "layer_sizes"):
+            raise CodecError(f"config quantizer: expected its settings, such as {{type: rvq}}, got {self.quantizer!r}")
+        if self.sample_rate < 1:
+            raise CodecError(f"config sample_rate: {self.sample_rate} Hz; it must be 1 or more")
 
     @property
     def frame_rate(self) -> float:
@@ -73,7 +77,7 @@ def parse_config(text: str, where: str = "config.json") -> CodecConfig:
     """
     try:
         values = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CodecError(f"{where}: cannot be read as JSON ({error})") from None
     if isinstance(values, dict) and "model_type" in values:
         values = _of_transformers(values, where)

@@ -54,6 +54,8 @@ def read_inputs(audio: AudioInput, sample_rate: Any, lengths: Any, target_rate: 
             raise CodecError("a list of clips has their lengths; leave lengths out")
         return _joined([_one_clip(clip, rate, target_rate) for clip in audio])
     if isinstance(audio, Audio) or is_source(audio):
+        if lengths is not None:
+            raise CodecError("a recording has its own length; leave lengths out, or give its samples")
         return _joined([_one_clip(audio, rate, target_rate)])
     wav = to_float(audio, _EXPECTED)
     _check_shape(wav)

@@ -30,6 +30,8 @@ class StreamingDecoder(Slots):
         check_streaming(model, batch)
         super().__init__(model, batch, decoding(model, engine, batch, deterministic))
         self._lowest_code = ABSENT if allow_absent else 0
+        # What is kept of codes until others come has to have their shape.
+        self._all_layers = deterministic or model.decoder.first_frames > 1
         # Samples that each slot has handed out, those still in the overlap counted as negative;
         # frames it has received; and the samples of its signal, where they are known.
         self._position = [-model.decoder.delay] * batch
@@ -153,7 +155,10 @@ class StreamingDecoder(Slots):
         if codes.ndim != 3 or len(codes) != self.batch:
             raise CodecError(f"expected codes ({self.batch}, K, n), got shape {shape}")
         self.model.quantizer.check_codes(codes, self._lowest_code)
-        return codes, self._check_lengths(lengths, codes.shape[2])
+        counts = self._check_lengths(lengths, codes.shape[2])
+        if self._all_layers:
+            codes = F.pad(codes, (0, 0, 0, self.model.num_codebooks - codes.shape[1]), value=ABSENT)
+        return codes, counts
 
     def _set_end(self, num_samples: Counts | None, rows: Iterable[int]) -> None:
         if num_samples is None:
@@ -195,8 +200,7 @@ class StreamingDecoder(Slots):
         ended = [end is not None and frames * hop >= end for end, frames in zip(self._end, self._frames, strict=True)]
         for row, codes in enumerate(new):
             if not begun[row]:
-                all_layers = F.pad(codes, (0, 0, 0, self.model.num_codebooks - len(codes)), value=ABSENT)
-                self._held[row] = torch.cat([self._held[row], all_layers], dim=1)
+                self._held[row] = torch.cat([self._held[row], codes], dim=1)
         signals = [new[row] if begun[row] else held for row, held in enumerate(self._held)]
         for row, signal in enumerate(signals):
             if ended[row] or signal.shape[1] >= self._limits.first_frames:

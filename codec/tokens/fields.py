@@ -57,6 +57,8 @@ def tokens_of(fields: dict[str, Any]) -> Tokens:
     if not isinstance(codes, Tensor) or codes.ndim != 2 or codes.dtype != torch.int64:
         shape = f"{codes.dtype} {tuple(codes.shape)}" if isinstance(codes, Tensor) else repr(codes)
         raise CodecError(f"codes must be an int64 tensor (K, T), got {shape}")
+    if codes.layout != torch.strided or codes.is_meta:
+        raise CodecError(f"codes must be a plain tensor, got one of {codes.layout} on {codes.device}")
     frames = -(-samples // hop)
     if codes.shape[0] < 1 or codes.shape[1] != frames:
         raise CodecError(

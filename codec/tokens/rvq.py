@@ -78,7 +78,7 @@ def _read(data: bytes) -> Tokens:
             raise CodecError(f"{len(body) - start} bytes of codes, but the header promises {size}")
         codes = unpack_frames(body[start:], frames, sizes)
         return tokens_of(header | {"codes": torch.from_numpy(codes).t().contiguous()})
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise CodecError(f"the header is wrong ({error}); make the tokens again") from None
 
 

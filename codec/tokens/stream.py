@@ -159,7 +159,7 @@ class StreamReader:
             raise CodecError(f"a header of {length} bytes; the token stream is damaged")
         try:
             return from_dict(StreamHeader, json.loads(self._take(length)), "token stream")
-        except ValueError:
+        except (ValueError, RecursionError):
             raise CodecError("the token stream is damaged in its header; send it again") from None
         except (TypeError, AttributeError) as error:
             raise CodecError(f"the token stream's header is wrong ({error})") from None

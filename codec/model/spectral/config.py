@@ -65,6 +65,7 @@ class SpectralConfig:
     """Depth of the comb of the pitch on the noise of voiced frames, such as 5; 0: none. Not in training."""
 
     def __post_init__(self) -> None:
+        self._check_sizes()
         semantic = self.semantic_layers > 0
         if semantic and not 0 < self.semantic_dim < self.latent_dim:
             raise CodecError(
@@ -105,6 +106,12 @@ class SpectralConfig:
                 f"config network: window_length {self.window_length} must be twice "
                 f"hop_length {self.hop_length}"
             )
+
+    def _check_sizes(self) -> None:
+        sizes = ("hop_length", "kernel_size", "latent_dim", "expansion")
+        for name in (*sizes, "encoder_dim", "encoder_layers", "decoder_dim", "decoder_layers"):
+            if getattr(self, name) < 1:
+                raise CodecError(f"config network: {name} is {getattr(self, name)}; it must be 1 or more")
 
     @property
     def acoustic_dim(self) -> int:
