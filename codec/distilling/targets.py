@@ -10,7 +10,7 @@ from codec.data import Clip
 from codec.distilling.config import Normalization
 from codec.errors import CodecError
 from codec.teachers import build_teacher
-from codec.teachers.features import ExpectedFeatures, FeatureCache, FeatureInfo
+from codec.teachers.features import FeatureCache, FeatureInfo
 from codec.teachers.features.extract import extract_features
 from codec.teachers.teaching import TeacherSource
 
@@ -41,9 +41,10 @@ def read_vectors(source: TeacherSource, clips: list[Clip]) -> Vectors:
             when the teacher fails on a clip.
     """
     cache = FeatureCache(source.features, source.name or DEFAULT_NAME)
+    expected = source.expected("teacher")
     if source.extract is not None and cache.missing(clips):
         _extract(source, cache, clips)
-    info = cache.check(clips, ExpectedFeatures(source.teacher, source.layer, source.rate, source.mode))
+    info = cache.check(clips, expected)
     if info.level != "clip":
         raise CodecError(
             f"{cache.folder / cache.teacher_name}: holds frames, not one vector for a clip; set teacher.extract to "

@@ -39,6 +39,7 @@ class PooledTeacher:
             mode=f"{inner.mode} {config.pool}",
             dim=inner.dim * (2 if config.pool == "mean_std" else 1),
             level="clip",
+            options="",
         )
 
     def prepare(self, clips: list[Clip], words: dict[str, Alignment]) -> None:

@@ -2,14 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
-from codec.encoders.hub import teacher_id
 from codec.encoders.layers import layer_name
-from codec.encoders.own import is_own, own_name
 from codec.errors import CodecError
 from codec.teachers.features import ExpectedFeatures, FeatureInfo
+from codec.teachers.registry import read_options
 
 Axis = Literal["d", "t"]
 TranslatorKind = Literal["linear", "conv", "mlp"]
@@ -62,7 +60,8 @@ class TeacherSource:
     extract: dict[str, Any] | None = None
     """What kind, model, layers and options stand for (type, model, ...), where they are not given."""
     teacher: str | None = None
-    """Refuse features of another teacher, layer or mode; anything goes by default."""
+    """Refuse features of another teacher (as the cache names its model), layer or mode; by default those of other
+    options than extract or kind say."""
     layer: str | None = None
     mode: str | None = None
 
@@ -108,25 +107,16 @@ class TeacherSource:
             return self.kind in ("speech", "music", "embedding")
         return self.timing == "smooth"
 
-    @property
-    def expected(self) -> ExpectedFeatures:
-        """What the cached features have to be."""
-        known: dict[str, Any] = {"teacher": self.teacher, "layer": self.layer, "rate": self.rate, "mode": self.mode}
-        if self.kind in ("speech", "music", "embedding"):
-            known["mode"] = self.mode or self.kind
-        if self.model is not None:
-            known["teacher"] = self.teacher or _cached_name(self.model)
-        if self.layers is not None:
-            known["layer"] = self.layer or layer_name(self.layers)
-        return ExpectedFeatures(**known)
+    def expected(self, name: str) -> ExpectedFeatures:
+        """What the cached features of this teacher, called ``name``, have to be; no teacher is built.
 
-
-def _cached_name(model: str) -> str | None:
-    """What a cache of its features calls a model: by its weights if it is ours, an ONNX file by its name."""
-    if is_own(model):
-        return own_name(model)
-    file = Path(model)
-    return file.name if file.suffix == ".onnx" else teacher_id(model)
+        Raises:
+            CodecError: for an unknown type or option.
+        """
+        layer = self.layer or (None if self.layers is None else layer_name(self.layers))
+        live = self.live
+        options = None if live is None else read_options(name, live)
+        return ExpectedFeatures(self.teacher, layer, self.rate, self.mode, options)
 
 
 def teacher_losses(

@@ -85,8 +85,8 @@ def open_features(
     """Where each teacher's features come from, checked for every clip with audio that it sees.
 
     Raises:
-        CodecError: for missing features, those of another teacher, layer, rate or mode, or a domain without
-            clips.
+        CodecError: for missing features, those of another teacher, layer, rate or mode or of other options, or a
+            domain without clips.
     """
     used = [clip for clip, length in zip(store.clips, store.lengths, strict=True) if length]
     if teachers:
@@ -101,7 +101,7 @@ def open_features(
         cache = FeatureCache(source.features, source.name or name)
         live = source.live is not None and cache.missing(seen)
         features = _live(name, source, words, cache, seen) if live else cache
-        views[name] = TeacherView(features, features.check(seen, source.expected), source.seen, source.smooth)
+        views[name] = TeacherView(features, features.check(seen, source.expected(name)), source.seen, source.smooth)
     return views
 
 

@@ -10,12 +10,13 @@
 A teacher of level ``clip`` has one vector for the whole clip: ``features (1, D)`` or ``(D,)``, and
 ``mask (1,)``, false where the teacher has no vector for the clip.
 
-The metadata name the teacher, layer, rate (Hz), offset (seconds of frame 0's centre), mode and level.
+The metadata name the teacher, layer, rate (Hz), offset (seconds of frame 0's centre), mode and level, and the options
+that made the features, see :mod:`codec.teachers.features.options`.
 """
 
 import dataclasses
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,8 +29,10 @@ from codec.atomic import atomic_path
 from codec.data import Clip
 from codec.encoders.base import SLACK
 from codec.errors import CodecError
+from codec.teachers.features.options import TeacherOptions, changed_options
 
 REMEDY = "run codec features, or name another cache folder"
+REPLACE = "use another cache folder or teacher name, or delete the old features"
 LENGTH_SLACK = 0.5
 """Seconds by which a clip's frames may be longer or shorter than the manifest says, besides what encoders may be."""
 
@@ -50,9 +53,11 @@ class FeatureInfo:
     dim: int
     level: Literal["frame", "clip"] = "frame"
     """``clip``: one vector for a clip, which has no times."""
+    options: str = field(default="", compare=False, repr=False)
+    """What made them; empty in files from before options were kept, which therefore compare by all else."""
 
     def to_metadata(self) -> dict[str, str]:
-        return {key: str(value) for key, value in dataclasses.asdict(self).items()}
+        return {key: str(value) for key, value in dataclasses.asdict(self).items() if key != "options" or value}
 
     @classmethod
     def from_metadata(cls, values: dict[str, str]) -> "FeatureInfo":
@@ -65,6 +70,7 @@ class FeatureInfo:
             dim=int(values["dim"]),
             # Files from before there were levels hold frames.
             level=_level(values.get("level", "frame")),
+            options=values.get("options", ""),
         )
 
 
@@ -76,15 +82,21 @@ class ExpectedFeatures:
     layer: str | None = None
     rate: float | None = None
     mode: str | None = None
+    options: TeacherOptions | None = None
+    """Those of the teacher that the config describes; its model goes by ``teacher`` where that is given."""
 
     def differences(self, info: FeatureInfo) -> list[str]:
         """One phrase per fact in which ``info`` differs."""
-        wanted = {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
-        return [
+        wanted = {key: getattr(self, key) for key in ("teacher", "layer", "rate", "mode")}
+        problems = [
             f"{key} {getattr(info, key)!r} instead of {value!r}"
             for key, value in wanted.items()
-            if getattr(info, key) != value
+            if value is not None and getattr(info, key) != value
         ]
+        if self.options is not None:
+            problems += self.options.differences(info, named=self.teacher is not None)
+        # A layer may be an option, too.
+        return list(dict.fromkeys(problems))
 
 
 @dataclass(frozen=True)
@@ -220,10 +232,12 @@ class FeatureCache:
             if first is not None and info != first:
                 agreed = ExpectedFeatures(first.teacher, first.layer, first.rate, first.mode)
                 problems = problems or agreed.differences(info) or ["another width, offset or level"]
+            elif first is not None:
+                problems = problems or changed_options(info.options, first.options)
             if problems:
-                raise CodecError(f"{self.path(clip)}: {', '.join(problems)}; {REMEDY}")
+                raise CodecError(f"{self.path(clip)}: {', '.join(problems)}; {REPLACE}")
             self.check_length(clip, features)
-            first = info
+            first = info if info.options or first is None else first
         if first is None:
             raise CodecError(f"{where}: no clips to check; the manifest gave none")
         return first

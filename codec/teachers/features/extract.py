@@ -7,7 +7,8 @@ from codec.audio.io import load_audio
 from codec.data import Clip
 from codec.errors import CodecError
 from codec.jobs.batches import StageReport, run_batches
-from codec.teachers.features.cache import ClipFeatures, FeatureCache
+from codec.teachers.features.cache import REPLACE, ClipFeatures, FeatureCache
+from codec.teachers.features.options import changed_options
 from codec.teachers.language import is_speech
 from codec.teachers.registry import Teacher
 
@@ -72,7 +73,7 @@ def lacks_words(clip: Clip, teacher: Teacher, words: dict[str, Alignment]) -> bo
 
 
 def check_cached(teacher: Teacher, cache: FeatureCache, clips: list[Clip]) -> None:
-    """Refuse to mix two teachers, layers, rates or modes, or two data folders, in one cache.
+    """Refuse to mix two teachers, their layers or other options, or two data folders, in one cache.
 
     Raises:
         CodecError: naming the first file that differs.
@@ -80,10 +81,10 @@ def check_cached(teacher: Teacher, cache: FeatureCache, clips: list[Clip]) -> No
     for clip in clips:
         features = cache.read(clip)
         if features.info != teacher.info:
-            raise CodecError(
-                f"{cache.path(clip)}: holds {features.info}, but this run makes {teacher.info}; "
-                "use another cache folder or teacher name, or delete the old features"
-            )
+            raise CodecError(f"{cache.path(clip)}: holds {features.info}, but this run makes {teacher.info}; {REPLACE}")
+        changes = changed_options(features.info.options, teacher.info.options)
+        if changes:
+            raise CodecError(f"{cache.path(clip)}: {', '.join(changes)}; {REPLACE}")
         cache.check_length(clip, features)
 
 
