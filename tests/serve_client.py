@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 import websockets
 from conftest import make_speech
 from websockets.asyncio.client import connect
@@ -14,6 +15,7 @@ from websockets.asyncio.client import connect
 from codec.serve.config import ServeConfig
 from codec.serve.protocol import CODES, parse_output
 from codec.serve.server import Server
+from codec.tokens.tokens import Tokens
 
 
 @dataclass
@@ -59,7 +61,7 @@ def metric(server: Server, name: str, **labels: str) -> float | None:
 @asynccontextmanager
 async def connected(server: Server, **start):
     """A socket that has started, or tries to."""
-    async with connect(f"ws://127.0.0.1:{server.port}/ws", max_size=None) as socket:
+    async with connect(f"ws://127.0.0.1:{server.port}/ws", max_size=None, ping_interval=None) as socket:
         assert json.loads(await socket.recv())["type"] == "hello"
         if start:
             await socket.send(json.dumps({"type": "start", **start}))
@@ -129,3 +131,21 @@ async def get(server: Server, path: str, **headers: str) -> tuple[int, str, str]
 def speech(seconds: float, seed: int = 0) -> np.ndarray:
     """``(T,)`` int16 at 16 kHz."""
     return (make_speech(seconds, seed=seed) * 32_767).astype(np.int16)
+
+
+def encoded(model, pcm, count=None) -> np.ndarray:
+    return model.encode(torch.from_numpy(pcm), num_codebooks=count).codes[0].numpy()
+
+
+def decoded(model, codes: np.ndarray, num_samples: int) -> np.ndarray:
+    """Audio in steps of 16 bits, not rounded; the largest is what 16 bits have."""
+    tokens = Tokens(
+        torch.from_numpy(codes)[None].contiguous(),
+        torch.tensor([codes.shape[1]]),
+        torch.tensor([num_samples]),
+        model.sample_rate,
+        model.fingerprint,
+        model.hop_length,
+        model.quantizer.sizes[: len(codes)],
+    )
+    return np.minimum(model.decode(tokens)[0].numpy() * 32_768, 32_767)

@@ -15,32 +15,24 @@ import websockets
 from command import run
 from conftest import make_speech
 from seanet_models import CAUSAL, make_seanet
-from serve_client import connected, get, metric, receive, send_and_receive, speech, stream, with_server
+from serve_client import (
+    connected,
+    decoded,
+    encoded,
+    get,
+    metric,
+    receive,
+    send_and_receive,
+    speech,
+    stream,
+    with_server,
+)
 from websockets.asyncio.client import connect
 
 from codec import CodecError
 from codec.serve.config import ServeConfig
 from codec.serve.offer import Agreed, Offer
 from codec.serve.protocol import codes_message, parse_output
-from codec.tokens.tokens import Tokens
-
-
-def encoded(model, pcm, count=None) -> np.ndarray:
-    return model.encode(torch.from_numpy(pcm), num_codebooks=count).codes[0].numpy()
-
-
-def decoded(model, codes: np.ndarray, num_samples: int) -> np.ndarray:
-    """Audio in steps of 16 bits, not rounded; the largest is what 16 bits have."""
-    tokens = Tokens(
-        torch.from_numpy(codes)[None].contiguous(),
-        torch.tensor([codes.shape[1]]),
-        torch.tensor([num_samples]),
-        model.sample_rate,
-        model.fingerprint,
-        model.hop_length,
-        model.quantizer.sizes[: len(codes)],
-    )
-    return np.minimum(model.decode(tokens)[0].numpy() * 32_768, 32_767)
 
 
 def check(model, pcm, result, count, sound=True):
@@ -100,10 +92,10 @@ def test_codes_come_back_as_the_models_sound(tiny_model):
 
 @pytest.mark.parametrize("delay", ["of a frame", "none"])
 def test_a_decoder_ends_where_its_client_says_or_refuses(tiny_model, delay):
-    """Ends within the last frame, or at its end where the decoder holds nothing back; no others."""
+    """Ends within the last frame, also when all of it was sent; no others."""
     model = tiny_model if delay == "of a frame" else make_seanet(CAUSAL)
     hop, frames = model.hop_length, 5
-    shortest = frames * hop - min(hop - 1, model.decoder.delay)
+    shortest = (frames - 1) * hop + 1
     codes = np.arange(frames * 2).reshape(2, frames) % model.config.quantizer.codebook_size
     start = {"mode": "decode", "fingerprint": model.fingerprint}
     pcm = speech(0.3)
@@ -122,12 +114,12 @@ def test_a_decoder_ends_where_its_client_says_or_refuses(tiny_model, delay):
     async def test(server):
         healthy = asyncio.create_task(stream(server, pcm, [320], pause=0.01, mode="both"))
         await asyncio.sleep(0.02)
-        for num_samples in (-1, 0, frames * hop - model.decoder.delay - 1, shortest - 1, frames * hop + 1):
+        for num_samples in (-1, 0, shortest - 1, frames * hop + 1):
             assert (await end_at(server, num_samples))[1].error == "bad_end"
-        for num_samples in {shortest, frames * hop}:
+        for num_samples in (shortest, frames * hop):
             early, result = await end_at(server, num_samples)
             assert result.ended == {"type": "ended", "frames": frames, "num_samples": num_samples}
-            assert early + len(result.wav) == num_samples
+            assert early + len(result.wav) == max(early, num_samples)
         result = await healthy
         assert result.error is None and result.ended["num_samples"] == len(pcm)
         assert np.array_equal(result.codes, encoded(model, pcm))
@@ -220,6 +212,7 @@ FAULTS = {
     "audio to a decoder": (DECODE, [packed(1, 2, kind=2)], "bad_codes"),
     "no header": (DECODE, [b"1234"], "bad_codes"),
     "missing frames": (DECODE, [packed(1, 2), packed(1, 2, first=2)], "bad_codes"),
+    "half a character for a model": ({"fingerprint": "\ud800"}, [], "bad_model"),
     "wrong end": (DECODE, [packed(1, 2), {"type": "end", "num_samples": 5000}], "bad_end"),
 }
 
@@ -354,12 +347,15 @@ def _url(server) -> str:
 def test_tokens(tiny_model):
     async def test(server):
         assert (await send_and_receive(server, [], mode="encode")).error == "bad_token"
-        assert (await send_and_receive(server, [], mode="encode", token="sesamé")).error == "bad_token"
-        assert (await stream(server, speech(0.1), [320], mode="encode", token="sesame")).ended
+        for wrong in ("sesame", "sesam\ud800", "sesam\udcc3\udca9"):
+            result = await send_and_receive(server, [], mode="encode", token=wrong)
+            assert (result.error, result.close_code) == ("bad_token", 1008)
+        assert (await stream(server, speech(0.1), [320], mode="encode", token="sesamé")).ended
         assert (await get(server, "/metrics"))[0] == 401
-        assert (await get(server, "/metrics", Authorization="Bearer sesame"))[0] == 200
+        assert (await get(server, "/metrics", Authorization="Bearer sesame"))[0] == 401
+        assert (await get(server, "/metrics", Authorization="Bearer sesamé"))[0] == 200
 
-    with_server(tiny_model, test, token="sesame")
+    with_server(tiny_model, test, token="sesamé")
 
 
 @pytest.mark.parametrize(
@@ -410,7 +406,14 @@ def test_a_failing_step_closes_its_clients_and_the_server_goes_on(tiny_model, mo
 
 @pytest.mark.parametrize(
     "settings",
-    [{"port": 70_000}, {"token": ""}, {"max_clients": 0}, {"origins": ("example.org",)}, {"max_speed": 0.5}],
+    [
+        {"port": 70_000},
+        {"token": ""},
+        {"token": "\udcff"},
+        {"max_clients": 0},
+        {"origins": ("example.org",)},
+        {"max_speed": 0.5},
+    ],
 )
 def test_settings_that_cannot_be(settings):
     with pytest.raises(CodecError):

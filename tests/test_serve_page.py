@@ -18,6 +18,20 @@ import codec
 from codec.serve.config import ServeConfig
 from codec.serve.server import Server
 
+START_SECONDS = 2.0
+SLOW = """seconds => {
+  const later = () => new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
+  const devices = navigator.mediaDevices, contexts = BaseAudioContext.prototype;
+  const ask = devices.getUserMedia.bind(devices), decode = contexts.decodeAudioData;
+  devices.getUserMedia = async (wish) => {
+    await later();
+    return window.microphone = await ask(wish);
+  };
+  contexts.decodeAudioData = async function (data) {
+    await later();
+    return decode.call(this, data);
+  };
+}"""
 CHROMIUM = shutil.which("chromium")
 OPTIONS = [
     "--use-fake-device-for-media-stream",
@@ -50,7 +64,7 @@ def port(model):
 
     async def run() -> None:
         stop = asyncio.Event()
-        async with Server(model, ServeConfig(port=0)) as server:
+        async with Server(model, ServeConfig(port=0, start_seconds=START_SECONDS)) as server:
             found.extend([server.port, asyncio.get_running_loop(), stop])
             started.set()
             await stop.wait()
@@ -101,6 +115,10 @@ def colours(page, canvas: str) -> int:
         }""",
         canvas,
     )
+
+
+def microphone_is_off(page) -> bool:
+    return page.evaluate("window.microphone.getTracks().every((track) => track.readyState === 'ended')")
 
 
 def choose(page, count: int) -> None:
@@ -158,4 +176,53 @@ def test_what_is_no_sound_is_told(page, tmp_path):
     path.write_text("no sound")
     page.set_input_files("#file", path)
     page.wait_for_selector("#status[data-state=error]")
+    assert page.locator("#mic").is_enabled()
+
+
+@pytest.mark.parametrize("button", ["#mic", "#demo"])
+def test_a_source_may_take_longer_to_open_than_the_server_waits_for_a_start(page, button):
+    """A question about the microphone stands until somebody answers it; only then is there a connection."""
+    page.evaluate(SLOW, START_SECONDS + 0.5)
+    sockets = []
+    page.on("websocket", lambda socket: sockets.append(socket.url))
+    page.click(button)
+    wait_for(page, "status", "opening…")
+    page.wait_for_timeout(500)
+    assert not sockets
+    wait_for_frames(page, 20)
+    assert len(sockets) == 1
+    page.click("#stop")
+    wait_for(page, "status", "ended")
+
+
+def test_a_microphone_that_is_not_wanted_any_more_is_closed(page):
+    page.evaluate(SLOW, 0.5)
+    page.click("#mic")
+    wait_for(page, "status", "opening…")
+    page.click("#stop")
+    wait_for(page, "status", "stopped")
+    assert microphone_is_off(page)
+    page.click("#mic")
+    wait_for_frames(page, 5)
+    page.click("#stop")
+    wait_for(page, "status", "ended")
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [("refused", "full"), ("another model", "the server has another model now; start again")],
+)
+def test_a_microphone_without_a_server_is_closed(page, model, fault, told):
+    def answer(socket) -> None:
+        if fault == "refused":
+            socket.close(code=1013, reason="full")
+            return
+        server = socket.connect_to_server()
+        server.on_message(lambda text: socket.send(text.replace(model.fingerprint, "0" * 16)))
+
+    page.evaluate(SLOW, 0)
+    page.route_web_socket("**/ws", answer)
+    page.click("#mic")
+    wait_for(page, "status", told)
+    assert microphone_is_off(page)
     assert page.locator("#mic").is_enabled()

@@ -115,7 +115,9 @@ class Channel:
 
     @property
     def has_room(self) -> bool:
-        return self.waiting < self._config.input_seconds * self._frame_rate
+        """Whether more may come: always before a new signal has the frames of its first step."""
+        needed = self._first if self._is_new else 0
+        return self.waiting < max(needed, self._config.input_seconds * self._frame_rate)
 
     def add_sound(self, pcm: np.ndarray, now: float) -> None:
         self._samples_in += len(pcm)

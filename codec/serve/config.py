@@ -66,6 +66,8 @@ class ServeConfig:
             raise CodecError(f"max_speed is {self.max_speed}; below 1 no live client could keep up")
         if self.token is not None and not self.token:
             raise CodecError("the token is empty; give one with characters, or none")
+        if self.token is not None and not _is_text(self.token):
+            raise CodecError("the token has bytes that are no text in UTF-8; give another")
         for origin in self.origins:
             if not origin.startswith(("http://", "https://")) or origin.endswith("/"):
                 raise CodecError(f"origin {origin!r}; expected scheme and host, as https://example.org")
@@ -77,3 +79,12 @@ class ServeConfig:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return self.host == "localhost"
+
+
+def _is_text(value: str) -> bool:
+    """Whether it can be sent; the environment may have bytes of any kind."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

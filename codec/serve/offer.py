@@ -6,7 +6,7 @@ from functools import cached_property, lru_cache
 from codec.audio.delay import resampling_delay
 from codec.model.codec import Codec
 from codec.serve.config import ServeConfig
-from codec.serve.protocol import VERSION, Agreed, control
+from codec.serve.protocol import VERSION, Agreed, check_sizes, control
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Offer:
         self.hop_length = model.hop_length
         self.num_codebooks = model.num_codebooks
         self.sizes = model.quantizer.sizes
+        check_sizes(self.sizes)
         self.codebook_size = max(self.sizes)
         self.fingerprint = model.fingerprint
         self._bits = [model.quantizer.bits(count) for count in range(1, model.num_codebooks + 1)]

@@ -28,7 +28,9 @@ CODES, SOUND = 1, 2
 MIN_RATE, MAX_RATE = 8_000, 96_000
 
 _HEADER = struct.Struct("<BBHI")
+_MOST_CODEBOOKS = 255
 _CODE = np.dtype("<u2")
+_MOST_ENTRIES = 1 << 8 * _CODE.itemsize
 _SAMPLE = np.dtype("<i2")
 
 
@@ -94,6 +96,23 @@ class CodeFrames:
 
 
 _CONTROLS = {"start": Start, "codebooks": Codebooks, "end": End}
+
+
+def check_sizes(sizes: Sequence[int]) -> None:
+    """Refuse a model whose codes have no room in the messages.
+
+    Raises:
+        CodecError: when it has too many codebooks, or one with too many entries.
+    """
+    if len(sizes) > _MOST_CODEBOOKS:
+        raise CodecError(
+            f"{len(sizes)} codebooks; the server's messages have room for {_MOST_CODEBOOKS}: serve another model"
+        )
+    if max(sizes) > _MOST_ENTRIES:
+        raise CodecError(
+            f"a codebook of {max(sizes)} entries; the server's messages have room for codes of {_MOST_ENTRIES}: "
+            "serve another model"
+        )
 
 
 def parse_control(text: str) -> Start | Codebooks | End:

@@ -75,6 +75,9 @@ class Server:
                 max_size=self._config.max_message_bytes,
                 max_queue=_READ_AHEAD,
                 write_limit=_WRITE_AHEAD,
+                # A fast client's answer to a ping lies behind all the audio that was not read yet; dead clients
+                # are found by their silence.
+                ping_interval=None,
                 open_timeout=self._config.start_seconds,
                 close_timeout=self._config.stall_seconds,
             )

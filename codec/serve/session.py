@@ -54,6 +54,19 @@ class Session:
 
     async def run(self) -> None:
         """Serve the client; it ends with the client, whatever the client does."""
+        serving = asyncio.create_task(self._serve())
+        leaving = asyncio.create_task(self._socket.wait_closed())
+        try:
+            # The model may owe a client something for long; without a connection nobody waits for it.
+            await asyncio.wait([serving, leaving], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            serving.cancel()
+            leaving.cancel()
+            await asyncio.gather(serving, leaving, return_exceptions=True)
+        if not serving.cancelled():
+            serving.result()
+
+    async def _serve(self) -> None:
         try:
             await self._send(self._offer.hello())
             start = await self._start()
@@ -79,7 +92,8 @@ class Session:
         if not isinstance(start, Start):
             raise ClientError("bad_message", "the first message must be a start, as JSON text")
         if self._config.token is not None:
-            shown = (start.token or "").encode()
+            # JSON can have halves of characters, which have no place in UTF-8.
+            shown = (start.token or "").encode(errors="surrogatepass")
             if not hmac.compare_digest(shown, self._config.token.encode()):
                 raise ClientError("bad_token", "this server needs a token; ask its operator")
         rate = self._offer.sample_rate if start.rate is None else start.rate
@@ -167,9 +181,14 @@ class Session:
 
     async def _wait_for_room(self, channel: Channel) -> None:
         """Backpressure: what is not read here stays with the client."""
+        limit = self._config.idle_seconds
         while not channel.has_room and not channel.closed:
             self._taken.clear()
-            await self._taken.wait()
+            try:
+                async with asyncio.timeout(limit):
+                    await self._taken.wait()
+            except TimeoutError:
+                raise ClientError("idle", f"nothing that waits was taken for {limit:g} s; try later") from None
 
     def _end(self, end: End, start: Agreed, channel: Channel, resampler: StreamResampler, now: float) -> None:
         if start.mode != "decode":
@@ -182,10 +201,7 @@ class Session:
             self._worker.change(add_rest)
             return
         longest = self._frames_in * self._offer.hop_length
-        # Shorter than the last frame allows would also be audio that the decoder has handed out already; the
-        # model's thread would refuse that for the whole step, and every client would lose its stream.
-        margin = min(self._offer.hop_length - 1, self._offer.decoder_delay)
-        shortest = max(longest - margin, 0)
+        shortest = longest - self._offer.hop_length + 1 if self._frames_in else 0
         if end.num_samples is not None and not shortest <= end.num_samples <= longest:
             raise ClientError(
                 "bad_end", f"{end.num_samples} samples; {self._frames_in} frames are {shortest} to {longest}"
@@ -199,8 +215,10 @@ class Session:
         await self._send(self._offer.codebooks(request.value))
 
     def _deliver(self, output: Output) -> None:
+        # Also when a step made nothing of what it took.
         self._taken.set()
-        self._outputs.put_nowait((output, self._is_stalled))
+        if output != Output([], []):
+            self._outputs.put_nowait((output, self._is_stalled))
 
     async def _send_outputs(self, channel: Channel) -> None:
         """Until the signal has ended; the worker makes no more than the channel allows unsent."""

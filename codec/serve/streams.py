@@ -101,7 +101,8 @@ class Streams:
             lengths[turn.channel.slot] = turn.frames + turn.tail
             codes[turn.channel.slot, : len(part.codes), : turn.frames] = part.codes
             if turn.ending:
-                ends[turn.channel.slot] = turn.num_samples
+                # A model without delay may have handed out all of the last frame before its true end came.
+                ends[turn.channel.slot] = max(turn.num_samples, turn.channel.samples_out)
         wav = self._decoder.push(torch.from_numpy(codes), lengths, ends).numpy()
         samples = self._decoder.lengths.tolist()
         for turn, part in wanted:

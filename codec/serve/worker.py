@@ -166,11 +166,9 @@ class Worker:
         channel.samples_out += len(made.wav)
         if channel.mode != "encode":
             self._metrics.frames_decoded.inc(turn.frames)
-        num_samples = channel.samples_out if channel.mode == "decode" else turn.num_samples
-        return channel, Output(messages, [], (channel.frames_out, num_samples) if turn.ending else None)
+        return channel, Output(messages, [], (channel.frames_out, turn.num_samples) if turn.ending else None)
 
     def _hand_out(self, outputs: list[tuple[Channel, Output]]) -> None:
-        outputs = [(channel, output) for channel, output in outputs if output != Output([], [])]
         with self._changed:
             for channel, output in outputs:
                 channel.unsent += len(output.messages)

@@ -18,23 +18,25 @@ const sound = new Sound(sendChunk, stop);
 
 let link = null;
 let hello = null;
+let stopped = false;
 let sentTimes = [];
 let rounds = [];
 let frames = 0;
 let left = new Int16Array(0);
 
-// A connection of its own for every signal; its hello also fills the page in before the first.
+// A connection of its own for every signal.
 function connect(onReady) {
   link?.drop();
   link = new Link({
     hello: (message) => {
       hello = message;
       describe();
-      onReady?.();
+      onReady();
     },
     ready: (message) => {
       $("latency").textContent = message.latency_ms.toFixed(0);
       showBitrate(message.bits_per_second);
+      if (stopped) return;
       setStatus("live", "live");
       sound.begin();
     },
@@ -56,16 +58,43 @@ function describe() {
   matrix.setSize(hello.codebooks, hello.codebook_size);
 }
 
+// A connection for the hello alone: a place on the server is for those who send. When it fails, the page has
+// said why, and nothing follows.
+function greet() {
+  return new Promise((resolve) => {
+    connect(() => {
+      link.drop();
+      resolve();
+    });
+  });
+}
+
+// The server waits only a moment for a start; a question about the microphone may stand for minutes.
 async function begin(open) {
+  stopped = false;
   buttons(true);
   setStatus("idle", "connecting…");
-  connect(async () => {
-    try {
-      await sound.prepare(hello.rate, hello.rate / hello.frame_samples);
-      await open();
-    } catch (error) {
+  if (!hello) await greet();
+  setStatus("idle", "opening…");
+  try {
+    await sound.prepare(hello.rate, hello.rate / hello.frame_samples);
+    await open();
+  } catch (error) {
+    finish("error", error.name === "NotAllowedError" ? "no microphone: permission denied" : error.message);
+    return;
+  }
+  if (stopped) return finish("idle", "stopped");
+  start(hello.fingerprint);
+}
+
+// For a source that is open and was prepared for that model.
+function start(fingerprint) {
+  setStatus("idle", "connecting…");
+  connect(() => {
+    if (stopped || hello.fingerprint !== fingerprint) {
       link.drop();
-      finish("error", error.name === "NotAllowedError" ? "no microphone: permission denied" : error.message);
+      if (stopped) finish("idle", "stopped");
+      else finish("error", "the server has another model now; start again");
       return;
     }
     clear();
@@ -126,6 +155,7 @@ function addSound(samples) {
 }
 
 function stop() {
+  stopped = true;
   sound.stopInput();
   sound.stopReplay();
   if (link && !link.finished) {
@@ -208,8 +238,4 @@ $("codebooks").oninput = () => {
 for (const input of document.querySelectorAll("[name=side]")) input.onchange = chooseSide;
 
 chooseSide();
-connect(() => {
-  setStatus("idle", "ready");
-  // It was only for the hello; a place on the server is for those who send.
-  link.drop();
-});
+greet().then(() => setStatus("idle", "ready"));
