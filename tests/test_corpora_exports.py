@@ -3,6 +3,7 @@
 import json
 import shutil
 import struct
+import tarfile
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -153,6 +154,23 @@ def test_texts_come_first_and_are_not_learned(corpus, rows, tiny_model, tmp_path
     assert examples[spoken - 1]["input_ids"][0] == layout.ids.specials["start"]
 
 
+@pytest.mark.parametrize("form", ["jsonl", "webdataset"])
+@pytest.mark.parametrize("layout", ["flat", "delay"])
+def test_forms_without_one_sequence_hold_the_texts_ids_apart(form, layout, corpus, rows, tmp_path):
+    tokenizer_folder(tmp_path / "words")
+    options = {"format": form, "layout": layout, "base": 3, "tokenizer": str(tmp_path / "words")}
+    folder = export(corpus, tmp_path / "out", **options)
+    if form == "jsonl":
+        made = [json.loads(line) for path in sorted(folder.glob("*.jsonl")) for line in path.read_text().splitlines()]
+    else:
+        made = []
+        for path in sorted(folder.glob("*.tar")):
+            with tarfile.open(path) as tar:
+                made += [json.load(tar.extractfile(one)) for one in tar if one.name.endswith(".json")]
+    assert [one.get("prompt") for one in made] == [[1, 2] if row["text"] else None for row in rows]
+    assert any(row["text"] == "hello world" for row in rows)
+
+
 def test_a_tokenizer_whose_ids_are_the_audios_is_refused(corpus, tmp_path):
     tokenizer_folder(tmp_path / "words")
     with pytest.raises(CodecError, match="id 0 is a token of the text and of the audio, which begins at 0; give --base 3"):
@@ -183,6 +201,8 @@ def test_a_trained_vocabulary(corpus, rows, tiny_model, tmp_path):
         ({"vocab": "x", "layout": "flat"}, "--vocab says what --layout, --codebooks and --base say"),
         ({"vocab": "absent.json"}, "absent.json: no such vocabulary"),
         ({"format": "jsonl", "tokenizer": "x"}, "a tokenizer needs a layout too"),
+        ({"format": "jsonl", "base": 128_256}, "codes as they are have no ids that begin at 128256; give --layout too"),
+        ({"format": "webdataset", "base": 5}, "codes as they are have no ids that begin at 5"),
     ],
     ids=str,
 )

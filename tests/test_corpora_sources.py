@@ -1,24 +1,36 @@
 """What holds a corpus: each kind is written by its own library where there is one, and gives the tokens of its files."""
 
+import functools
+import http.server
 import io
 import json
 import os
 import sys
 import tarfile
+import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import soundfile
+import torch
 from conftest import make_speech
-from corpora_tools import codes_of, config_of, make_corpus, rows_of, write_clips
+from corpora_tools import codes_of, config_of, files_of, make_corpus, rows_of, write_clips
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from codec import CodecError
+from codec.audio.io import load_audio
 from codec.corpora import places
+from codec.corpora.audio import check_sources, read_wav
 from codec.corpora.places import expand
 from codec.corpora.run import tokenize
 from codec.corpora.sources import SourceConfig, list_source
 from codec.corpora.sources.kinds import kind_of
+from codec.corpora.utterances import printable
 
 
 @pytest.fixture(scope="module")
@@ -167,8 +179,8 @@ def test_a_network_that_fails_is_tried_again_and_then_ends_the_run(clips, expect
     assert [(row["error_stage"], row["error"]) for row in rows if row["error"]] == [("open", "PermissionError: no")]
 
 
-def write_tar(path: Path, members: dict[str, bytes]) -> None:
-    with tarfile.open(path, "w") as tar:
+def write_tar(path: Path, members: dict[str, bytes], form: int = tarfile.DEFAULT_FORMAT) -> None:
+    with tarfile.open(path, "w", format=form) as tar:
         for name, content in members.items():
             about = tarfile.TarInfo(name)
             about.size = len(content)
@@ -227,6 +239,68 @@ def test_a_tar_that_was_cut_since(clips, tiny_model_dir, tmp_path):
     (tmp_path / "a.tar").write_bytes((tmp_path / "a.tar").read_bytes()[:20_000])
     with pytest.raises(CodecError, match="a.tar: gone or changed"):
         make_corpus(folder, tiny_model_dir, tmp_path / "a.tar")
+
+
+TAR_NAMES = ["a.wav", "ü/b.wav", "d" * 90 + "/" + "e" * 90 + ".wav", "語" * 30 + ".wav", os.fsdecode(b"\xff.wav")]
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    form=st.sampled_from([tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]),
+    before=st.lists(st.sampled_from(TAR_NAMES), min_size=1, unique=True),
+    after=st.lists(st.sampled_from([*TAR_NAMES, "c.wav", "g" * 120 + ".wav"]), min_size=1, unique=True),
+)
+@example(form=tarfile.PAX_FORMAT, before=["a.wav"], after=["c.wav", "a.wav"])
+@example(form=tarfile.GNU_FORMAT, before=[TAR_NAMES[2], "a.wav"], after=[TAR_NAMES[2], "a.wav", "c.wav"])
+def test_a_recording_of_a_tar_is_the_one_that_was_listed_or_the_run_ends(form, before, after, tmp_path):
+    """Packed anew in another order, or with more. All recordings are of one size, as crops are."""
+    tar = tmp_path / "a.tar"
+    contents = {name: wav_of(number / 10) for number, name in enumerate([*TAR_NAMES, "c.wav", "g" * 120 + ".wav"])}
+
+    def listed(names):
+        write_tar(tar, {name: contents[name] for name in names}, form)
+        return list(list_source(SourceConfig(str(tar))))
+
+    planned = listed(before)
+    check_sources(planned)
+    found = {(one.member, one.offset) for one in listed(after)}
+    url = [replace(one, path=tar.as_uri()) for one in planned]
+    if {(one.member, one.offset) for one in planned} <= found:
+        check_sources(planned)
+    else:
+        with pytest.raises(CodecError, match=r"a\.tar: gone or changed since the plan was made"):
+            check_sources(planned)
+    for one, remote in zip(planned, url, strict=True):
+        if (one.member, one.offset) in found:
+            assert torch.equal(read_wav(one, 16_000), load_audio(contents[one.member]).wav)
+            assert torch.equal(read_wav(remote, 16_000), load_audio(contents[one.member]).wav)
+        else:
+            with pytest.raises(CodecError, match=r"a\.tar: gone or changed since the plan was made"):
+                read_wav(remote, 16_000)
+
+
+def wav_of(value: float) -> bytes:
+    """A recording whose samples all are one value."""
+    file = io.BytesIO()
+    soundfile.write(file, np.full(800, value, np.float32), 16_000, format="WAV")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("url", [False, True])
+def test_a_tar_that_was_packed_anew_since(url, clips, expected, tiny_model_dir, tmp_path):
+    contents = {f"{path.stem}.flac": path.read_bytes() for path in clips[1]}
+    write_tar(tmp_path / "a.tar", contents)
+    source = (tmp_path / "a.tar").as_uri() if url else tmp_path / "a.tar"
+    folder = make_corpus(tmp_path / "out", tiny_model_dir, source)
+    made = files_of(folder)
+    for path in (folder / "shards").glob("000001.*"):
+        path.unlink()
+    write_tar(tmp_path / "a.tar", {"new.flac": contents["clip0.flac"]} | contents)
+    with pytest.raises(CodecError, match=r"a\.tar: gone or changed since the plan was made; restore it"):
+        make_corpus(folder, tiny_model_dir, source)
+    assert not list((folder / "shards").glob("000001.*"))
+    write_tar(tmp_path / "a.tar", contents)
+    assert files_of(make_corpus(folder, tiny_model_dir, source)) == made
 
 
 @pytest.mark.parametrize("embedded", [True, False])
@@ -303,6 +377,51 @@ def test_parquet_files_that_cannot_be_meant(clips, tiny_model_dir, tmp_path):
         listed("data/test-00000-of-00001.parquet")
 
 
+@pytest.mark.parametrize("url", [False, True])
+def test_a_table_that_grew_since(url, clips, tiny_model_dir, tmp_path):
+    """Where its rows have other recordings."""
+    rows = [{"audio": {"bytes": path.read_bytes(), "path": None}} for path in clips[1]]
+    table = tmp_path / "train.parquet"
+    pq.write_table(pa.Table.from_pylist(rows), table)
+    source = table.as_uri() if url else table
+    folder = make_corpus(tmp_path / "out", tiny_model_dir, source)
+    for path in (folder / "shards").glob("000001.*"):
+        path.unlink()
+    pq.write_table(pa.Table.from_pylist([{"audio": {"bytes": wav_of(0.5), "path": None}}, *rows]), table)
+    with pytest.raises(CodecError, match=r"train\.parquet: gone or changed since the plan was made"):
+        make_corpus(folder, tiny_model_dir, source)
+    assert not list((folder / "shards").glob("000001.*"))
+
+
+@pytest.fixture
+def web(clips):
+    """The folder of the clips on a web server on loopback."""
+    handler = functools.partial(QuietHandler, directory=str(clips[0]))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize("scheme", ["http", "file"])
+def test_rows_that_name_their_recordings_by_url(scheme, web, clips, expected, tiny_model_dir, tmp_path):
+    """Of which a dead link is a bad row, since nothing says that it was ever alive."""
+    if scheme == "http":
+        pytest.importorskip("aiohttp")
+    root = web if scheme == "http" else clips[0].as_uri()
+    names = [path.relative_to(clips[0]).as_posix() for path in clips[1]]
+    rows = [{"id": Path(name).stem, "audio": {"bytes": None, "path": f"{root}/{name}"}} for name in [*names, "gone.flac"]]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "train.parquet")
+    made = rows_of(make_corpus(tmp_path / "out", tiny_model_dir, tmp_path / "train.parquet"))
+    check(made[:-1], expected)
+    assert (made[-1]["error_stage"], made[-1]["error"]) == ("open", f"{root}/gone.flac: no such file")
+
+
 @pytest.fixture(scope="module")
 def cuts(clips):
     lhotse = pytest.importorskip("lhotse")
@@ -361,6 +480,35 @@ def test_cuts_that_are_more_than_a_part_of_a_file(cuts, tmp_path):
         list(list_source(SourceConfig(str(tmp_path / "cuts.jsonl.gz"))))
 
 
+WHOLE_CUT = {
+    "id": "x", "type": "MonoCut", "start": 0, "duration": 0.1, "supervisions": [{"text": "hi", "speaker": "me"}],
+    "recording": {"id": "r", "duration": 0.1, "sources": [{"type": "file", "source": "/a.wav"}]},
+}  # fmt: skip
+
+
+def test_a_speaker_of_a_cut_may_be_a_number(tmp_path):
+    (tmp_path / "cuts.jsonl").write_text(json.dumps(WHOLE_CUT | {"supervisions": [{"text": "hi", "speaker": 7}]}))
+    [utterance] = list_source(SourceConfig(str(tmp_path / "cuts.jsonl")))
+    assert (utterance.text, utterance.speaker) == ("hi", "7")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"recording": {"sources": WHOLE_CUT["recording"]["sources"]}}, r"\('duration' is missing\)"),
+        ({"recording": {"duration": 0.1, "sources": [{"type": "file"}]}}, r"\('source' is missing\)"),
+        ({"recording": "r"}, r"\('str' object has no attribute 'get'\)"),
+        ({"start": None}, r"\(float\(\) argument must be"),
+        ({"duration": "long"}, r"\(unsupported operand"),
+        ({"supervisions": ["hi"]}, r"\('str' object has no attribute 'get'\)"),
+    ],
+)
+def test_damaged_cuts_are_refused_with_their_line(change, message, tmp_path):
+    (tmp_path / "cuts.jsonl").write_text(f"{json.dumps(WHOLE_CUT)}\n{json.dumps(WHOLE_CUT | {'id': 'y'} | change)}\n")
+    with pytest.raises(CodecError, match=rf"cuts\.jsonl:2: not a cut of Lhotse {message}.*; write the cuts again$"):
+        list(list_source(SourceConfig(str(tmp_path / "cuts.jsonl"))))
+
+
 def test_a_part_beyond_the_end_of_its_recording_is_a_bad_row(cuts, tiny_model_dir, tmp_path):
     first = json.loads(json.dumps(next(iter(cuts)).to_dict()))
     (tmp_path / "cuts.jsonl").write_text(json.dumps(first | {"duration": 9.0}) + "\n")
@@ -401,6 +549,24 @@ def test_names_that_are_no_utf8(tiny_model, tiny_model_dir, tmp_path):
     assert {row["speaker"] for row in rows} == {"b\\xffb"} and rows[0]["source"].endswith("b\\xffb/a\\xfe.wav")
     for row, path in zip(rows, sorted(source.iterdir()), strict=True):
         assert np.array_equal(codes_of(row), tiny_model.encode(path).codes[0].numpy())
+
+
+def test_halves_of_characters_are_shown_as_what_they_are(clips, tiny_model_dir, tmp_path):
+    """As of a text that was cut; ``codec prepare`` writes them escaped. A name of the kind is that of no file."""
+    good = {"path": str(clips[1][0]), "seconds": 0.3, "text": "hi \ud83d", "speaker": "\udfff"}
+    lines = [good, *({"path": path, "seconds": 0.3} for path in ("b\ud83d.wav", "c\0.wav"))]
+    (tmp_path / "all.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    rows = rows_of(make_corpus(tmp_path / "out", tiny_model_dir, tmp_path / "all.jsonl", max_error_rate=0.9))
+    assert (rows[0]["text"], rows[0]["speaker"], rows[0]["error"]) == ("hi \\ud83d", "\\udfff", None)
+    assert [(row["id"], row["error_stage"]) for row in rows[1:]] == [("b\\ud83d", "open"), ("c\0", "open")]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.one_of(st.characters(), st.characters(categories=["Cs"]))).map("".join))
+def test_what_is_printable_is_utf8_and_otherwise_as_it_was(text):
+    shown = printable(text)
+    assert shown.encode().decode() == shown
+    assert shown == text or any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def test_files_that_are_passed_over_are_named(tiny_model_dir, tmp_path, capsys):

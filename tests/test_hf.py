@@ -65,6 +65,13 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def tiny():
+    hf = SpeechCodecModel(SpeechCodecConfig(TINY))
+    hf.load_state_dict(make_tiny_model().state_dict())
+    return hf
+
+
 def clips_of(lengths, seed=0):
     generator = np.random.default_rng(seed)
     return [generator.normal(0, 0.1, n).astype(np.float32) for n in lengths]
@@ -113,6 +120,38 @@ def test_lengths_are_what_get_encoded_length_says(lengths, count):
     expected = hf.get_encoded_length(torch.tensor(lengths))
     assert output.audio_codes.shape == (len(lengths), count, int(expected.max()))
     assert output.audio_codes_mask.sum(dim=1).tolist() == expected.tolist()
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 1500), min_size=1, max_size=4),
+    extra=st.integers(0, 2000),
+    side=st.sampled_from(["right", "left"]),
+)
+def test_padding_that_all_clips_have_changes_none_of_them(lengths, extra, side, tiny):
+    """As of ``padding="max_length"``, for which there are no frames."""
+    clips, width = clips_of(lengths), max(lengths) + extra
+    wav, mask = torch.zeros(len(clips), 1, width), torch.zeros(len(clips), width, dtype=torch.long)
+    for row, clip in enumerate(clips):
+        span = slice(len(clip)) if side == "right" else slice(width - len(clip), None)
+        wav[row, 0, span], mask[row, span] = torch.from_numpy(clip), 1
+    both = tiny(wav, mask, deterministic=True)
+    assert torch.equal(tiny.decode(both.audio_codes, mask, deterministic=True).audio_values, both.audio_values)
+    for row, clip in enumerate(clips):
+        alone = tiny(torch.from_numpy(clip)[None, None], deterministic=True).audio_values[0, 0]
+        values = both.audio_values[row, 0]
+        first = len(values) - len(clip) if side == "left" else 0
+        assert torch.equal(values[first : first + len(clip)], alone)
+        assert torch.equal(values.count_nonzero(), alone.count_nonzero())
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_the_first_frames_of_a_batch_are_decoded_with_its_whole_mask(side, tiny):
+    """Codes that were cut at their end, with the mask that the batch was encoded with."""
+    inputs = padded(clips_of([1280, 960]), side)
+    codes = tiny.encode(**inputs).audio_codes[..., :2]
+    whole, cut = (tiny.decode(codes, inputs["padding_mask"][:, :width]).audio_values for width in (1280, 640))
+    assert torch.equal(whole, cut)
 
 
 def test_construction_on_meta_then_loading_gives_equal_codes(pair, tmp_path):
@@ -229,3 +268,21 @@ def test_arguments_that_nobody_takes_are_refused():
             hf.encode(wav, **options)
     with pytest.raises(codec.CodecError, match="mono"):
         hf.encode(torch.zeros(1, 2, 640))
+
+
+def test_a_call_with_codes_takes_the_arguments_of_decode(tiny):
+    inputs = padded(clips_of([1280, 700]), "left")
+    codes, mask = tiny.encode(**inputs).to_tuple()[:2]
+    for options in (
+        {},
+        {"audio_codes_mask": mask},
+        {"padding_mask": inputs["padding_mask"]},
+        {"audio_codes_mask": mask, "deterministic": True, "audio_scales": [None]},
+    ):
+        output = tiny(audio_codes=codes, **options)
+        assert torch.equal(output.audio_values, tiny.decode(codes, **options).audio_values)
+    for options in ({"nonsense": 3}, {"attention_mask": mask}, {"num_quantizers": 3}):
+        with pytest.raises(codec.CodecError, match=f"unknown argument '{next(iter(options))}'"):
+            tiny(audio_codes=codes, **options)
+        with pytest.raises(codec.CodecError, match=f"unknown argument '{next(iter(options))}'"):
+            tiny.decode(codes, **options)

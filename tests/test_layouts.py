@@ -321,6 +321,11 @@ def test_a_vocabulary_comes_back_from_its_file(name, parameters, tmp_path):
         ({"codebook_sizes": [4, 0]}, "codebook_sizes must be whole numbers above 0"),
         ({"extra": 1}, "extra: does not fit the rest"),
         ({"base": -1}, "base must be a whole number, 0 or more, got -1"),
+        ({"parameters": []}, "layout flat: parameters must be a mapping, got []"),
+        ({"parameters": None}, "layout flat: parameters must be a mapping, got None"),
+        ({"parameters": {"name": 1}}, "layout flat: unknown key 'name'"),
+        ({"parameters": {"vocab": 1}}, "layout flat: unknown key 'vocab'"),
+        ({"hop_length": 0}, "sample_rate and hop_length must be above 0, got 16000 and 0"),
     ],
     ids=str,
 )

@@ -107,6 +107,29 @@ def test_each_tensor_may_have_a_lambda_of_its_own():
     torch.testing.assert_close(merged["c"], (base["c"] + branch["c"]) / 2)
 
 
+@pytest.mark.parametrize("recipe", METHODS, ids=lambda recipe: recipe.method)
+@settings(max_examples=30, deadline=None)
+@given(st.data())
+def test_a_branch_whose_lambda_is_0_changes_nothing(recipe, data):
+    """In each tensor, wherever it stands among the branches."""
+    base, *branches = states(5)
+    value = st.one_of(st.just(0.0), st.floats(-2, 2))
+    weights = [{name: data.draw(value) for name in "abc"} for _ in range(3)]
+    keys = ["one", "two", "three"]
+    expected = combine(base, branches[:3], weights, recipe, keys)
+    place = data.draw(st.integers(0, 3))
+    zero = branches[3] if data.draw(st.booleans()) else branches[0]
+    with_it = [
+        [*part[:place], more, *part[place:]]
+        for part, more in ((branches[:3], zero), (weights, dict.fromkeys("abc", 0.0)), (keys, "four"))
+    ]
+    assert equal(combine(base, *with_it[:2], recipe, with_it[2]), expected)
+    # The same of one tensor: its lambda may be 0 where those of the others are not.
+    weights = [dict(weight, a=0.0) if number == 1 else weight for number, weight in enumerate(weights)]
+    without = combine(base, [branches[0], branches[2]], [weights[0], weights[2]], recipe, ["one", "three"])
+    assert torch.equal(combine(base, branches[:3], weights, recipe, keys)["a"], without["a"])
+
+
 def test_types_are_the_bases():
     base, branch = ({"x": torch.randn(4).to(kind)} for kind in (torch.bfloat16, torch.float32))
     assert combine(base, [branch], [{"x": 0.5}])["x"].dtype is torch.bfloat16

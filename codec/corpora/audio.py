@@ -9,8 +9,9 @@ from torch import Tensor
 
 from codec.audio.io import Audio, load_audio
 from codec.audio.resample import resample
-from codec.corpora.places import fetch, is_url, size_of
+from codec.corpora.places import fetch, is_url, read_place, size_of
 from codec.corpora.sources.dataset import read_row
+from codec.corpora.sources.members import Member
 from codec.corpora.utterances import Utterance
 from codec.errors import CodecError
 
@@ -37,15 +38,15 @@ class SourceChangedError(CodecError):
 
 
 def check_sources(utterances: list[Utterance]) -> None:
-    """Raise a :class:`CodecError` when local files that the plan has are gone or have changed.
+    """Raise a :class:`CodecError` when local files or tables that the plan has are gone or have changed.
 
-    A file that was missing when the plan was made is a bad utterance instead. Files at URLs are checked when they
+    A file that was missing when the plan was made is a bad utterance instead. Recordings at URLs are checked when they
     are read.
     """
-    local = [one for one in utterances if not is_url(one.path)]
-    files = {(one.path, one.size) for one in local if one.offset is None and one.size is not None}
+    checked = [one for one in utterances if one.row is not None or not is_url(one.path)]
+    files = {(one.path, one.size) for one in checked if one.offset is None and one.size is not None}
     gone = [path for path, size in files if size_of(path) != size]
-    gone += [path for path, end in _tars(local).items() if (size_of(path) or 0) < end]
+    gone += [path for path, held in _tars(checked).items() if not _holds(path, held)]
     if gone:
         more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
         raise _changed(f"{min(gone)}{more}")
@@ -57,13 +58,26 @@ def _changed(what: str) -> "SourceChangedError":
     )
 
 
-def _tars(utterances: list[Utterance]) -> dict[str, int]:
-    """Where the last recording of each tar ends."""
-    ends: dict[str, int] = {}
+def _tars(utterances: list[Utterance]) -> dict[str, list[Member]]:
+    """The recordings in each tar."""
+    tars: dict[str, list[Member]] = {}
     for utterance in utterances:
-        if utterance.offset is not None and utterance.size is not None:
-            ends[utterance.path] = max(ends.get(utterance.path, 0), utterance.offset + utterance.size)
-    return ends
+        if (member := _member(utterance)) is not None:
+            tars.setdefault(utterance.path, []).append(member)
+    return tars
+
+
+def _member(utterance: Utterance) -> Member | None:
+    if utterance.offset is None or utterance.size is None:
+        return None
+    return Member(utterance.member or "", utterance.offset, utterance.size)
+
+
+def _holds(tar: str, members: list[Member]) -> bool:
+    """Whether a tar still has its recordings where they were: one that was packed anew may be as long, or longer."""
+    if (size_of(tar) or 0) < max(one.offset + one.size for one in members):
+        return False
+    return all(one.is_there(lambda start, size: read_place(tar, start, size)) for one in members)
 
 
 def read_wav(utterance: Utterance, sample_rate: int) -> Tensor:
@@ -104,19 +118,21 @@ def _open(utterance: Utterance) -> Path | bytes:
 
 def _download(place: str, utterance: Utterance) -> bytes:
     """A recording at a URL; a network that fails to the last ends the run rather than the utterance."""
-    whole = utterance.offset is None
+    # Of a row it is the table's size, and of the recording nothing is known.
+    size = None if utterance.row is not None else utterance.size
+    member = _member(utterance)
     try:
-        data = fetch(place, utterance.offset or 0, None if whole else utterance.size)
+        data = fetch(place) if member is None else member.read(lambda start, size: fetch(place, start, size))
     except PermissionError:
         raise
     except FileNotFoundError as error:
-        if utterance.size is None:
-            raise
+        if size is None:
+            raise CodecError(f"{place}: no such file") from error
         raise _changed(place) from error
     except OSError as error:
         text = " ".join(str(error).split()) or type(error).__name__
         raise SourceChangedError(f"{place}: cannot be read ({text}); run the same command again") from error
-    if utterance.size is not None and len(data) != utterance.size:
+    if data is None or (size is not None and len(data) != size):
         raise _changed(place)
     return data
 

@@ -156,7 +156,7 @@ def size_of(place: str) -> int | None:
         return _asked(place, lambda: _size(filesystem, path))
     try:
         return os.stat(place).st_size
-    except OSError:
+    except (OSError, ValueError):  # the latter for a name that no file can have
         return None
 
 

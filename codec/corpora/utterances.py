@@ -3,11 +3,15 @@
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from codec.config import from_dict
 from codec.errors import CodecError
+
+_HALVES = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+"""Of characters in UTF-16, as a text has them that was cut; but for those that stand for a byte of a name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,8 @@ def from_lines(data: bytes) -> list[Utterance]:
 
 
 def printable(text: str) -> str:
-    r"""The text in UTF-8: bytes of names that are none are shown as ``\xff``."""
+    r"""The text in UTF-8: bytes of names that are none are shown as ``\xff``, halves of characters as ``\ud83d``."""
+    text = _HALVES.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
     return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 

@@ -68,6 +68,24 @@ def spans_of(mask: Tensor | None, batch: int, width: int) -> Spans:
     return Spans(starts.tolist(), counts.tolist(), width)
 
 
+def without_padding(mask: Tensor, frames: int, hop: int) -> Tensor:
+    """``(B, S)`` of the audio that codes stand for: these have no frames for padding that all clips of a batch have.
+
+    Args:
+        mask: of the batch that was encoded, as for :func:`spans_of`.
+        frames: of the codes; of codes that were cut, the mask keeps all frames of the longest clip.
+        hop: samples of a frame.
+
+    Raises:
+        CodecError: as :func:`spans_of`.
+    """
+    rows = rows_of(mask, "padding_mask")
+    spans = spans_of(rows, *rows.shape)
+    width = max(frames, -(-max(spans.counts) // hop)) * hop
+    shifts = [-max(0, spans.width - width) if start else 0 for start in spans.starts]
+    return torch.stack([row.roll(shift) for row, shift in zip(rows, shifts, strict=True)])[:, :width]
+
+
 def rows_of(values: Tensor, what: str) -> Tensor:
     """``(B, S)`` of ``(B, 1, S)`` or ``(B, S)``.
 

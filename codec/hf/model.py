@@ -12,7 +12,7 @@ from transformers.modeling_utils import PreTrainedAudioTokenizerBase
 from codec.engines.torch import TorchEngine
 from codec.errors import CodecError
 from codec.hf.config import SpeechCodecConfig
-from codec.hf.masks import Spans, frame_mask, rows_of, spans_of
+from codec.hf.masks import Spans, frame_mask, rows_of, spans_of, without_padding
 from codec.hf.outputs import SpeechCodecDecoderOutput, SpeechCodecEncoderOutput, SpeechCodecOutput
 from codec.model.chunked import decode_chunked, encode_chunked
 from codec.model.fingerprint import fingerprint
@@ -156,8 +156,10 @@ class SpeechCodecModel(PreTrainedAudioTokenizerBase):
             audio_codes, mask = encoded.audio_codes, encoded.audio_codes_mask
             if padding_mask is None:
                 padding_mask = torch.ones_like(rows_of(input_values, "input_values"))
-        decoding = {name: kwargs[name] for name in ("deterministic",) if name in kwargs}
-        decoded: Any = self.decode(audio_codes, padding_mask, return_dict=True, **decoding)
+            kwargs = {name: value for name, value in kwargs.items() if name == "deterministic"}
+        else:
+            kwargs["num_quantizers"] = num_quantizers
+        decoded: Any = self.decode(audio_codes, padding_mask, return_dict=True, **kwargs)
         output = SpeechCodecOutput(
             audio_codes=audio_codes, audio_values=decoded.audio_values, audio_codes_mask=mask
         )
@@ -178,8 +180,8 @@ class SpeechCodecModel(PreTrainedAudioTokenizerBase):
         batch, count, frames = codes.shape
         hop = self.config.frame_size
         if padding_mask is not None:
-            mask = rows_of(padding_mask, "padding_mask")[:, : frames * hop]
-            spans = spans_of(mask, batch, min(frames * hop, mask.shape[1]))
+            mask = without_padding(padding_mask, frames, hop)[:, : frames * hop]
+            spans = spans_of(mask, batch, mask.shape[1])
         else:
             inside = None if codes_mask is None else codes_mask.repeat_interleave(hop, dim=1)
             spans = spans_of(inside, batch, frames * hop)
@@ -296,7 +298,7 @@ def _samples_mask(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor
 
 def _no_more(kwargs: dict[str, Any]) -> None:
     """Refuse arguments that nobody took; flags of other models that ask for nothing may stand."""
-    asked = [name for name, value in kwargs.items() if value not in (None, False)]
+    asked = [name for name, value in kwargs.items() if value is not None and value is not False]
     if "use_streaming" in asked:
         raise CodecError("streams are codec.load(FOLDER).streaming_encoder(); leave use_streaming out")
     if asked:

@@ -91,14 +91,19 @@ def ties(base: State, branches: Sequence[State], weights: Weights, density: floa
 
     With ``v_k = lambda_k trim(tau_k)`` the sign is that of ``sum_k v_k`` and the result is
     ``theta0 + mean|lambda| * sum_agreeing v_k / sum_agreeing |lambda_k|``: for equal lambdas the published
-    ``theta0 + lambda * mean of the agreeing``.
+    ``theta0 + lambda * mean of the agreeing``. A branch whose lambda is 0 has no part in a tensor, not in the mean
+    of the lambdas either.
     """
     vectors = [trim(difference(branch, base), density) for branch in branches]
     merged = {}
     for name, start in base.items():
+        parts = [(weight[name], vector[name]) for weight, vector in zip(weights, vectors, strict=True) if weight[name]]
+        if not parts:
+            merged[name] = start.clone()
+            continue
         shape = (-1,) + (1,) * start.ndim
-        factors = torch.tensor([weight[name] for weight in weights], dtype=torch.float64).view(shape)
-        scaled = factors * torch.stack([vector[name] for vector in vectors])
+        factors = torch.tensor([factor for factor, _ in parts], dtype=torch.float64).view(shape)
+        scaled = factors * torch.stack([vector for _, vector in parts])
         elected = scaled.sort(dim=0).values.sum(dim=0).sign()
         agrees = (scaled.sign() == elected) & (elected != 0)
         kept = (scaled * agrees).sort(dim=0).values.sum(dim=0)

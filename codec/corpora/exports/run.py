@@ -99,6 +99,8 @@ def layout_for(config: ExportConfig, plan: Plan) -> Layout | None:
         vocab_sizes(plan, config.codebooks)
         if config.tokenizer is not None:
             raise CodecError("a tokenizer needs a layout too; give --layout or --vocab")
+        if config.base:
+            raise CodecError(f"codes as they are have no ids that begin at {config.base}; give --layout too")
         return None
     layout.vocab.check_fingerprint(plan.facts.fingerprint)
     if layout.vocab.codebook_sizes != vocab_sizes(plan, layout.num_codebooks):

@@ -123,22 +123,23 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
 
 
 def write_jsonl(folder: Path, shards: Shards) -> None:
-    """``000000.jsonl``...: an object an utterance, with ``codes`` as ``[frame][codebook]``, or the layout's ``ids``."""
+    """``000000.jsonl``...: an object an utterance, with ``codes`` as ``[frame][codebook]``, or the layout's ``ids``.
+
+    Ids of the text are apart, as ``prompt``; so they are in the JSON of :func:`write_webdataset`.
+    """
     for shard, examples in shards:
         with durable_file(folder / f"{shard:06d}.jsonl") as file:
             for example in examples:
-                tokens = (
-                    {"codes": example.row.codes.T.tolist()}
-                    if example.ids is None
-                    else {"ids": example.ids.tolist()} | ({"prompt": list(example.prompt)} if example.prompt else {})
-                )
+                ids = example.ids
+                tokens = {"codes": example.row.codes.T.tolist()} if ids is None else {"ids": ids.tolist()}
                 file.write((json.dumps(_about(example) | tokens, ensure_ascii=False) + "\n").encode())
 
 
 def _about(example: Example) -> dict[str, Any]:
     row = example.row
     known = {"id": row.id, "num_samples": row.num_samples, "seconds": row.seconds, "source": row.source}
-    return known | {name: value for name, value in (("text", row.text), ("speaker", row.speaker)) if value is not None}
+    optional = {"text": row.text, "speaker": row.speaker, "prompt": list(example.prompt) or None}
+    return known | {name: value for name, value in optional.items() if value is not None}
 
 
 def _groups(examples: Iterable[Example], count: int) -> Iterator[list[Example]]:

@@ -4,6 +4,7 @@ import gzip
 import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from codec.corpora.places import absolute, is_url, join, list_folder, read_place, size_of
@@ -16,10 +17,13 @@ def cuts_utterances(path: str) -> Iterator[Utterance]:
     """The cuts of ``cuts.jsonl`` or ``cuts.jsonl.gz``; relative paths are those of the working folder, as in Lhotse.
 
     Raises:
-        CodecError: for a cut that is mixed, changed (``transforms``), of several channels, or not in a file.
+        CodecError: for a cut that is mixed, changed (``transforms``), of several channels, not in a file, or damaged.
     """
     for number, cut in _read_lines(path):
-        yield _file_utterance(cut, f"{path}:{number}")
+        where = f"{path}:{number}"
+        with _damage_named(where):
+            utterance = _file_utterance(cut, where)
+        yield utterance
 
 
 def shar_utterances(folder: str) -> Iterator[Utterance]:
@@ -41,10 +45,12 @@ def shar_utterances(folder: str) -> Iterator[Utterance]:
             sound = samples.get(str(cut.get("id")))
             if sound is None:
                 raise CodecError(f"{where}: {tar} holds no recording of cut {cut.get('id')!r}")
-            _check_simple(cut, where)
             member, offset, size = sound
-            # The tar holds just the cut's part of its recording.
-            yield _utterance(cut, tar, size, offset=offset, member=member)
+            with _damage_named(where):
+                _check_simple(cut, where)
+                # The tar holds just the cut's part of its recording.
+                utterance = _utterance(cut, tar, size, offset=offset, member=member)
+            yield utterance
 
 
 def _names(folder: str) -> list[str]:
@@ -64,6 +70,16 @@ def _read_lines(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
             yield number, parse_json(line, f"{path}:{number}")
 
 
+@contextmanager
+def _damage_named(where: str) -> Iterator[None]:
+    try:
+        yield
+    except KeyError as error:
+        raise CodecError(f"{where}: not a cut of Lhotse ({error} is missing); write the cuts again") from None
+    except (AttributeError, TypeError, ValueError) as error:
+        raise CodecError(f"{where}: not a cut of Lhotse ({error}); write the cuts again") from None
+
+
 def _file_utterance(cut: dict[str, Any], where: str) -> Utterance:
     _check_simple(cut, where)
     recording = cut.get("recording") or {}
@@ -79,8 +95,8 @@ def _file_utterance(cut: dict[str, Any], where: str) -> Utterance:
 
 def _utterance(cut: dict[str, Any], path: str, size: int | None, **where: Any) -> Utterance:
     spoken = cut.get("supervisions") or []
-    texts = [part["text"] for part in spoken if part.get("text")]
-    speakers = {part["speaker"] for part in spoken if part.get("speaker")}
+    texts = [str(part["text"]) for part in spoken if part.get("text")]
+    speakers = {str(part["speaker"]) for part in spoken if part.get("speaker")}
     return Utterance(
         str(cut["id"]),
         path,

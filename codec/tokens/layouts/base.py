@@ -153,7 +153,14 @@ def make_layout(name: str, vocab: AudioVocab, **parameters: Any) -> Layout:
     Raises:
         CodecError: for an unknown name or setting.
     """
+    return _make(name, vocab, parameters)
+
+
+def _make(name: str, vocab: AudioVocab, parameters: Any) -> Layout:
+    """The same of what a file holds, whose keys may be any."""
     cls = _LAYOUTS.find(name)
+    if not isinstance(parameters, dict):
+        raise CodecError(f"layout {name}: parameters must be a mapping, got {parameters!r}")
     if "vocab" in parameters:
         raise CodecError(f"layout {name}: unknown key 'vocab'")
     return from_dict(cls, {"vocab": vocab, **parameters}, where=f"layout {name}")
@@ -190,7 +197,7 @@ def layout_of(values: Any) -> Layout:
         raise CodecError(f"version {values.get('version')!r} of the vocabulary is unknown; update codec to read it")
     names = [field.name for field in dataclasses.fields(AudioVocab)]
     vocab = from_dict(AudioVocab, {name: values[name] for name in names if name in values})
-    made = make_layout(str(values.get("layout")), vocab, **values.get("parameters", {}))
+    made = _make(str(values.get("layout")), vocab, values.get("parameters", {}))
     changed = [name for name, value in made.to_json().items() if value != values.get(name)]
     if changed or values.keys() - made.to_json().keys():
         names = changed or sorted(values.keys() - made.to_json().keys())

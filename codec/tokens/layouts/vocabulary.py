@@ -49,6 +49,9 @@ class AudioVocab:
     def __post_init__(self) -> None:
         if not self.codebook_sizes or any(type(size) is not int or size < 1 for size in self.codebook_sizes):
             raise CodecError(f"codebook_sizes must be whole numbers above 0, got {list(self.codebook_sizes)}")
+        rate, hop = self.sample_rate, self.hop_length
+        if rate < 1 or hop < 1:
+            raise CodecError(f"sample_rate and hop_length must be above 0, got {rate} and {hop}")
         if type(self.base) is not int or self.base < 0:
             raise CodecError(f"base must be a whole number, 0 or more, got {self.base!r}")
 
