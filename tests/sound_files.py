@@ -56,6 +56,31 @@ def mp3_in_wav(frames: bytes, rate: int = 16_000) -> bytes:
     return b"RIFF" + struct.pack("<I", 4 + len(chunks) + len(frames)) + b"WAVE" + chunks + frames
 
 
+APE = b"APETAGEX" + struct.pack("<IIII", 2_000, 50, 1, 0xA000_0000) + bytes(58)
+ID3V1 = b"TAG" + b"A title of thirty characters .." + bytes(94)
+"""Tags that stand at the end of a file."""
+
+
+def joinable(kind: str, wav: np.ndarray) -> bytes:
+    """A whole file of ``kind``: a format and a subtype, and perhaps "bare" or "pipe"."""
+    format, subtype, *how = kind.split()
+    data = encoded(wav, format=format, subtype=subtype)
+    if "bare" in how:
+        return data[mpeg_frame(data).size :]
+    if "pipe" in how:
+        return flac_of_a_pipe(data) if format == "FLAC" else with_sizes(data, 0xFFFF_FFFF, 0xFFFF_FFFF)
+    return data
+
+
+JOINABLE = (
+    "WAV PCM_U8", "WAV PCM_16", "WAV PCM_24", "WAV PCM_24 pipe", "WAVEX PCM_24", "RF64 PCM_24", "W64 PCM_U8",
+    "W64 PCM_24", "AIFF PCM_24", "AU PCM_24", "CAF PCM_24", "CAF ALAC_16", "NIST PCM_16", "NIST PCM_24",
+    "FLAC PCM_16", "FLAC PCM_24", "FLAC PCM_16 pipe", "OGG VORBIS", "OGG OPUS", "MP3 MPEG_LAYER_III",
+    "MP3 MPEG_LAYER_III bare",
+)  # fmt: skip
+"""What :func:`joinable` makes: every kind of file that has a suffix of audio."""
+
+
 def id3(size: int = 1_000) -> bytes:
     """An ID3v2 tag with nothing in it."""
     return b"ID3\x04\0\0\0\0" + bytes([size >> 7, size & 127]) + bytes(size)

@@ -12,9 +12,21 @@ import soundfile
 import torch
 from command import run_ok
 from conftest import make_speech
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from sound_files import encoded, flac_of_a_pipe, id3, mp3, mp3_in_wav, vbr_mp3, with_sizes
+from sound_files import (
+    APE,
+    ID3V1,
+    JOINABLE,
+    encoded,
+    flac_of_a_pipe,
+    id3,
+    joinable,
+    mp3,
+    mp3_in_wav,
+    vbr_mp3,
+    with_sizes,
+)  # fmt: skip
 
 from codec.audio.io import duration_of, load_audio
 from codec.audio.kinds import MPEG_BYTES, mpeg_frame
@@ -105,8 +117,114 @@ def test_joined_files_of_one_kind_are_read_with_all_their_parts(format):
     assert says(audio, "holds 2 recordings")
 
 
+def padded(data: bytes, samples: int, padding: str) -> bytes:
+    """A file as programs write it that fill it up to a multiple of 8, or not at all."""
+    if padding == "filled":
+        return data + bytes(-len(data) % 8)
+    is_filled = padding == "none" and data[-1] == 0 and len(soundfile.read(io.BytesIO(data[:-1]))[0]) == samples
+    if is_filled and data.startswith(b"FORM"):  # where libsndfile counts the padding
+        place = data.index(b"SSND") + 4
+        size = struct.unpack(">I", data[place : place + 4])[0]
+        data = data[:place] + struct.pack(">I", size - 1) + data[place + 4 :]
+    return data[:-1] if is_filled else data
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    kinds=st.tuples(st.sampled_from(JOINABLE), st.sampled_from(JOINABLE)),
+    samples=st.tuples(st.integers(1, 9_000), st.integers(1, 9_000)),
+    padding=st.sampled_from(["as it is", "none", "filled"]),
+    between=st.sampled_from([b"", b"", ID3V1, APE, b"\n", id3()]),
+)
+def test_of_joined_files_of_any_kinds_all_is_read(kinds, samples, padding, between):
+    """Whatever bytes lie between them, and however odd the first one's length is."""
+    rng = np.random.default_rng(samples)
+    files = [joinable(kind, rng.uniform(-0.3, 0.3, count)) for kind, count in zip(kinds, samples, strict=True)]
+    if kinds[0].endswith("pipe"):
+        assume(kinds[0].startswith("FLAC") or not (between or kinds[1].startswith("MP3")))  # it could go on with them
+    elif "PCM" in kinds[0] and "FLAC" not in kinds[0]:
+        files[0] = padded(files[0], samples[0], padding)
+    if kinds[1].startswith("MP3") and between == b"\n":
+        between = b""  # behind any bytes its frames could be anything
+    alone = [read(data) for data in files]
+    data = between.join(files)
+    audio = read(data)
+    assert duration_of(io.BytesIO(data)) == len(audio.wav) / 16_000
+    if all(kind.startswith("MP3") for kind in kinds):  # one stream, which a decoder plays on with
+        assert abs(len(audio.wav) - sum(len(part.wav) for part in alone)) <= 2 * FRAME
+    else:
+        assert torch.equal(audio.wav, torch.cat([part.wav for part in alone]))
+        assert says(audio, "holds 2 recordings one after the other; all were read")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    kind=st.sampled_from([kind for kind in JOINABLE if kind != "WAV PCM_24 pipe"]),
+    samples=st.integers(1, 9_000),
+    tail=st.sampled_from([ID3V1, APE, b"\n", b"\xff", bytes(512), bytes(range(1, 201)), ID3V1 + APE, id3()])
+    | st.binary(min_size=1, max_size=50),
+)
+def test_bytes_after_the_audio_change_nothing(kind, samples, tail):
+    assume(kind != "FLAC PCM_16 pipe" or tail[0] != 0xFF)  # which could begin a further frame
+    data = joinable(kind, np.random.default_rng(samples).uniform(-0.3, 0.3, samples))
+    alone, audio = read(data), read(data + tail)
+    assert torch.equal(audio.wav, alone.wav)
+    assert audio.notes == alone.notes
+    assert duration_of(io.BytesIO(data + tail)) == duration_of(io.BytesIO(data))
+
+
+@pytest.mark.parametrize("format", ["WAV", "RF64", "W64", "AIFF", "CAF"])
+@pytest.mark.parametrize("samples", [3_000, 3_001])
+def test_chunks_after_the_audio_add_no_samples(format, samples):
+    content = bytes(range(200)) * 2
+    chunk = {
+        "WAV": b"LIST" + struct.pack("<I", 400),
+        "RF64": b"LIST" + struct.pack("<I", 400),
+        "W64": bytes.fromhex("6c6973742f91cf11a5d628db04c10000") + struct.pack("<Q", 424),
+        "AIFF": b"ANNO" + struct.pack(">I", 400),
+        "CAF": b"info" + struct.pack(">q", 400),
+    }[format] + content
+    data = encoded(WAV[:samples], format=format, subtype="PCM_24")
+    data += bytes(-len(data) % 8) if format == "W64" else b""
+    audio = read(data + chunk)
+    assert torch.equal(audio.wav, read(data).wav)
+    assert not audio.notes
+    assert len(read(data + chunk + data).wav) == 2 * samples
+
+
+def test_files_are_read_with_long_ones_that_follow_them():
+    """So long that the last frames of the first are not near the end."""
+    noise = np.random.default_rng(0).uniform(-0.3, 0.3, 2_200_000)
+    wav = encoded(noise, format="WAV", subtype="PCM_16")
+    for data in (encoded(WAV, format="FLAC"), mp3(WAV), mp3(WAV, tag=False)):
+        assert len(read(data + APE + wav).wav) == len(read(data).wav) + len(noise)
+    flac = encoded(WAV, format="FLAC")
+    assert len(read(flac + APE + wav + flac).wav) == len(noise) + 2 * SAMPLES
+    assert len(read(flac + bytes(5_000_000)).wav) == SAMPLES
+
+
+@pytest.mark.parametrize("between", [b"", ID3V1, id3()])
+def test_joined_mp3s_of_other_forms_are_read_with_all_their_parts(between):
+    """Without a Xing frame, only the headers of the frames show that the rate or the channels change."""
+    first, stereo = mp3(WAV, tag=False), mp3(np.stack([WAV, WAV], axis=1), tag=False)
+    for second in (mp3(make_speech(SECONDS, 24_000), 24_000, tag=False), stereo):
+        for pair in ((first, second), (second, first)):
+            audio = read(between.join(pair))
+            alone = sum(len(read(data).wav) / read(data).sample_rate for data in pair)
+            assert abs(len(audio.wav) / audio.sample_rate - alone) < 1e-3
+            assert says(audio, "holds 2 recordings")
+
+
+def test_a_recording_of_a_kind_that_is_not_read_is_noted_after_another():
+    m4a = b"\0\0\0\x1cftypM4A \0\0\2\0" + bytes(500)
+    for kind in ("WAV PCM_24", "W64 PCM_24", "FLAC PCM_16", "OGG VORBIS", "MP3 MPEG_LAYER_III"):
+        audio = read(joinable(kind, WAV) + m4a)
+        assert len(audio.wav) == SAMPLES
+        assert audio.notes == ("m4a audio follows it, which is not read here; convert it first",)
+
+
 @settings(max_examples=30, deadline=None)
-@given(st.sampled_from(["WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF"]), st.floats(0.3, 0.99))
+@given(st.sampled_from(["WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "NIST"]), st.floats(0.3, 0.99))
 def test_a_file_that_holds_less_than_it_promises_says_so(format, share):
     data = encoded(WAV, format=format, subtype="PCM_16")
     header = len(data) - 2 * SAMPLES
@@ -114,6 +232,7 @@ def test_a_file_that_holds_less_than_it_promises_says_so(format, share):
     audio = read(cut)
     assert len(audio.wav) == (len(cut) - header) // 2
     assert says(audio, f"holds {len(audio.wav)} of the {SAMPLES} samples that its header promises")
+    assert duration_of(io.BytesIO(cut)) == len(audio.wav) / 16_000
 
 
 @pytest.mark.parametrize("whole", [0, 36, 0xFFFF_FFFF, 0x7FFF_FFFF])
@@ -185,6 +304,14 @@ def test_a_flac_cut_in_a_frame_gives_all_whole_frames(cut, loud, seed, rate, is_
     assert torch.equal(audio.wav, whole.wav[:count])
     assert says(audio, "cut short in its last frame" if is_pipe else f"holds {count} of the {len(wav)} samples")
     assert duration_of(io.BytesIO(data[:-cut])) == count / rate
+
+
+def test_the_seconds_of_a_flac_cut_between_frames_are_those_that_can_be_read():
+    data = encoded(make_speech(2.0), format="FLAC")
+    whole = read(data).wav
+    header = data[data.index(b"\xff\xf8") :][:4]
+    cut = data[: data.rindex(header)]
+    assert duration_of(io.BytesIO(cut)) == len(read(cut).wav) / 16_000 < len(whole) / 16_000
 
 
 def test_a_damaged_flac_is_refused():

@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import BinaryIO
 
+from codec.audio.beginnings import first_marked, next_recording, skip_tags
 from codec.audio.kinds import MPEG_BYTES, mpeg_frame, starts_mpeg
 from codec.audio.views import Part, find_all, read_at
 
@@ -20,37 +21,36 @@ _MOST_GARBAGE = 1 << 17
 
 def find_ogg(file: BinaryIO, start: int, end: int) -> list[Part]:
     """The links of an Ogg file (RFC 3533): each begins with pages that say so."""
-    starts, in_headers, problem = [], False, None
-    for place, is_first, is_whole in _pages(file, start, end):
+    starts, in_headers, last = [], False, start
+    for place, is_first, after in _pages(file, start, end):
         if is_first and not in_headers:
             starts.append(place)
-        in_headers = is_first
-        if not is_whole:
-            problem = "it is cut short in the middle of a page; the part before it was read"
+        in_headers, last = is_first, after
+    problem = "it is cut short in the middle of a page; the part before it was read" if last > end else None
+    end = next_recording(file, last, end) or end
     if not starts:
         return [Part(start, end)]
     parts = [Part(first, after) for first, after in pairwise([*starts, end])]
     return [*parts[:-1], replace(parts[-1], problem=problem)]
 
 
-def _pages(file: BinaryIO, place: int, end: int) -> Iterator[tuple[int, bool, bool]]:
-    """Place, whether it begins a logical stream, and whether all of it is there, page by page."""
+def _pages(file: BinaryIO, place: int, end: int) -> Iterator[tuple[int, bool, int]]:
+    """Place, whether it begins a logical stream, and where it should end, page by page."""
     while place < end:
         head = read_at(file, place, 27 + 255)
         if not head.startswith(b"OggS"):
             return
         count = head[26] if len(head) > 26 else 0
         after = place + 27 + count + sum(head[27 : 27 + count])
-        yield place, len(head) > 5 and bool(head[5] & 2), len(head) >= 27 + count and after <= end
+        yield place, len(head) > 5 and bool(head[5] & 2), after
         place = after
 
 
 def find_mpeg(file: BinaryIO, start: int, end: int) -> list[Part]:
     """MPEG audio: a further part begins at each Xing tag, and where one says that its own part ends."""
-    start = _skip_id3(file, start)
-    last = _end_of_frames(file, start, end)
-    problem = None if last == end else "it is cut short in its last frame; the part before it was read"
-    end = last
+    start = _skip_garbage(file, start)
+    end, is_cut = _end_of_frames(file, start, end)
+    problem = "it is cut short in its last frame; the part before it was read" if is_cut else None
     starts = [place for place in _tagged_frames(file, start, end) if place > start]
     parts = []
     for first, after in pairwise([start, *starts, end]):
@@ -58,26 +58,41 @@ def find_mpeg(file: BinaryIO, start: int, end: int) -> list[Part]:
     return [*parts[:-1], replace(parts[-1], problem=problem)]
 
 
-def _end_of_frames(file: BinaryIO, start: int, end: int) -> int:
-    """``end``, or where the last frame begins when only a piece of it is there: decoders stumble on it."""
+def _end_of_frames(file: BinaryIO, start: int, end: int) -> tuple[int, bool]:
+    """Where the frames of one form end that begin at ``start``, and whether a piece of a further one follows.
+
+    Decoders stumble on such a piece, and stop at another form. A file is walked through only when its end is odd.
+    """
+    form = _form(file, start)
     place = _next_frame(file, max(start, end - _TAIL), end)
     if place is None:
-        return end
-    first = frame = mpeg_frame(read_at(file, place, 4))
-    while first is not None and frame is not None and frame.stream == first.stream:
-        if place + frame.size > end:
-            return place
-        place += frame.size
+        further = first_marked(file, start + 1, end)
+        return (end, False) if further is None else _end_of_frames(file, start, further)
+    if _form(file, place) != form:
+        place = start
+    while place < end:
         frame = mpeg_frame(read_at(file, place, 4))
-    return end
+        if frame is None or _form(file, place) != form:
+            nearby = _next_frame(file, place, min(end, place + _MOST_GARBAGE))
+            place = next_recording(file, place, nearby or end) or nearby or end
+            if place == end or _form(file, place) != form:
+                return place, False
+        elif place + frame.size > end:
+            return place, True
+        else:
+            place += frame.size
+    return end, False
 
 
-def _skip_id3(file: BinaryIO, place: int) -> int:
+def _form(file: BinaryIO, place: int) -> tuple[tuple[int, int, int], int] | None:
+    """What a frame shares with those that a decoder plays on with: the stream, and mono or stereo."""
+    frame = mpeg_frame(read_at(file, place, 4))
+    return None if frame is None else (frame.stream, frame.tag_offset)
+
+
+def _skip_garbage(file: BinaryIO, place: int) -> int:
     """Past ID3v2 tags, and what garbage lies before the first frame."""
-    while (head := read_at(file, place, 10)).startswith(b"ID3") and len(head) == 10:
-        place += 10 + (head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]) + 10 * (head[5] >> 4 & 1)
-    if read_at(file, place, 4) == b"fLaC":
-        return place
+    place = skip_tags(file, place)
     first = _next_frame(file, place, place + _MOST_GARBAGE)
     return place if first is None else first
 
@@ -93,7 +108,7 @@ def _next_frame(file: BinaryIO, start: int, end: int) -> int | None:
 
 def _tagged_frames(file: BinaryIO, start: int, end: int) -> Iterator[int]:
     """Frames that hold a Xing or Info tag instead of audio."""
-    for tag in find_all(file, _XING, 8, start, end):
+    for tag in find_all(file, (_XING,), 8, start, end):
         for offset in (36, 21, 13):
             place = tag - offset
             frame = mpeg_frame(read_at(file, place, 4)) if place >= start else None

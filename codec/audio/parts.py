@@ -7,51 +7,52 @@ write them, or the end of the file is missing.
 
 import os
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
+from codec.audio.beginnings import first_marked, next_recording, skip_tags
 from codec.audio.bitstreams import find_mpeg, find_ogg
 from codec.audio.containers import read_container
-from codec.audio.flac import find_flac
+from codec.audio.flac import read_flac
 from codec.audio.kinds import FOREIGN_KINDS, MPEG_BYTES, TOKEN_KINDS, sound_kind
 from codec.audio.views import Part, read_at
 from codec.errors import CodecError
 
-_CONTAINERS = ("wav", "rf64", "w64", "aiff", "au", "caf")
+_CONTAINERS = ("wav", "rf64", "w64", "aiff", "au", "caf", "sph")
+_READ_KINDS = (*_CONTAINERS, "flac", "ogg", "mp3", "voc")
+"""Kinds that are read after another recording."""
 
 
 def find_parts(file: BinaryIO) -> list[Part]:
     """The recordings of an open file, in order; one when nothing is known about its kind."""
     end = file.seek(0, os.SEEK_END)
-    parts, place = [], 0
-    while place < end:
+    parts: list[Part] = []
+    place: int | None = 0 if end else None
+    while place is not None:
+        kind = sound_kind(read_at(file, place, MPEG_BYTES))
+        if parts and kind not in _READ_KINDS:
+            parts[-1] = replace(parts[-1], problem=f"{kind} audio follows it, which is not read here; convert it first")
+            break
         found = _parts_from(file, place, end)
         parts += found
-        place = found[-1].end
-        if sound_kind(read_at(file, place, MPEG_BYTES)) not in _CONTAINERS:
-            break
+        place = next_recording(file, max(found[-1].end, place + 1), end)
     return parts
 
 
 def _parts_from(file: BinaryIO, start: int, end: int) -> list[Part]:
+    start, tag = skip_tags(file, start), start
     kind = sound_kind(read_at(file, start, MPEG_BYTES))
     if kind in _CONTAINERS:
         part = read_container(file, start, end) or Part(start, end)
         return find_mpeg(file, part.start, part.end) if part.is_mpeg else [part]
     if kind == "flac":
-        return find_flac(file, start, end)
+        return [read_flac(file, start, end)]
     if kind == "ogg":
         return find_ogg(file, start, end)
-    if kind == "mp3":
-        return _parts_after_id3(file, start, end)
-    return [Part(start, end)]
-
-
-def _parts_after_id3(file: BinaryIO, start: int, end: int) -> list[Part]:
-    """MPEG audio, or FLAC that someone has given an ID3 tag."""
-    parts = find_mpeg(file, start, end)
-    after = sound_kind(read_at(file, parts[0].start, MPEG_BYTES))
-    return find_flac(file, parts[0].start, end) if after == "flac" else parts
+    if kind == "mp3" or start > tag:
+        return find_mpeg(file, start, end)
+    return [Part(start, first_marked(file, start + 1, end) or end)]
 
 
 def describe(part: Part, frames: int) -> list[str]:
@@ -62,7 +63,7 @@ def describe(part: Part, frames: int) -> list[str]:
         notes.append(f"holds {frames} of the {promised} samples that its header promises; get the whole file")
     elif part.problem:
         notes.append(part.problem)
-    elif not part.says_length:
+    elif not part.says_length and part.samples is None:
         notes.append(f"does not say how long it is; {frames} samples were read up to its end")
     return notes
 

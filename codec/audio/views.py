@@ -3,7 +3,7 @@
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -199,15 +199,17 @@ def read_at(file: BinaryIO, place: int, count: int) -> bytes:
     return file.read(count)
 
 
-def find_all(file: BinaryIO, pattern: re.Pattern[bytes], length: int, start: int, end: int) -> Iterator[int]:
-    """Places of all matches of ``length`` bytes that lie in ``start .. end``, block by block."""
+def find_all(
+    file: BinaryIO, patterns: Sequence[re.Pattern[bytes]], length: int, start: int, end: int
+) -> Iterator[int]:
+    """Places of all matches, in order, of up to ``length`` bytes that lie in ``start .. end``, block by block."""
     while start + length <= end:
         size = min(_SEARCH_BLOCK, end - start)
         data = read_at(file, start, size)
         last = len(data) - length
-        for match in pattern.finditer(data):
-            if match.start() <= last:
-                yield start + match.start()
+        for place in sorted(match.start() for pattern in patterns for match in pattern.finditer(data)):
+            if place <= last:
+                yield start + place
         if len(data) < size or start + size >= end:
             return
         start += last + 1
