@@ -99,7 +99,7 @@ def main(config: LatentQualityConfig) -> None:
 def examine(model: Codec, clip: Clip, seconds: float) -> tuple[Latents, dict[str, Pair]]:
     """Latents of a clip, and the audio decoded from both."""
     wav = load_audio(clip.audio, model.sample_rate).wav[: int(seconds * model.sample_rate)]
-    exact, _ = model.encoder(F.pad(wav, (0, -len(wav) % model.hop_length))[None])
+    exact = model.encoder.whole(F.pad(wav, (0, -len(wav) % model.hop_length))[None])
     quantized = model.quantizer.decode(model.quantizer.encode(exact, model.num_codebooks))
     decoded = {
         way: Pair(clip, wav.numpy(), decode(model, latent, len(wav)))

@@ -94,7 +94,7 @@ def collect(model: Codec, clips: list[Clip], cache: FeatureCache) -> Frames:
     parts: list[dict[str, Tensor]] = []
     for number, clip in enumerate(clips):
         wav = load_audio(clip.audio, model.sample_rate).wav
-        latent, _ = model.encoder(F.pad(wav, (0, -len(wav) % model.hop_length))[None])
+        latent = model.encoder.whole(F.pad(wav, (0, -len(wav) % model.hop_length))[None])
         codes = model.quantizer.encode(latent, model.num_codebooks)
         views = {"latent": latent, "RVQ-1": model.quantizer.decode(codes[:, :1]), "all": model.quantizer.decode(codes)}
         crop = Crop(start=0, num_frames=latent.shape[2], hop=model.hop_length, sample_rate=model.sample_rate)

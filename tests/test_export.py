@@ -34,7 +34,9 @@ MODELS = {
     "spectral": make_tiny_model,
     "spectral-noise": lambda: make_tiny_model(noise_bands=6),
     "spectral-phases": lambda: make_tiny_model(noise_bands=6, phase_from=0.25, comb=5.0, contrast=0.2),
-    "spectral-semantic": lambda: make_tiny_model(semantic_layers=1, semantic_from=2, semantic_dim=3, level_bands=9),
+    "spectral-semantic": lambda: make_tiny_model(
+        semantic_layers=1, semantic_from=1, semantic_dim=3, level_bands=9, look_ahead=1
+    ),
     "seanet": lambda: make_seanet(CAUSAL),
     "seanet-mirror": lambda: make_seanet(CAUSAL_LSTM | FEW_LAYERS | {"edges": "mirror"}),
 }

@@ -57,6 +57,7 @@ def make_mimi() -> codec.Codec:
 
 MODELS = {
     "spectral": make_tiny_model,
+    "spectral that looks ahead": lambda: make_tiny_model(look_ahead=2),
     "seanet": lambda: make_seanet(CAUSAL),
     "seanet with an LSTM": lambda: make_seanet(CAUSAL_LSTM),
     "seanet with edges of zeros": lambda: make_seanet(CAUSAL | {"edges": "zeros"}),

@@ -19,11 +19,13 @@ def manifest(tmp_path):
     return write_corpus(tmp_path / "data")
 
 
-def test_a_deeper_network_starts_with_the_tokens_and_the_audio_of_its_source(tmp_path, manifest):
-    source = make_tiny_model()
+@pytest.mark.parametrize(("before", "look_ahead"), [(0, 0), (0, 1), (0, 2), (1, 3)])
+def test_a_deeper_network_starts_with_the_tokens_and_the_audio_of_its_source(tmp_path, manifest, before, look_ahead):
+    source = make_tiny_model(look_ahead=before)
     codec.save(source, tmp_path / "model")
     network = source.config.network
     layers = {"encoder_layers": network.encoder_layers + 2, "decoder_layers": network.decoder_layers + 1}
+    layers["look_ahead"] = look_ahead
     deeper = dataclasses.replace(source.config, network=dataclasses.replace(network, **layers))
     config = run_config(tmp_path, manifest, model=deeper, init_from=str(tmp_path / "model"), **RECONSTRUCTION)
     trainer = Trainer(config)
@@ -37,6 +39,14 @@ def test_a_deeper_network_starts_with_the_tokens_and_the_audio_of_its_source(tmp
     new = [name for name in before if name not in source.state_dict()]
     assert {name.split(".")[0] for name in new} == {"encoder", "decoder"}
     assert all(not torch.equal(before[name], after[name]) for name in new if "project" in name)
+
+
+@pytest.mark.parametrize(("before", "look_ahead", "layers"), [(0, 1, 2), (0, 2, 3), (1, 1, 3), (1, 0, 2), (2, 3, 3)])
+def test_blocks_that_would_look_ahead_otherwise_than_in_the_source_are_refused(before, look_ahead, layers):
+    source = make_tiny_model(look_ahead=before)
+    target = make_tiny_model(look_ahead=look_ahead, encoder_layers=layers)
+    fitting = fitting_weights(source, target)
+    assert (fitting is not None) == ((before, look_ahead, layers) == (2, 3, 3))
 
 
 def test_a_decoder_with_more_bands_starts_with_the_loudness_of_its_source(tmp_path, manifest):

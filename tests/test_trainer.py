@@ -131,8 +131,9 @@ def test_one_decoded_fake_serves_both_updates(tmp_path, manifest):
     assert passes == {"encoder": 3, "decoder": 3}
 
 
-def test_the_generator_decodes_exactly_what_the_finished_model_does():
-    model = make_tiny_model()
+@pytest.mark.parametrize("look_ahead", [0, 2])
+def test_the_generator_decodes_exactly_what_the_finished_model_does(look_ahead):
+    model = make_tiny_model(look_ahead=look_ahead)
     generator = Generator(model, QuantizerTrainingConfig()).eval()
     generator.quantizer.adopt_codebooks()
     lengths = [16 * 320, 9 * 320]

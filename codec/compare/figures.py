@@ -124,7 +124,7 @@ def _head_of(run: Trial, model: Codec) -> CtcLoss | None:
 @torch.no_grad()
 def _scores(head: CtcLoss, model: Codec, wav: Tensor) -> Tensor:
     """``(1, T, labels)`` of a recording ``(samples,)``, padded to whole frames as in training."""
-    latent = model.encoder(F.pad(wav, (0, -len(wav) % model.hop_length)).unsqueeze(0))[0]
+    latent = model.encoder.whole(F.pad(wav, (0, -len(wav) % model.hop_length)).unsqueeze(0))
     if head.attach != "latent":
         codes = model.quantizer.encode(latent)
         latent = model.quantizer.decode(codes[:, : head.layers])

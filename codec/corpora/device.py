@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from codec.engines.torch import encoding
@@ -135,9 +136,10 @@ class DeviceEncoder:
         return rows_at_once(wav.shape[1] // self._model.hop_length)
 
     def _encode(self, wav: Tensor) -> Tensor:
-        model, chunk = self._model, CHUNK_FRAMES * self._model.hop_length
+        model, hop, delay = self._model, self._model.hop_length, self._model.encoder.delay
         steps = encoding(model, model.engine, len(wav), self._count, self._deterministic)
-        return torch.cat([steps.run(piece) for piece in wav.split(chunk, dim=1)], dim=2)
+        pieces = F.pad(wav, (0, delay)).split(CHUNK_FRAMES * hop, dim=1)
+        return torch.cat([steps.run(piece) for piece in pieces], dim=2)[:, :, delay // hop :]
 
     def _to_host(self, wavs: Sequence[Tensor], codes: Tensor, peaks: Tensor, slot: _Slot) -> Flight:
         if not self._on_gpu:

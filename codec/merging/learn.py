@@ -170,7 +170,9 @@ class Reconstruction:
     def __call__(self, state: Mapping[str, Tensor], wav: Tensor) -> Tensor:
         """Loss of ``wav (B, T)``, T of whole frames, with the tensors ``state`` in place of the model's."""
         model = self.model
-        latent, _ = functional_call(model.encoder, _below("encoder.", state), (wav,))
+        ahead = model.encoder.delay
+        latent, _ = functional_call(model.encoder, _below("encoder.", state), (F.pad(wav, (0, ahead)),))
+        latent = latent[:, :, ahead // model.hop_length :]
         with torch.no_grad():
             chosen = model.quantizer.decode(model.quantizer.encode(latent))
         quantized = latent + (chosen - latent).detach()

@@ -67,12 +67,15 @@ def rows_at_once(frames: int) -> int:
 def _encode_causal(
     model: Network, engine: Engine, wav: Tensor, num_codebooks: int | None, deterministic: bool
 ) -> Tensor:
-    chunk = CHUNK_FRAMES * model.hop_length
+    # Silence after the end: the rest of the last frame, and what an encoder that looks ahead waits for.
+    hop, delay, frames = model.hop_length, model.encoder.delay, model.num_frames(wav.shape[1])
     steps, codes = encoding(model, engine, wav.shape[0], num_codebooks, deterministic), []
-    for start in range(0, wav.shape[1], chunk):
-        piece = _pad_to_hop(wav[:, start : start + chunk], model).to(model.device)
+    for start in range(0, frames + delay // hop, CHUNK_FRAMES):
+        count = min(CHUNK_FRAMES, frames + delay // hop - start)
+        piece = wav[:, start * hop : (start + count) * hop]
+        piece = F.pad(piece, (0, count * hop - piece.shape[1])).to(model.device)
         codes.append(steps.run(piece).cpu())
-    return torch.cat(codes, dim=2)
+    return torch.cat(codes, dim=2)[:, :, delay // hop :]
 
 
 def _encode_to_ends(
@@ -142,7 +145,3 @@ def _codes(tokens: Tokens, start: int, stop: int) -> Tensor:
         return codes
     ended = torch.arange(start, stop) >= tokens.lengths.unsqueeze(1)
     return codes.masked_fill(ended.unsqueeze(1), ABSENT)
-
-
-def _pad_to_hop(wav: Tensor, model: Network) -> Tensor:
-    return F.pad(wav, (0, -wav.shape[1] % model.hop_length))

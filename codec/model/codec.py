@@ -59,7 +59,8 @@ class Codec(Network):
         if not self.causal:
             return None
         first = max(self.encoder.first_frames, self.decoder.first_frames)
-        return latency_of(first * self.hop_length + self.decoder.delay, self.sample_rate)
+        samples = first * self.hop_length + self.encoder.delay + self.decoder.delay
+        return latency_of(samples, self.sample_rate)
 
     @property
     def fingerprint(self) -> str:

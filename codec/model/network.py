@@ -27,6 +27,8 @@ class Network(nn.Module):
         network = self.config.network
         parts = architecture_of(self.config.architecture)
         self.encoder = parts.encoder(network)
+        if self.encoder.delay and (self.encoder.first_frames > 1 or self.encoder.any_end):
+            raise TypeError(f"{type(self.encoder).__name__}: no delay beside first_frames or any_end")
         quantizer = self.config.quantizer
         # Any: a subclass takes the width of the latent too.
         make_quantizer: Any = quantizer_class(quantizer.type)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from codec.registry import Registry
@@ -23,6 +24,10 @@ class Encoder(nn.Module):
     any_end: bool = False
     """Whether the last step of a causal network takes any number of samples T, to ``ceil(T / hop_length)``
     frames. Otherwise silence fills up the last frame."""
+    delay: int = 0
+    """Samples by which the frames lag the audio, because the network looks ahead: a multiple of the hop. The first
+    ``delay / hop_length`` frames of a signal belong to none, and so much silence after its end brings its last. Only
+    where ``first_frames`` and ``any_end`` are as here."""
 
     __call__: Callable[..., tuple[Tensor, Any]]
 
@@ -35,6 +40,14 @@ class Encoder(nn.Module):
         An encoder that is not causal takes any number of samples T, and ``n = ceil(T / hop_length)``.
         """
         raise NotImplementedError
+
+    def whole(self, wav: Tensor) -> Tensor:
+        """``wav (B, n * hop_length)`` of whole clips, which silence follows, to ``latent (B, D, n)``, on time."""
+        if not self.delay:
+            return self(wav)[0]
+        latent, _ = self(F.pad(wav, (0, self.delay)))
+        early = latent.shape[2] * self.delay // (wav.shape[1] + self.delay)
+        return latent[:, :, early:]
 
 
 class Decoder(nn.Module):

@@ -33,14 +33,18 @@ class StreamingEncoder(Slots):
         self._left = torch.zeros(batch, 0)
         self._left_lengths = [0] * batch
         self._num_samples = [0] * batch
+        # Frames to come of each slot that belong to none, of an encoder that looks ahead.
+        self._early = [model.encoder.delay // model.hop_length] * batch
         self._limits = Limits(model.encoder.first_frames, model.encoder.any_end)
         # Whether the note about samples beyond 1 was given.
         self._noted = False
 
     @property
     def latency(self) -> Latency:
-        """Latency from a sample's arrival to its code: a frame, or at the start as many as the model needs to begin."""
-        return latency_of(self._limits.first_frames * self.model.hop_length, self.model.sample_rate)
+        """Latency from a sample's arrival to its code: a frame, or at the start as many as the model needs to begin,
+        and what its encoder looks ahead."""
+        samples = self._limits.first_frames * self.model.hop_length + self.model.encoder.delay
+        return latency_of(samples, self.model.sample_rate)
 
     @property
     def num_samples(self) -> Tensor:
@@ -66,13 +70,13 @@ class StreamingEncoder(Slots):
         begun = self._begun()
         self._num_samples = [done + count for done, count in zip(self._num_samples, counts, strict=True)]
         steady = all(begun)
-        if steady and same(counts) and same(self._left_lengths):
+        if steady and same(counts) and same(self._left_lengths) and not any(self._early):
             # What a live signal in steady pieces comes to.
             piece = pcm[:, : counts[0]]
             return self._encode_even(torch.cat([self._left, piece], dim=1) if self._left_lengths[0] else piece)
         rows, longest = [row for row, count in enumerate(counts) if count], max(counts)
         if steady and longest % self.model.hop_length == 0 and all(
-            counts[row] == longest and not self._left_lengths[row] for row in rows
+            counts[row] == longest and not self._left_lengths[row] and not self._early[row] for row in rows
         ):
             return self._encode_frames(pcm[rows, :longest], rows)
         new = [part[:count] for part, count in zip(pcm, counts, strict=True)]
@@ -85,12 +89,13 @@ class StreamingEncoder(Slots):
 
         Returns:
             ``(B, K, m)``: the frame of the last samples, if there are any, filled up with silence or as the model
-            has it; before it those of a signal that was too short to begin.
+            has it; before it those of a signal that was too short to begin, or that the encoder looked ahead of.
         """
         signals, ending = self._signals(), [False] * self.batch
         for row in self._rows(mask):
             if not self._limits.any_end:
-                signals[row] = F.pad(signals[row], (0, -len(signals[row]) % self.model.hop_length))
+                ahead = self.model.encoder.delay if self._num_samples[row] and not self._ended[row] else 0
+                signals[row] = F.pad(signals[row], (0, -len(signals[row]) % self.model.hop_length + ahead))
             ending[row] = self._ended[row] = True
         return self._encode(signals, self._begun(), ending)
 
@@ -98,6 +103,8 @@ class StreamingEncoder(Slots):
         """Everything between two pushes, as tensors on the CPU."""
         sizes = torch.tensor(self._left_lengths)
         own = {"left": self._left.clone(), "left_lengths": sizes, "num_samples": self.num_samples}
+        if self.model.encoder.delay:
+            own["early"] = torch.tensor(self._early)
         return self._state_tensors() | own
 
     @shielded
@@ -108,7 +115,10 @@ class StreamingEncoder(Slots):
             CodecError: when it was of another architecture, batch or mode.
         """
         silence = torch.zeros(self.batch, self.model.hop_length)
-        self._load_tensors(saved, ["left", "left_lengths", "num_samples"], silence)
+        early = ["early"] if self.model.encoder.delay else []
+        self._load_tensors(saved, ["left", "left_lengths", "num_samples", *early], silence)
+        if early:
+            self._early = saved["early"].tolist()
         self._left = saved["left"].clone()
         self._left_lengths = saved["left_lengths"].tolist()
         self._num_samples = saved["num_samples"].tolist()
@@ -117,6 +127,7 @@ class StreamingEncoder(Slots):
         self._left_lengths[row] = 0
         self._left = self._left[:, : max(self._left_lengths)]
         self._num_samples[row] = 0
+        self._early[row] = self.model.encoder.delay // self.model.hop_length
 
     def _signals(self) -> list[Tensor]:
         """The rest of each slot's signal, ``(n,)``."""
@@ -167,6 +178,9 @@ class StreamingEncoder(Slots):
         filled = [0] * self.batch
 
         def emit(row: int, piece: Tensor) -> None:
+            early = min(self._early[row], piece.shape[1])
+            self._early[row] -= early
+            piece = piece[:, early:]
             codes[row, :, filled[row] : filled[row] + piece.shape[1]] = piece.cpu()
             filled[row] += piece.shape[1]
 

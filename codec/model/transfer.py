@@ -14,6 +14,7 @@ from codec.model.spectral.bands import resample_bands
 from codec.model.spectral.blocks import ConvNeXtBlock
 from codec.model.spectral.config import SpectralConfig
 from codec.model.spectral.decoder import SpectralDecoder
+from codec.model.spectral.encoder import SpectralEncoder
 from codec.model.spectral.noise import PARTS
 from codec.quantizers.base import QuantizerConfig
 from codec.quantizers.kmeans import kmeans
@@ -29,13 +30,13 @@ _READ_SOUND = "encoder.backbone.embed.weight"
 def fitting_weights(source: Codec, target: Codec) -> dict[str, Tensor] | None:
     """The tensors of ``source`` in the shapes of ``target``, for its ``load_state_dict``.
 
-    Rows that ``target`` has beyond those of ``source``, and tensors that only it has, keep their values, as
-    those of noise that is drawn in a decoder. Blocks that only ``target`` has pass their input on unchanged, so
-    that a deeper network of ``spectral`` begins with the tokens and the audio of ``source`` (as in Net2Net, Chen et al.
-    2016). If its encoder is given levels of bands, it does not look at them at first. If its decoder has more bands,
-    their gains and levels are interpolated. If its first codebook is apart from the others, which quantize the rest
-    (``split_rvq`` with ``residual``), and that of ``source`` is not, the projections of both sides begin as the
-    identity.
+    Rows that ``target`` has beyond those of ``source``, and tensors that only it has, keep their values, as those
+    of noise that is drawn in a decoder. Blocks that only ``target`` has pass their input on unchanged, so that a
+    deeper network of ``spectral`` begins with the tokens and the audio of ``source`` (as in Net2Net, Chen et al.
+    2016), also where these blocks look ahead. If its encoder is given levels of bands, it does not look at them at
+    first. If its decoder has more bands, their gains and levels are interpolated. If its first codebook is apart
+    from the others, which quantize the rest (``split_rvq`` with ``residual``), and that of ``source`` is not, the
+    projections of both sides begin as the identity.
 
     Codebooks may be of other sizes (:func:`fitting_codebooks`), and their search may have other beams; the tokens are
     then new from the start.
@@ -47,7 +48,8 @@ def fitting_weights(source: Codec, target: Codec) -> dict[str, Tensor] | None:
     widens = _widens(source, target)
     resizes = resizes_codebooks(source.config.quantizer, target.config.quantizer)
     levels = adds_levels(source.config, target.config)
-    settings = [_settings_to_match(model, splits, widens, resizes, levels) for model in (source, target)]
+    grows = _grows(source, target)
+    settings = [_settings_to_match(model, splits, widens, resizes, levels, grows) for model in (source, target)]
     if settings[0] != settings[1]:
         return None
     # With plain weights, as a file has them: those of a SEANet in training are in the weight-norm form.
@@ -202,9 +204,22 @@ def _widens(source: Codec, target: Codec) -> bool:
     return old.network.latent_dim < new.network.latent_dim and widths[0] == widths[1]
 
 
-def _settings_to_match(model: Codec, splits: bool, widens: bool, resizes: bool, levels: bool) -> dict[str, Any]:
+def _grows(source: Codec, target: Codec) -> bool:
+    """Whether the encoder of ``target`` begins with the blocks of ``source``, which look ahead as they did."""
+    encoders = [model.encoder for model in (source, target) if isinstance(model.encoder, SpectralEncoder)]
+    if len(encoders) < 2:
+        return False
+    old, new = ([block.looks_ahead for block in encoder.backbone.blocks] for encoder in encoders)
+    return new[: len(old)] == old
+
+
+def _settings_to_match(
+    model: Codec, splits: bool, widens: bool, resizes: bool, levels: bool, grows: bool
+) -> dict[str, Any]:
     settings = token_settings(model)
-    settings["network"].pop("encoder_layers", None)
+    if grows:
+        for name in ("encoder_layers", "look_ahead"):
+            settings["network"].pop(name, None)
     if levels:
         settings["network"].pop("level_bands", None)
     # Another search finds other codes of the same codebooks.

@@ -33,9 +33,10 @@ class Offer:
         self.fingerprint = model.fingerprint
         self._bits = [model.quantizer.bits(count) for count in range(1, model.num_codebooks + 1)]
         self._aliases = model.aliases
-        self.decoder_delay = model.decoder.delay
-        self._first_frames = {"encode": model.encoder.first_frames, "decode": model.decoder.first_frames}
-        self._first_frames["both"] = max(self._first_frames.values())
+        delays = {"encode": model.encoder.delay, "decode": model.decoder.delay}
+        self._delay = delays | {"both": sum(delays.values())}
+        first_frames = {"encode": model.encoder.first_frames, "decode": model.decoder.first_frames}
+        self._first_frames = first_frames | {"both": max(first_frames.values())}
 
     def understands(self, fingerprint: str) -> bool:
         """Whether tokens of this fingerprint are the model's."""
@@ -71,7 +72,7 @@ class Offer:
         """The answer to a start: what was agreed, and the latency that the method itself has."""
         # A decoder's client has the first frame before it sends it.
         frames = self._first_frames[start.mode] - (start.mode == "decode")
-        samples = frames * self.hop_length + (self.decoder_delay if start.mode != "encode" else 0)
+        samples = frames * self.hop_length + self._delay[start.mode]
         seconds = samples / self.sample_rate + _resampling_delay(start.rate, self.sample_rate)
         return control(
             "ready",

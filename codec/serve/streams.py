@@ -13,10 +13,18 @@ from codec.serve.channel import Turn
 
 @dataclass
 class Made:
-    """The result of one client's turn in a step: codes ``(K, n)``, audio ``(T,)``."""
+    """The result of one client's turn in a step: codes ``(K, n)``, audio ``(T,)``.
+
+    An encoder that looks ahead makes fewer frames of a signal's first samples, and more at its end.
+    """
 
     codes: np.ndarray
     wav: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+
+    @property
+    def frames(self) -> int:
+        """The number n of frames."""
+        return self.codes.shape[1]
 
 
 class Streams:
@@ -51,7 +59,7 @@ class Streams:
 
     def encode(self, turns: list[Turn]) -> list[Made]:
         """Codes of every turn, in their order; of those that bring codes, these."""
-        new = self._encode([(turn, turn.pcm) for turn in turns if turn.pcm is not None])
+        new = self._encode([turn for turn in turns if turn.channel.mode != "decode"])
         made = []
         for turn in turns:
             codes = new.get(turn.channel.slot) if turn.codes is None else turn.codes
@@ -65,41 +73,47 @@ class Streams:
             self._decode(wanted)
         self.reset([turn.channel.slot for turn in turns if turn.ending])
 
-    def _encode(self, turns: list[tuple[Turn, np.ndarray]]) -> dict[int, np.ndarray]:
-        """Codes ``(K, n)`` by slot of turns with their audio."""
-        if not turns:
-            return {}
+    def _encode(self, turns: list[Turn]) -> dict[int, np.ndarray]:
+        """Codes ``(K, n)`` by slot of turns with audio, or whose audio ends."""
         lengths = [0] * self.slots
-        pcm = np.zeros((self.slots, max(len(audio) for _, audio in turns)), np.float32)
-        for turn, audio in turns:
-            lengths[turn.channel.slot] = len(audio)
-            pcm[turn.channel.slot, : len(audio)] = audio
-        codes = [self._encoder.push(torch.from_numpy(pcm), lengths)]
-        counts = [self._encoder.lengths]
-        # Ends that are no whole frame, of a model that takes them, and signals too short for a first step.
-        ends = [turn.channel.slot for turn, _ in turns if int(counts[0][turn.channel.slot]) < turn.frames]
+        longest = max((len(turn.pcm) for turn in turns if turn.pcm is not None), default=0)
+        pcm = np.zeros((self.slots, longest), np.float32)
+        for turn in turns:
+            if turn.pcm is not None:
+                lengths[turn.channel.slot] = len(turn.pcm)
+                pcm[turn.channel.slot, : len(turn.pcm)] = turn.pcm
+        codes, counts = [], []
+        if any(lengths):
+            codes.append(self._encoder.push(torch.from_numpy(pcm), lengths))
+            counts.append(self._encoder.lengths)
+        ends = [turn.channel.slot for turn in turns if self._is_left(turn, counts)]
         if ends:
             codes.append(self._encoder.flush(self._mask(ends)))
             counts.append(self._encoder.lengths)
-        return {
-            turn.channel.slot: self._codes_of(turn, codes, counts)[: turn.codebooks] for turn, _ in turns
-        }
+        return {turn.channel.slot: self._codes_of(turn, codes, counts) for turn in turns} if codes else {}
+
+    def _is_left(self, turn: Turn, counts: list[Tensor]) -> bool:
+        """Whether more codes come at the end of a turn's signal than what its samples gave, as ``counts`` say."""
+        if self.model.encoder.delay:
+            return turn.ending
+        # Ends that are no whole frame, of a model that takes them, and signals too short for a first step.
+        return turn.pcm is not None and int(counts[0][turn.channel.slot]) < turn.frames
 
     @staticmethod
     def _codes_of(turn: Turn, codes: list[Tensor], counts: list[Tensor]) -> np.ndarray:
         """Codes ``(K, n)`` of a turn in what was made for all slots."""
         slot = turn.channel.slot
         parts = [made[slot, :, : count[slot]] for made, count in zip(codes, counts, strict=True)]
-        return torch.cat(parts, dim=1).numpy()
+        return torch.cat(parts, dim=1).numpy()[: turn.codebooks]
 
     def _decode(self, wanted: list[tuple[Turn, Made]]) -> None:
         """Add the audio of the turns' codes and tails."""
         ends, lengths = [-1] * self.slots, [0] * self.slots
-        longest = max(turn.frames + turn.tail for turn, _ in wanted)
+        longest = max(part.frames + turn.tail for turn, part in wanted)
         codes = np.full((self.slots, self.model.num_codebooks, longest), ABSENT)
         for turn, part in wanted:
-            lengths[turn.channel.slot] = turn.frames + turn.tail
-            codes[turn.channel.slot, : len(part.codes), : turn.frames] = part.codes
+            lengths[turn.channel.slot] = part.frames + turn.tail
+            codes[turn.channel.slot, : len(part.codes), : part.frames] = part.codes
             if turn.ending:
                 # A model without delay may have handed out all of the last frame before its true end came.
                 ends[turn.channel.slot] = max(turn.num_samples, turn.channel.samples_out)

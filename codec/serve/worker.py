@@ -152,12 +152,13 @@ class Worker:
         self._metrics.tick_frames.observe(sum(turn.frames for turn in turns))
 
     def _codes(self, turn: Turn, made: Made) -> tuple[Channel, Output]:
-        channel, frames, first = turn.channel, turn.frames, turn.channel.frames_out
+        channel, frames, first = turn.channel, made.frames, turn.channel.frames_out
         channel.frames_out += frames
         if channel.mode == "decode" or not frames:
             return channel, Output([], [])
         self._metrics.frames_encoded.inc(frames)
-        return channel, Output([codes_message(made.codes, first)], turn.due)
+        # The last of a signal that the encoder looked ahead of are due with its end.
+        return channel, Output([codes_message(made.codes, first)], turn.due[-frames:])
 
     def _sound(self, turn: Turn, made: Made) -> tuple[Channel, Output]:
         channel, messages = turn.channel, []
@@ -165,7 +166,7 @@ class Worker:
             messages.append(sound_message(made.wav, channel.samples_out))
         channel.samples_out += len(made.wav)
         if channel.mode != "encode":
-            self._metrics.frames_decoded.inc(turn.frames)
+            self._metrics.frames_decoded.inc(made.frames)
         return channel, Output(messages, [], (channel.frames_out, turn.num_samples) if turn.ending else None)
 
     def _hand_out(self, outputs: list[tuple[Channel, Output]]) -> None:

@@ -107,9 +107,9 @@ class Generator(nn.Module):
         """Latents ``(B, D, F)``."""
         if "encoder" in self._frozen:
             with torch.no_grad(), torch.autocast(wav.device.type, enabled=False):
-                return self.codec.encoder(wav)[0]
+                return self.codec.encoder.whole(wav)
         with self.autocast(wav.device):
-            return self.codec.encoder(wav)[0]
+            return self.codec.encoder.whole(wav)
 
     def autocast(self, device: torch.device) -> torch.autocast:
         """Mixed precision around the networks, off for float32."""

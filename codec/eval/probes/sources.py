@@ -104,7 +104,7 @@ class ModelTokens:
             # An encoder that looks ahead pads the end itself.
             wav = F.pad(wav, (0, -len(wav) % self.model.hop_length))
         wav = wav.to(self.model.device)
-        return self.model.encoder(wav[None])[0][0].T.cpu()
+        return self.model.encoder.whole(wav[None])[0].T.cpu()
 
     def _read(self, clip: Clip) -> Tensor:
         try:

@@ -32,10 +32,14 @@ class CausalDepthwiseConv(nn.Module):
 
 
 class ConvNeXtBlock(nn.Module):
-    """ConvNeXt block (Liu et al. 2022) in one dimension: mix over time, then over channels."""
+    """ConvNeXt block (Liu et al. 2022) in one dimension: mix over time, then over channels.
 
-    def __init__(self, dim: int, hidden_dim: int, kernel_size: int, scale: float):
+    One that ``looks_ahead`` adds what the convolution sees up to a frame to the frame before, and so lags by one.
+    """
+
+    def __init__(self, dim: int, hidden_dim: int, kernel_size: int, scale: float, looks_ahead: bool = False):
         super().__init__()
+        self.looks_ahead = looks_ahead
         self.mix = CausalDepthwiseConv(dim, kernel_size)
         self.norm = nn.LayerNorm(dim)
         self.expand = nn.Linear(dim, hidden_dim)
@@ -44,9 +48,12 @@ class ConvNeXtBlock(nn.Module):
 
     def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """``x (B, T, C)`` to ``(B, T, C)`` and the convolution's state."""
-        y, state = self.mix(x, state)
+        y, following = self.mix(x, state)
         y = self.project(F.gelu(self.expand(self.norm(y))))
-        return x + self.scale * y, state
+        if self.looks_ahead:
+            before = x.new_zeros(x.shape[0], 1, x.shape[2]) if state is None else state[:, -1:]
+            x = torch.cat([before, x[:, :-1]], dim=1)
+        return x + self.scale * y, following
 
     def pass_on(self) -> None:
         """Make it the identity; its last layer, now zero, is the first to learn."""
@@ -56,16 +63,30 @@ class ConvNeXtBlock(nn.Module):
 
 
 class Backbone(nn.Module):
-    """Linear in, a stack of ConvNeXt blocks, norm and linear out."""
+    """Linear in, a stack of ConvNeXt blocks, norm and linear out.
 
-    def __init__(self, in_dim: int, dim: int, out_dim: int, layers: int, expansion: int, kernel_size: int):
+    Its last ``look_ahead`` blocks look ahead by a frame each. A network that gets such blocks on top begins as it was,
+    only later.
+    """
+
+    def __init__(
+        self,
+        in_dim: int,
+        dim: int,
+        out_dim: int,
+        layers: int,
+        expansion: int,
+        kernel_size: int,
+        look_ahead: int = 0,
+    ):
         super().__init__()
         self.embed = nn.Linear(in_dim, dim)
         self.embed_norm = nn.LayerNorm(dim)
         # Small residual branches at the start keep a deep stack close to the identity.
         scale = 1.0 / layers
         self.blocks = nn.ModuleList(
-            ConvNeXtBlock(dim, expansion * dim, kernel_size, scale) for _ in range(layers)
+            ConvNeXtBlock(dim, expansion * dim, kernel_size, scale, looks_ahead=number >= layers - look_ahead)
+            for number in range(layers)
         )
         self.norm = nn.LayerNorm(dim)
         self.out = nn.Linear(dim, out_dim)

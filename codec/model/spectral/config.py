@@ -11,7 +11,8 @@ class SpectralConfig:
     """Sizes of the causal spectral encoder and decoder.
 
     Latency: a frame needs its hop of samples, and overlap-add finishes a hop when the next
-    frame is known, so it is ``window_length`` samples in all (40 ms by default).
+    frame is known, so it is ``window_length`` samples in all (40 ms by default), and a hop more
+    for each frame of ``look_ahead``.
     """
 
     decoder_settings: ClassVar = (
@@ -63,6 +64,8 @@ class SpectralConfig:
 
     comb: float = 0.0
     """Depth of the comb of the pitch on the noise of voiced frames, such as 5; 0: none. Not in training."""
+    look_ahead: int = 0
+    """Frames after a frame that the encoder waits for, before it says what the frame holds."""
 
     def __post_init__(self) -> None:
         self._check_sizes()
@@ -75,6 +78,11 @@ class SpectralConfig:
             raise CodecError(
                 f"config network: semantic_layers {self.semantic_layers} must be 0 or more, and semantic_from "
                 f"{self.semantic_from} at most encoder_layers {self.encoder_layers}"
+            )
+        if not 0 <= self.look_ahead <= self.most_look_ahead:
+            raise CodecError(
+                f"config network: look_ahead {self.look_ahead} must be 0 to {self.most_look_ahead}, the blocks of the "
+                "encoder, or those after semantic_from and of its semantic part"
             )
         if self.level_bands and not 2 <= self.level_bands <= self.num_bins // 4:
             raise CodecError(
@@ -117,6 +125,14 @@ class SpectralConfig:
     def acoustic_dim(self) -> int:
         """Width of the latent's first part, or of all of it."""
         return self.latent_dim - (self.semantic_dim if self.semantic_layers else 0)
+
+    @property
+    def most_look_ahead(self) -> int:
+        """Blocks of the encoder that can wait for a frame each: the last ones, on both ways to the latent."""
+        blocks = self.encoder_layers
+        if self.semantic_layers:
+            blocks = min(blocks - self.semantic_from, self.semantic_layers)
+        return blocks if self.kernel_size > 1 else 0
 
     @property
     def num_bins(self) -> int:

@@ -33,7 +33,8 @@ class EncoderState:
 
 
 class SpectralEncoder(Encoder):
-    """Causal encoder: frame h depends on samples before ``(h + 1) * hop_length`` only.
+    """Causal encoder: frame h depends on samples before ``(h + 1) * hop_length`` only, or with ``look_ahead`` on so
+    many hops more.
 
     It sees each frame twice. The spectrum at unit energy, together with the energy's logarithm, is a
     linear picture of the waveform, from which phase can be coded; the power-compressed spectrum shows
@@ -54,6 +55,7 @@ class SpectralEncoder(Encoder):
     def __init__(self, config: SpectralConfig):
         super().__init__()
         self.compression = config.compression
+        self.delay = config.look_ahead * config.hop_length
         self.stft = CausalSTFT(config.window_length, config.hop_length)
         bands = band_means(config.level_bands, config.num_bins) if config.level_bands else None
         self.register_buffer("bands", bands, persistent=False)
@@ -65,6 +67,7 @@ class SpectralEncoder(Encoder):
             layers=config.encoder_layers,
             expansion=config.expansion,
             kernel_size=config.kernel_size,
+            look_ahead=config.look_ahead,
         )
         self.semantic_from = config.semantic_from
         self.semantic = (
@@ -75,6 +78,7 @@ class SpectralEncoder(Encoder):
                 layers=config.semantic_layers,
                 expansion=config.expansion,
                 kernel_size=config.kernel_size,
+                look_ahead=config.look_ahead,
             )
             if config.semantic_layers
             else None

@@ -43,7 +43,7 @@ class FrameEncoder(nn.Module):
 
     def forward(self, wav: Tensor) -> Tensor:
         """``wav (B, F * hop)`` to ``(B, F, dim)``."""
-        return self.encoder(wav)[0].transpose(1, 2)
+        return self.encoder.whole(wav).transpose(1, 2)
 
     def frames(self, wavs: list[Tensor]) -> list[Tensor]:
         """Frames of clips of any length, ``(n_i,)`` samples to ``(ceil(n_i / hop), dim)`` float32 on the CPU."""
@@ -55,10 +55,10 @@ def latents(encoder: Encoder, wav: Tensor, hop: int) -> Tensor:
     """What a codec's encoder makes of a clip ``(n,)`` of any length: ``(ceil(n / hop), D)`` float32 on the CPU."""
     device = next(encoder.parameters()).device
     if not encoder.causal:
-        # It looks ahead, and fills up the end itself.
+        # It fills up the end itself.
         return encoder(wav[None].to(device))[0][0].T.float().cpu()
     found, state = [], None
-    for chunk in F.pad(wav, (0, -len(wav) % hop)).split(_CHUNK * hop):
+    for chunk in F.pad(wav, (0, -len(wav) % hop + encoder.delay)).split(_CHUNK * hop):
         latent, state = encoder(chunk[None].to(device), state)
         found.append(latent[0].T.float().cpu())
-    return torch.cat(found)
+    return torch.cat(found)[encoder.delay // hop :]
