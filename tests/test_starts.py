@@ -84,6 +84,17 @@ def test_an_encoder_that_is_given_levels_starts_with_the_tokens_of_its_source(tm
             Trainer(config)
 
 
+@pytest.mark.parametrize(("setting", "value"), [("look_ahead", 1), ("compression", 0.5)])
+def test_a_setting_that_no_tensor_shows_is_refused_of_a_run_as_of_a_model(tmp_path, manifest, setting, value):
+    run = run_config(tmp_path, manifest, max_steps=1, **RECONSTRUCTION)
+    Trainer(run).run()
+    network = dataclasses.replace(run.model.network, **{setting: value})
+    options = {"model": dataclasses.replace(run.model, network=network), "output": str(tmp_path / "other")}
+    for start in (str(run.output), f"{run.output}/export"):
+        with pytest.raises(CodecError, match=rf"init_from .*network\.{setting} is "):
+            Trainer(run_config(tmp_path, manifest, init_from=start, **options, **RECONSTRUCTION))
+
+
 @pytest.mark.parametrize("residual", [True, False])
 def test_a_first_codebook_of_its_own_starts_with_the_tokens_and_the_audio_of_the_row(tmp_path, manifest, residual):
     source = make_tiny_model()

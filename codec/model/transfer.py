@@ -74,6 +74,17 @@ def fitting_weights(source: Codec, target: Codec) -> dict[str, Tensor] | None:
     return merged
 
 
+def same_settings(source: Codec, target: Codec) -> bool:
+    """Whether encoder and quantizer are set alike, also where tensors do not show it, as of ``look_ahead``.
+
+    The search, sizes of codebooks and levels that only ``target`` is given may differ.
+    """
+    resizes = resizes_codebooks(source.config.quantizer, target.config.quantizer)
+    levels = adds_levels(source.config, target.config)
+    old, new = (_settings_to_match(model, False, False, resizes, levels, False) for model in (source, target))
+    return old == new
+
+
 def resizes_codebooks(old: QuantizerConfig, new: QuantizerConfig) -> bool:
     """Whether two residual quantizers differ in the sizes of their codebooks, and not in their number."""
     if not (isinstance(old, ResidualConfig) and isinstance(new, ResidualConfig)):

@@ -11,7 +11,7 @@ from codec.model.codec import Codec
 from codec.model.config import CodecConfig
 from codec.model.files import load_model, shipped_model
 from codec.model.seanet.weight_norm import apply_weight_norm
-from codec.model.transfer import adds_levels, fitting_weights, resizes_codebooks, seeing_levels
+from codec.model.transfer import adds_levels, fitting_weights, resizes_codebooks, same_settings, seeing_levels
 from codec.pretraining.models.files import FRAMES, encoder_weights, kind_of
 from codec.quantizers.base import QuantizerConfig
 from codec.train.checkpoint import list_checkpoints, read_checkpoint
@@ -50,7 +50,7 @@ def check_start(source: str, config: CodecConfig, frozen: Collection[str]) -> No
         weights |= seeing_levels(weights, own, prefix="codec.")
     if resizes_codebooks(theirs.quantizer, config.quantizer):
         weights |= {name: tensor for name, tensor in own.items() if name.endswith("codebooks")}
-    if _shapes(weights) != _shapes(own):
+    if _shapes(weights) != _shapes(own) or not same_settings(Codec(theirs), mine):
         raise CodecError(
             f"init_from {source}: {_difference(theirs, config)}; set them alike (its export may become deeper)"
         )
