@@ -264,7 +264,7 @@ def test_a_comparison_goes_on_from_part_of_its_records(finished, tmp_path, capsy
     [
         ({"overrides": {"optimizer": {"lr": 0.5}, "log_every": 1}}, "line 1 (none, seed 0) is of another run: optimizer.lr was"),
         ({"overrides": {"max_steps": 8, "log_every": 1}}, "line 1 (none, seed 0) differs in max_steps (6 and now 8). Set"),
-        ({"scoring": {"seed": 1}}, "line 1 (none, seed 0) differs in the scoring. Set them back, or leave this file out"),
+        ({"scoring": {"seed": 1}}, "line 1 (none, seed 0) differs in scoring.seed (0 and now 1). Set them back, or leave this file out"),
         ({"earlier": ("nowhere.jsonl",)}, "nowhere.jsonl is not a file; finished.jsonl lies in the output folder"),
         ({"merges": {"m": {"of": ["mel"], "alpha": [0.5]}}}, "earlier: these files hold no models, which merges need"),
     ],
@@ -290,13 +290,17 @@ def test_a_start_is_told_by_the_weights_that_a_run_takes(finished, data, tmp_pat
     assert start(tmp_path / "other") not in (None, start(first.folder), start(first.export))
 
 
-def test_records_of_another_manifest_are_refused(finished, data, tmp_path):
+def test_records_of_another_manifest_or_of_none_are_refused(finished, data, tmp_path):
     _, manifest = data
     before = manifest.read_bytes()
     try:
         manifest.write_bytes(before + b"\n")
-        with pytest.raises(CodecError, match="differs in the scoring"):
+        with pytest.raises(CodecError, match=rf"differs in scoring.manifests.{re.escape(str(manifest))} \(\w+ and now \w+\)"):
             compare(elsewhere(finished, tmp_path))
+        manifest.unlink()
+        config = elsewhere(finished, tmp_path)
+        with pytest.raises(CodecError, match=rf"{re.escape(str(manifest))} \(\w+ and now missing\)"):
+            records.read_earlier(config, plan_runs(config))
     finally:
         manifest.write_bytes(before)
 

@@ -16,7 +16,7 @@ from codec.atomic import atomic_path
 from codec.compare.config import CompareConfig, ScoringConfig
 from codec.compare.plan import Trial
 from codec.compare.score import Score, manifests, read_scores
-from codec.config import from_dict, to_dict
+from codec.config import flatten, from_dict, to_dict
 from codec.errors import CodecError
 from codec.jsonl import read_lines
 from codec.train.checkpoint import check_same_run
@@ -110,13 +110,17 @@ def _check(record: Record, run: Trial, scoring: ScoringConfig, where: str) -> No
     now = to_dict(run.config)
     before = to_dict(from_dict(TrainConfig, {**record.config, "output": now["output"]}))
     check_same_run(before, now, where, CodecTask.free_settings, _REMEDY)
-    # A run may go on for longer or be moved, but only equal budgets and starts are compared.
-    facts = {"max_steps": (before["max_steps"], now["max_steps"]), "the start's weights": (record.start, _start(run))}
-    facts["the scoring"] = (record.scoring, _scoring(scoring))
-    for name, (one, other) in facts.items():
-        if one != other:
-            shown = "" if isinstance(one, dict) else f" ({one} and now {other})"
-            raise CodecError(f"{where} differs in {name}{shown}. {_REMEDY}")
+    # A run may go on for longer or be moved, but only equal budgets, starts and scorings are compared.
+    ran = flatten({"max_steps": before["max_steps"], "start": record.start, "scoring": record.scoring})
+    would = flatten({"max_steps": now["max_steps"], "start": _start(run), "scoring": _scoring(scoring)})
+    changed = [
+        f"{key} ({ran.get(key, 'missing')} and now {would.get(key, 'missing')})"
+        for key in sorted(ran.keys() | would.keys())
+        if ran.get(key) != would.get(key)
+    ]
+    if changed:
+        more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+        raise CodecError(f"{where} differs in {', '.join(changed[:3])}{more}. {_REMEDY}")
 
 
 def _start(run: Trial) -> str | None:
