@@ -217,6 +217,8 @@ def test_the_selection_is_the_first_of_each_speaker_in_name_order():
     assert [clip.name for clip in select(clips, Selection(limit=1))] == ["a-1"]
     with pytest.raises(CodecError, match="none of 10 clips"):
         select(clips, Selection(min_seconds=60))
+    with pytest.raises(CodecError, match="^1 name of more than one clip, first 'a-1'; each clip needs its own$"):
+        select([*clips, Clip("a-1.mp3", 1.0, "a")], Selection())
 
 
 def test_a_folder_is_a_manifest_with_sub_folders_as_speakers(tmp_path):

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from codec.audio.io import AUDIO_SUFFIXES, duration_of
-from codec.console import print_note
+from codec.console import counted, print_note
 from codec.data.manifest import Clip, read_manifest, thin
 from codec.data.search import search_folder
 from codec.errors import CodecError
@@ -62,7 +62,9 @@ def select(clips: list[Clip], selection: Selection) -> list[Clip]:
     names = Counter(clip.name for clip in clips)
     twice = [name for name, count in names.items() if count > 1]
     if twice:
-        raise CodecError(f"{len(twice)} names occur twice, first {twice[0]!r}; each clip needs its own")
+        raise CodecError(
+            f"{counted(len(twice), 'name')} of more than one clip, first {twice[0]!r}; each clip needs its own"
+        )
     # A length of zero is an unreadable file: it is kept, to be counted with its reason.
     chosen = [
         clip
