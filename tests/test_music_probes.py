@@ -1,15 +1,14 @@
 """Music: notes rendered by a recipe, the probe of instrument and pitch, and the agreement of tags."""
 
 import dataclasses
-import importlib.util
 import itertools
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from recipe_modules import RECIPES, load_recipe
 
 pytest.importorskip("sklearn")
 pytest.importorskip("onnxruntime")
@@ -26,16 +25,7 @@ from codec.eval.probes.sources import View
 from codec.eval.training import Training
 from codec.eval.types import Pair, Skip
 
-RECIPES = Path(__file__).parents[1] / "recipes"
 PITCHES, TIMBRES = ("C4", "D4", "E4", "F4"), ("flute", "organ", "piano", "violin")
-
-
-def load_recipe(name):
-    spec = importlib.util.spec_from_file_location(f"{name}_recipe", RECIPES / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")

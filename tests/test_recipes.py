@@ -2,11 +2,11 @@
 
 import json
 import runpy
-from pathlib import Path
 
 import pytest
 import torch
 from conftest import make_speech
+from recipe_modules import RECIPES
 from tiny_teachers import save_bert, save_ctc, save_hubert
 from training_runs import write_corpus
 
@@ -16,8 +16,6 @@ from codec.settings import CONFIGS, read_config
 from codec.train.config import TrainConfig
 from codec.train.losses.registry import LossContext
 from codec.train.objective import Objective
-
-RECIPES = Path(__file__).parents[1] / "recipes"
 
 
 @pytest.mark.parametrize("name", ["default", "tiny", "dm_codec"])

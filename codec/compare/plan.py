@@ -14,9 +14,9 @@ from codec.config import from_dict, merge, to_dict
 from codec.errors import CodecError
 from codec.settings import read_settings
 from codec.train.build import build_run
-from codec.train.checkpoint import check_same_run, checkpoint_name, list_checkpoints
+from codec.train.checkpoint import check_same_run, list_checkpoints
 from codec.train.config import TrainConfig
-from codec.train.tasks.base import make_accelerator, output_folders
+from codec.train.tasks.base import is_trained, make_accelerator, output_folders
 from codec.train.tasks.codec import CodecTask
 
 
@@ -57,10 +57,7 @@ class Trial:
     @property
     def trained(self) -> bool:
         """Whether training is complete."""
-        last = output_folders(self.config)[0] / checkpoint_name(self.config.max_steps) / "manifest.json"
-        model = self.export / "model.safetensors"
-        # A full disk may have left the export of an earlier checkpoint.
-        return last.is_file() and model.is_file() and model.stat().st_mtime_ns >= last.stat().st_mtime_ns
+        return is_trained(self.config)
 
 
 def plan_runs(config: CompareConfig) -> list[Trial]:

@@ -15,7 +15,7 @@ from torch import Tensor
 from codec.config import to_dict
 from codec.errors import CodecError
 from codec.registry import Registry
-from codec.train.checkpoint import Parts
+from codec.train.checkpoint import Parts, checkpoint_name
 
 
 @dataclass(frozen=True)
@@ -166,3 +166,12 @@ def make_accelerator(config: RunConfig) -> Accelerator:
 def output_folders(config: RunConfig) -> tuple[Path, Path]:
     """Folders of the checkpoints and of the exported model."""
     return Path(config.output) / "checkpoints", Path(config.output) / "export"
+
+
+def is_trained(config: RunConfig) -> bool:
+    """Whether a run has taken its last step and exported the model of that step."""
+    checkpoints, export = output_folders(config)
+    last = checkpoints / checkpoint_name(config.max_steps) / "manifest.json"
+    model = export / "model.safetensors"
+    # A full disk may have left the export of an earlier checkpoint.
+    return last.is_file() and model.is_file() and model.stat().st_mtime_ns >= last.stat().st_mtime_ns
