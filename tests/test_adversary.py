@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from training_runs import run_config, write_corpus
+from training_runs import run_config, run_values, write_corpus
 
 from codec.errors import CodecError
 from codec.train.trainer import Trainer
@@ -14,7 +14,9 @@ def manifest(tmp_path_factory):
 
 
 def make_trainer(folder, manifest, **adversary):
-    return Trainer(run_config(folder, manifest, adversary=adversary, precision="fp32"))
+    losses = run_values(folder, manifest)["losses"]
+    losses["adversarial"]["kind"] = adversary.get("kind", "hinge")
+    return Trainer(run_config(folder, manifest, adversary=adversary, losses=losses, precision="fp32"))
 
 
 def weights(module):
@@ -64,7 +66,7 @@ def test_discriminators_see_the_end_of_each_crop(tmp_path, manifest):
     assert fake.grad[:, -1600:].abs().sum() > 0
 
 
-@pytest.mark.parametrize("kind", ["hinge", "lsgan"])
+@pytest.mark.parametrize("kind", ["hinge", "lsgan", "relativistic"])
 def test_a_run_ends_when_a_discriminator_has_won(tmp_path, manifest, kind):
     trainer = make_trainer(tmp_path, manifest, kind=kind)
     discriminators, step = trainer.task.parts.state.discriminators, trainer.task.parts.train_step
@@ -80,10 +82,34 @@ def test_a_run_ends_when_a_discriminator_has_won(tmp_path, manifest, kind):
     assert discriminators._average[0] > 0.1
 
 
+def test_a_relativistic_run_with_a_gradient_penalty_trains_both_sides(tmp_path, manifest):
+    trainer = make_trainer(tmp_path, manifest, start_step=1, kind="relativistic", gradient_penalty=0.1)
+    parts = trainer.task.parts
+    for step in range(4):
+        codec, judges = weights(parts.state.generator.codec), weights(parts.state.discriminators)
+        values = parts.train_step(parts.batches.batch(step), step)
+        assert all(value.isfinite().all() for value in values.values())
+        assert not torch.equal(codec, weights(parts.state.generator.codec))
+        assert torch.equal(judges, weights(parts.state.discriminators)) == (step < 1)
+    assert parts.state.discriminators.penalty == 0.1
+
+
+@pytest.mark.parametrize(
+    "adversary, message",
+    [
+        ({"kind": "lsgan"}, "losses.adversarial.kind: is 'hinge' where adversary.kind is 'lsgan'; set them alike"),
+        ({"gradient_penalty": -1.0}, "gradient_penalty must be 0 or more"),
+    ],
+)
+def test_sides_of_different_kinds_and_negative_penalties_are_refused(tmp_path, manifest, adversary, message):
+    with pytest.raises(CodecError, match=message):
+        run_config(tmp_path, manifest, adversary=adversary)
+
+
 def test_a_balancer_and_a_ramp_exclude_each_other(tmp_path, manifest):
     with pytest.raises(CodecError, match=r"adversary\.ramp_steps: a balancer undoes"):
         run_config(tmp_path, manifest, balancer={}, adversary={"ramp_steps": 5})
     with pytest.raises(CodecError, match=r"adversary\.crop_frames: expected at least 1"):
         run_config(tmp_path, manifest, adversary={"crop_frames": 0})
-    with pytest.raises(CodecError, match="warmup_steps and ramp_steps must be 0 or more"):
+    with pytest.raises(CodecError, match="warmup_steps, ramp_steps and gradient_penalty must be 0 or more"):
         run_config(tmp_path, manifest, adversary={"warmup_steps": -1})

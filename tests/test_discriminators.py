@@ -7,7 +7,7 @@ import torch
 
 from codec.discriminators.container import Discriminators
 from codec.discriminators.msd import MultiScaleDiscriminator
-from codec.discriminators.objectives import discriminator_terms, reduce
+from codec.discriminators.objectives import CHANCE, discriminator_terms, gradient_penalties, reduce
 from codec.discriminators.registry import build_discriminator
 from codec.errors import CodecError
 
@@ -82,17 +82,38 @@ def test_every_parameter_learns(name):
 def test_loss_is_that_of_real_and_fake_logits():
     torch.manual_seed(0)
     real, fake = 0.1 * torch.randn(2, 2, 640)
-    for kind in ("hinge", "lsgan"):
+    for kind in CHANCE:
         discriminators = Discriminators(TINY, kind=kind).eval()
         logits = [[opinion.logits for opinion in discriminators.opinions(wav)] for wav in (real, fake)]
         expected = reduce(discriminator_terms(*logits, kind), "mean")
         torch.testing.assert_close(discriminators(real, fake), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_discriminators_step_sends_nothing_to_the_generator():
+@pytest.mark.parametrize("penalty", [0.0, 1.0])
+def test_discriminators_step_sends_nothing_to_the_generator(penalty):
     fake = (0.1 * torch.randn(2, 640)).requires_grad_()
-    Discriminators({"multiband": TINY["multiband"]})(0.1 * torch.randn(2, 640), fake).backward()
+    Discriminators({"multiband": TINY["multiband"]}, penalty=penalty)(0.1 * torch.randn(2, 640), fake).backward()
     assert fake.grad is None
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_gradient_penalty_is_half_of_that_of_both_sides_and_teaches(name):
+    torch.manual_seed(0)
+    real, fake = 0.1 * torch.randn(2, 2, 640)
+    discriminators = Discriminators({name: TINY[name]}, "relativistic").eval()
+    plain = discriminators(real, fake)
+    slopes = []
+    for wav in (real, fake):
+        heard = wav.clone().requires_grad_()
+        slopes += gradient_penalties([opinion.logits for opinion in discriminators.opinions(heard)], heard)
+    discriminators.penalty = 0.5
+    loss = discriminators(real, fake)
+    expected = plain + 0.5 * torch.stack(slopes).mean()
+    torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-5)
+    (loss - plain).backward()
+    grads = [parameter.grad for parameter in discriminators.parameters() if parameter.grad is not None]
+    assert all(torch.isfinite(grad).all() for grad in grads)
+    assert any(grad.any() for grad in grads)
 
 
 @pytest.mark.parametrize("name", TINY)

@@ -5,7 +5,7 @@ import errno
 
 import pytest
 import torch
-from training_runs import RECONSTRUCTION, run_config, write_corpus, write_features
+from training_runs import RECONSTRUCTION, run_config, run_values, write_corpus, write_features
 
 from codec.config import to_dict
 from codec.errors import CodecError
@@ -33,7 +33,7 @@ VARIANTS = {
     "muon and balancer": {
         "optimizer": {"name": MUON},
         "balancer": {},
-        "adversary": {"start_step": 1, "every": 2, "kind": "lsgan"},
+        "adversary": {"start_step": 1, "every": 2, "kind": "relativistic", "gradient_penalty": 0.1},
     },
     "bf16": {"precision": "bf16"},
 }
@@ -42,13 +42,14 @@ VARIANTS = {
 @pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS.keys())
 def test_twice_n_steps_are_n_and_resume_and_n_bit_for_bit(tmp_path, manifest, changes):
     write_features(tmp_path / "features", manifest, "sm")
-    base = run_config(tmp_path, manifest)
+    base = run_values(tmp_path, manifest)
+    base["losses"]["adversarial"]["kind"] = changes.get("adversary", {}).get("kind", "hinge")
     config = run_config(
         tmp_path,
         manifest,
         max_steps=2 * HALF,
         teachers={"sm": {"features": str(tmp_path / "features")}},
-        losses={**base.losses, "distill_sm": {"weight": 1.0, "standardize": True}},
+        losses={**base["losses"], "distill_sm": {"weight": 1.0, "standardize": True}},
         **changes,
     )
     straight = Trainer(config)

@@ -7,7 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from codec.discriminators.objectives import CHANCE, GanKind, Reduction, discriminator_terms, reduce
+from codec.discriminators.objectives import (
+    CHANCE,
+    GanKind,
+    Reduction,
+    discriminator_terms,
+    gradient_penalties,
+    reduce,
+)
 from codec.discriminators.registry import Judgement, Opinion, build_discriminator
 from codec.errors import CodecError
 
@@ -25,19 +32,25 @@ class Discriminators(nn.Module):
         config: options by registered name, as in YAML: ``{"multiband": {}, "mpd": {...}}``.
         kind: of the loss; the generator's ``adversarial`` loss should have the same.
         reduction: over sub-discriminators.
+        penalty: weight of half of :func:`gradient_penalties` at real and at fake.
 
     Raises:
         CodecError: for an empty config, an unknown name or an unknown option.
     """
 
     def __init__(
-        self, config: dict[str, dict[str, Any]], kind: GanKind = "hinge", reduction: Reduction = "mean"
+        self,
+        config: dict[str, dict[str, Any]],
+        kind: GanKind = "hinge",
+        reduction: Reduction = "mean",
+        penalty: float = 0.0,
     ):
         super().__init__()
         if not config:
             raise CodecError("discriminators: none configured; name at least one, such as multiband")
         self.kind = kind
         self.reduction = reduction
+        self.penalty = penalty
         self._counts: dict[str, int] = {}
         self._average: Tensor | None = None
         self.members = nn.ModuleDict(
@@ -52,12 +65,18 @@ class Discriminators(nn.Module):
             fake: ``(B, T)``.
         """
         # One pass over both: larger matrices, and weights normalised once.
-        opinions = self.opinions(torch.cat([real.float(), fake.detach().float()]))
+        heard = torch.cat([real.float(), fake.detach().float()]).requires_grad_(self.penalty > 0)
+        opinions = self.opinions(heard)
         pairs = [opinion.logits.split([real.shape[0], fake.shape[0]]) for opinion in opinions]
         real_logits, fake_logits = zip(*pairs, strict=True)
         terms = discriminator_terms(real_logits, fake_logits, self.kind)
         self._follow(torch.stack([term.detach() for term in terms]))
-        return reduce(terms, self.reduction)
+        loss = reduce(terms, self.reduction)
+        if self.penalty > 0:
+            # Of both halves at once: the mean over them is half of R1 and R2.
+            slopes = gradient_penalties([opinion.logits for opinion in opinions], heard)
+            loss = loss + self.penalty * reduce(slopes, self.reduction)
+        return loss
 
     def won(self, part: float) -> list[str]:
         """Sub-discriminators, such as ``mpd/2``, whose averaged loss is below ``part`` of that at chance."""
@@ -88,6 +107,7 @@ class Discriminators(nn.Module):
         with _frozen(self):
             fakes = self.opinions(fake.float())
         return Judgement(
+            real_logits=[opinion.logits for opinion in reals],
             fake_logits=[opinion.logits for opinion in fakes],
             real_features=[opinion.features for opinion in reals],
             fake_features=[opinion.features for opinion in fakes],

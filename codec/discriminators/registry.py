@@ -31,12 +31,14 @@ class Judgement:
     """Discriminators' outputs for a generator step, one entry per sub-discriminator.
 
     Attributes:
-        fake_logits: tensors of any shape.
+        real_logits: tensors of any shape, detached.
+        fake_logits: likewise, with gradient.
         real_features: per sub-discriminator, a list of feature maps, detached.
         fake_features: likewise, with gradient.
         strength: scalar from 0 to 1, the factor on the weights of losses that use this.
     """
 
+    real_logits: list[Tensor]
     fake_logits: list[Tensor]
     real_features: list[list[Tensor]]
     fake_features: list[list[Tensor]]

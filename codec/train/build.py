@@ -210,7 +210,9 @@ def _build_state(
     discriminators = discriminator_optimizer = None
     if config.discriminators:
         adversary = config.adversary
-        discriminators = Discriminators(config.discriminators, adversary.kind, adversary.reduction).to(device)
+        discriminators = Discriminators(
+            config.discriminators, adversary.kind, adversary.reduction, adversary.gradient_penalty
+        ).to(device)
         if device.type == "cuda":
             # The layout that cuDNN's bf16 convolutions work in; others are transposed back and forth.
             # A form of `to` that torch's own types lack.

@@ -23,7 +23,8 @@ class AdversaryConfig:
     """First step with discriminators."""
     every: int = 1
     """Steps per update of the discriminators; the generator's losses use them in every step."""
-    kind: Literal["hinge", "lsgan"] = "hinge"
+    kind: Literal["hinge", "lsgan", "relativistic"] = "hinge"
+    """Of the loss; losses of type ``adversarial`` have the same."""
     reduction: Literal["mean", "sum"] = "mean"
     """Over sub-discriminators."""
     warmup_steps: int = 0
@@ -37,6 +38,9 @@ class AdversaryConfig:
     its value at chance: it tells decoded from real audio without error, so its gradient teaches no more. 0: never."""
     optimizer: OptimizerConfig | None = None
     """The generator's by default."""
+    gradient_penalty: float = 0.0
+    """Weight of half the mean squared slope of the logits at recordings and at decoded audio (R1 and R2), which
+    keeps relativistic training from diverging. It costs the discriminators a second backward pass."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +114,8 @@ class TrainConfig(RunConfig):
         adversary = self.adversary
         if adversary.crop_frames is not None and adversary.crop_frames < 1:
             raise CodecError(f"config adversary.crop_frames: expected at least 1, got {adversary.crop_frames}")
-        if min(adversary.warmup_steps, adversary.ramp_steps) < 0:
-            raise CodecError("config adversary: warmup_steps and ramp_steps must be 0 or more")
+        if min(adversary.warmup_steps, adversary.ramp_steps, adversary.gradient_penalty) < 0:
+            raise CodecError("config adversary: warmup_steps, ramp_steps and gradient_penalty must be 0 or more")
         if self.balancer is not None and adversary.ramp_steps:
             raise CodecError(
                 "config adversary.ramp_steps: a balancer undoes a weight that rises; set ramp_steps=0, or balancer=null"
@@ -122,6 +126,12 @@ class TrainConfig(RunConfig):
             raise CodecError(
                 f"config losses.{min(adversarial)}: needs discriminators, and none are configured"
             )
+        for name in adversarial:
+            kind = self.losses[name].get("kind", "hinge")
+            if types[name] == "adversarial" and kind != adversary.kind:
+                raise CodecError(
+                    f"config losses.{name}.kind: is {kind!r} where adversary.kind is {adversary.kind!r}; set them alike"
+                )
         if self.discriminators and not adversarial:
             raise CodecError(
                 "config discriminators: nothing uses them; add the losses adversarial and "

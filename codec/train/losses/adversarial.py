@@ -11,7 +11,7 @@ from codec.train.types import LossInput
 
 @loss("adversarial")
 class AdversarialLoss(nn.Module):
-    """:func:`generator_loss` on the logits of the fake; zero before the discriminators start."""
+    """:func:`generator_loss` on the logits; zero before the discriminators start."""
 
     @dataclass(frozen=True)
     class Config:
@@ -27,9 +27,12 @@ class AdversarialLoss(nn.Module):
         self.config = config
 
     def forward(self, inputs: LossInput) -> Tensor:
-        if inputs.judgement is None:
+        judgement = inputs.judgement
+        if judgement is None:
             return inputs.fake.new_zeros(())
-        return generator_loss(inputs.judgement.fake_logits, self.config.kind, self.config.reduction)
+        return generator_loss(
+            judgement.fake_logits, judgement.real_logits, self.config.kind, self.config.reduction
+        )
 
 
 @loss("feature_matching")
