@@ -13,6 +13,7 @@ from codec.errors import CodecError
 from codec.eval.probes.sources import ModelTokens
 from codec.merging.learn import Reconstruction
 from codec.model.spectral import SpectralConfig
+from codec.model.transfer import fitting_weights
 from codec.pretraining.models.frames import latents
 from codec.serve.config import ServeConfig
 from codec.serve.offer import Offer
@@ -124,3 +125,44 @@ def test_the_blocks_that_look_ahead_keep_their_weights():
 def test_more_than_the_blocks_can_wait_for_is_refused(settings_):
     with pytest.raises(CodecError, match=r"look_ahead .* must be 0 to [0-9]+"):
         SpectralConfig(**settings_)
+
+
+@pytest.mark.parametrize("value", [1.0, 1.5, True, "1", None])
+def test_settings_that_are_not_whole_numbers_are_refused(value):
+    with pytest.raises(CodecError, match="look_ahead is .*; it must be a whole number"):
+        SpectralConfig(look_ahead=value)
+
+
+@pytest.mark.parametrize("before", MODELS)
+@pytest.mark.parametrize("after", MODELS)
+def test_a_saved_stream_goes_on_with_the_same_look_ahead_only(before, after):
+    stream, other = MODELS[before].streaming_encoder(), MODELS[after].streaming_encoder()
+    codes = [stream.push(SPEECH[: 10 * HOP])]
+    if before != after:
+        with pytest.raises(CodecError, match="of another model, batch or mode"):
+            other.load_state_dict(stream.state_dict())
+        return
+    other.load_state_dict(stream.state_dict())
+    codes += [other.push(SPEECH[10 * HOP :]), other.flush()]
+    assert torch.equal(torch.cat(codes, 2), MODELS[after].encode(SPEECH).codes)
+
+
+@pytest.mark.parametrize("early", [[-3], [99], [1.5], [[1]]])
+def test_a_saved_stream_that_cannot_be_is_refused(early):
+    stream = MODELS[1].streaming_encoder()
+    stream.push(SPEECH[: 10 * HOP])
+    with pytest.raises(CodecError, match="of another model, batch or mode"):
+        stream.load_state_dict({**stream.state_dict(), "early": torch.tensor(early)})
+
+
+@pytest.mark.parametrize(("layers", "ahead", "same"), [(5, 0, True), (5, 1, False), (4, 0, True)])
+def test_a_semantic_part_keeps_its_tokens_or_is_refused(layers, ahead, same):
+    """Blocks of the backbone that are new may look ahead; those of the semantic part are not new."""
+    semantic = {"encoder_layers": 4, "semantic_layers": 2, "semantic_from": 2, "semantic_dim": 3}
+    source = make_tiny_model(**semantic)
+    target = make_tiny_model(seed=9, **{**semantic, "encoder_layers": layers, "look_ahead": ahead})
+    weights = fitting_weights(source, target)
+    assert (weights is not None) == same
+    if weights is not None:
+        target.load_state_dict(weights)
+        assert torch.equal(target.encode(SPEECH).codes, source.encode(SPEECH).codes)

@@ -15,12 +15,14 @@ from pretraining_runs import CLASSES, ENCODER, data_values, masked_trainer, mask
 from safetensors.torch import load_file
 from student_models import RATE, write_kinds
 from test_ddp import free_port
+from training_runs import run_config
 
 from codec.cli.train import main
 from codec.errors import CodecError
 from codec.pretraining.models.files import load_pretrained
 from codec.pretraining.objective.diagnostics import CollapseConfig, CollapseWatch
 from codec.train.checkpoint import list_checkpoints, read_checkpoint
+from codec.train.trainer import Trainer
 
 
 @pytest.fixture(scope="module")
@@ -290,6 +292,15 @@ def test_a_run_starts_from_another_of_its_sizes_only(corpus, tmp_path):
         assert torch.equal(mine, theirs)
     with pytest.raises(CodecError, match="its sizes are not this run's"):
         masked_trainer(values(corpus, tmp_path / "c", init_from=source, encoder={**ENCODER, "dim": 32}))
+
+
+@pytest.mark.parametrize("build", [values, frame_values], ids=["patches", "frames"])
+def test_a_codec_cannot_start_from_the_run_itself(corpus, tmp_path, build):
+    """A run's folder stands for its newest checkpoint, which holds no codec; the export of frames does start one."""
+    masked_trainer(build(corpus, tmp_path / "pretrained")).run()
+    config = run_config(tmp_path, corpus / "data" / "train.jsonl", init_from=str(tmp_path / "pretrained"))
+    with pytest.raises(CodecError, match="is a run of another task, not of a codec; name its folder export$"):
+        Trainer(config)
 
 
 def test_the_command_trains_it(corpus, tmp_path):

@@ -13,6 +13,9 @@ from codec.model.network import Network
 from codec.model.shield import shielded
 from codec.model.steps import Steps
 
+OTHER_STREAM = "the saved stream is of another model, batch or mode; start a new one"
+"""What a state that does not fit is refused with."""
+
 
 @dataclass(frozen=True)
 class Latency:
@@ -107,7 +110,7 @@ class Slots:
             for name in ("ended", "block_frames", *names)
         )
         if not fits or not torch.equal(saved["block_frames"], blocks):
-            raise CodecError("the saved stream is of another model, batch or mode; start a new one")
+            raise CodecError(OTHER_STREAM)
         steps = {name[6:]: tensor for name, tensor in saved.items() if name.startswith("steps.")}
         self._steps.load_state_dict(steps, silence.to(self._device))
         self._ended = saved["ended"].tolist()

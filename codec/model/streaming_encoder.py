@@ -12,7 +12,7 @@ from codec.model.arrays import to_float
 from codec.model.inputs import check_level
 from codec.model.network import Network
 from codec.model.shield import shielded
-from codec.model.slots import Counts, Latency, Mask, Slots, check_streaming, latency_of, same
+from codec.model.slots import OTHER_STREAM, Counts, Latency, Mask, Slots, check_streaming, latency_of, same
 from codec.model.steps import Limits, run_even, run_signals
 
 
@@ -104,7 +104,7 @@ class StreamingEncoder(Slots):
         sizes = torch.tensor(self._left_lengths)
         own = {"left": self._left.clone(), "left_lengths": sizes, "num_samples": self.num_samples}
         if self.model.encoder.delay:
-            own["early"] = torch.tensor(self._early)
+            own |= {"early": torch.tensor(self._early), "delay": self._delays()}
         return self._state_tensors() | own
 
     @shielded
@@ -115,13 +115,28 @@ class StreamingEncoder(Slots):
             CodecError: when it was of another architecture, batch or mode.
         """
         silence = torch.zeros(self.batch, self.model.hop_length)
-        early = ["early"] if self.model.encoder.delay else []
-        self._load_tensors(saved, ["left", "left_lengths", "num_samples", *early], silence)
-        if early:
+        if not isinstance(saved, dict) or not self._fits(saved):
+            raise CodecError(OTHER_STREAM)
+        self._load_tensors(saved, ["left", "left_lengths", "num_samples"], silence)
+        if self.model.encoder.delay:
             self._early = saved["early"].tolist()
         self._left = saved["left"].clone()
         self._left_lengths = saved["left_lengths"].tolist()
         self._num_samples = saved["num_samples"].tolist()
+
+    def _fits(self, saved: dict[str, Tensor]) -> bool:
+        """Whether a stream's state is of an encoder that lags as much; the other tensors do not show it."""
+        delay, early = saved.get("delay"), saved.get("early")
+        if not self.model.encoder.delay:
+            return delay is None and early is None
+        if not isinstance(delay, Tensor) or not isinstance(early, Tensor) or early.dtype != torch.int64:
+            return False
+        most = self.model.encoder.delay // self.model.hop_length
+        within = early.shape == (self.batch,) and bool(((early >= 0) & (early <= most)).all())
+        return within and torch.equal(delay, self._delays())
+
+    def _delays(self) -> Tensor:
+        return torch.full((self.batch,), self.model.encoder.delay)
 
     def _restart(self, row: int) -> None:
         self._left_lengths[row] = 0

@@ -1,6 +1,6 @@
 """Weights of one model for another that begins with the same tokens and audio, and perhaps has more than it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -221,7 +221,13 @@ def _grows(source: Codec, target: Codec) -> bool:
     if len(encoders) < 2:
         return False
     old, new = ([block.looks_ahead for block in encoder.backbone.blocks] for encoder in encoders)
-    return new[: len(old)] == old
+    # A semantic part that the source has is taken over whole; a new one may look ahead.
+    meant, means = ([block.looks_ahead for block in _semantic_blocks(encoder)] for encoder in encoders)
+    return new[: len(old)] == old and meant in ([], means)
+
+
+def _semantic_blocks(encoder: SpectralEncoder) -> Iterable[Any]:
+    return [] if encoder.semantic is None else encoder.semantic.blocks
 
 
 def _settings_to_match(

@@ -40,6 +40,8 @@ def check_start(source: str, config: CodecConfig, frozen: Collection[str]) -> No
         _model_weights(folder, source, mine)
         return
     checkpoint = read_checkpoint(folder)
+    if "generator" not in checkpoint.parts:
+        raise CodecError(f"init_from {source}: is a run of another task, not of a codec; name its folder export")
     theirs = from_dict(CodecConfig, checkpoint.meta["config"]["model"])
     _check_sizes(source, theirs.quantizer, config.quantizer, frozen)
     # A run has the weights of convolutions of SEANet in the form in which they are trained.

@@ -1,5 +1,6 @@
 """Settings of the ``spectral`` architecture."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -116,6 +117,11 @@ class SpectralConfig:
             )
 
     def _check_sizes(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            # Files and YAML are checked as they are read.
+            if field.type is int and type(value) is not int:
+                raise CodecError(f"config network: {field.name} is {value!r}; it must be a whole number")
         sizes = ("hop_length", "kernel_size", "latent_dim", "expansion")
         for name in (*sizes, "encoder_dim", "encoder_layers", "decoder_dim", "decoder_layers"):
             if getattr(self, name) < 1:
